@@ -331,13 +331,19 @@ def quantile(
 )->np.ndarray: # (rows,), NaN for a row without values
     "Quantile of each row, from its histogram: within one bin of `numpy.quantile`"
     if not 0 <= q <= 1: raise ValueError(f'quantile: expected q between 0 and 1, got {q}')
+    n = hist.sum(1)
+    rank = q * (n - 1).clip(0)
+    k = np.floor(rank)
+    a, b = (_ordered(hist, edges, o, lo, hi) for o in (k, np.minimum(k + 1, n - 1)))
+    return np.where(n > 0, a + (b - a)*(rank - k), np.nan)
+
+def _ordered(hist, edges, k, lo, hi):
+    "About the `k`-th smallest value of each row, from 0: the values of a bin are taken to be spread evenly"
     cum, r = hist.cumsum(1), np.arange(len(hist))
-    rank = q * (cum[:, -1] - 1).clip(0)
-    i = (cum <= rank[:, None]).sum(1).clip(max=hist.shape[1] - 1)
+    i = (cum <= k[:, None]).sum(1).clip(max=hist.shape[1] - 1)
     a, b = np.maximum(edges[i], lo), np.minimum(edges[i+1], hi)
-    with np.errstate(invalid='ignore'):
-        x = a + (b - a) * (rank - cum[r, i] + hist[r, i]) / hist[r, i].clip(1)
-    return np.where(cum[:, -1] > 0, np.clip(x, lo, hi), np.nan)
+    x = a + (b - a) * (k - cum[r, i] + hist[r, i] + .5) / hist[r, i].clip(1)
+    return np.where(k <= 0, lo, np.where(k >= cum[:, -1] - 1, hi, x))
 
 # %% ../nbs/03_stats.ipynb #4172ba8f
 def _below(t, a, b):
