@@ -16,7 +16,6 @@ from torch import Tensor, nn, optim
 from fastcore.basics import patch
 
 with warnings.catch_warnings():  # torcheval 0.0.7 scripts some functions with torch.jit when it is imported, which recent versions of torch deprecate
-    warnings.filterwarnings('ignore', 'torch.jit', FutureWarning)
     warnings.filterwarnings('ignore', '.*torch.jit.script', FutureWarning)
     from torcheval.metrics import Mean
 
