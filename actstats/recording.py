@@ -249,10 +249,16 @@ class History:
         self.min, self.max = (np.where(reach, field(rows, k).numpy(), np.nan) for k in ('min', 'max'))
         self.hist = field(rows, 'hist').numpy().copy()
         self.frac_zero = np.divide(self.n_zero, self.n, out=np.full(len(rows), np.nan), where=some)
-        self._masks = masks
+        self._rows, self._masks = rows, masks
 
     def __len__(self): return len(self.step)
     def __repr__(self): return f'History of {self.name!r} ({self.kind}): {len(self)} rows, steps {self.step[0]} to {self.step[-1] + self.n_steps[-1] - 1}' if len(self) else f'History of {self.name!r} ({self.kind}): no rows'
+
+@patch
+def upto(self:History, step:int)->History:
+    "The rows that began before `step`"
+    some = torch.from_numpy(self.step < step)
+    return History(self.name, self.kind, self._rows[some], self._masks[some], self.bins)
 
 @patch(as_prop=True)
 def dead(self:History)->np.ndarray:

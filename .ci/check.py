@@ -1,0 +1,267 @@
+"""Everything that CI runs, in one process tree: `make test`. Each check is a function that returns a list of faults.
+
+The closing line counts notebooks and checks: `N passed, N failed`, and `, N skipped` for notebooks of which some cells were left out.
+"""
+import argparse
+import ast
+import base64
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+root = Path(__file__).resolve().parents[1]
+nbs = root / 'nbs'
+TIME_LIMIT = 600  # seconds a notebook
+
+# Measuring somebody's model loads none of these when it is imported; and these modules never import those that train.
+MEASURE = ('stats', 'recording', 'plots', 'diagnosis', 'report')
+TRAIN = ('datasets', 'learner', 'activations')
+LATE = ('torchvision', 'datasets', 'matplotlib', 'IPython', 'pandas', 'sklearn', 'torcheval', 'numba')
+
+
+def notebooks(): return sorted(nbs.glob('*.ipynb'))
+def cells(path, kind='code'): return [c for c in json.loads(path.read_text())['cells'] if c['cell_type'] == kind]
+def source(c): return ''.join(c['source'])
+def flag(c, name): return re.search(rf'^#\|\s*{name}\b', source(c), re.M)
+def run(*cmd, **kw): return subprocess.run(cmd, capture_output=True, text=True, **kw)
+def tool(name): return str(Path(sys.executable).parent / name)
+
+
+# --- the notebooks themselves
+
+def test_notebook(path, flags):
+    "All cells run, in the notebook's folder, within the time limit"
+    env = dict(os.environ, OMP_NUM_THREADS='1', HF_HUB_DISABLE_PROGRESS_BARS='1')
+    try: r = run(tool('nbdev_test'), '--path', str(path), '--flags', flags, '--n_workers', '0', cwd=root, env=env, timeout=TIME_LIMIT)
+    except subprocess.TimeoutExpired: return [f'took more than {TIME_LIMIT} s']
+    return [] if r.returncode == 0 else [(r.stdout + r.stderr)[-6000:]]
+
+
+def left_out(path, flags):
+    "Does testing leave out cells of this notebook?"
+    return any(flag(c, f) for c in cells(path) for f in ('slow', 'fashion') if f not in flags.split())
+
+
+# --- checks
+
+def check_export():
+    "Modules and notebooks are what export and clean make of the notebooks"
+    files = lambda: {p: p.read_bytes() for p in [*notebooks(), *(root/'actstats').glob('*.py')]}
+    before, faults = files(), []
+    for t in ('nbdev_export', 'nbdev_clean'):
+        r = run(tool(t), cwd=root)
+        if r.returncode: faults.append(f'{t}: {r.stderr[-2000:]}')
+    after = files()
+    return faults + [f'{p.relative_to(root)} changed: run `make export` and commit' for p in sorted(before.keys() | after.keys()) if before.get(p) != after.get(p)]
+
+
+def imports(tree, top=False):
+    "Names of the modules that a syntax tree imports; only when it is itself imported, if `top`"
+    inner = {n for f in ast.walk(tree) if isinstance(f, (ast.FunctionDef, ast.AsyncFunctionDef)) for n in ast.walk(f)} if top else set()
+    for n in ast.walk(tree):
+        if n in inner: continue
+        if isinstance(n, ast.Import): yield from (a.name for a in n.names)
+        if isinstance(n, ast.ImportFrom): yield from ([n.module] if n.module != 'actstats' else [f'actstats.{a.name}' for a in n.names])
+        if isinstance(n, ast.ImportFrom) and n.level: yield f'actstats.{n.module or n.names[0].name}'
+
+
+def check_imports():
+    "Export cells import lower numbers only; measuring imports neither training nor pictures"
+    number, trees, faults = {}, {}, []
+    for p in notebooks():
+        name = next((source(c).split('default_exp')[1].split()[0] for c in cells(p) if 'default_exp' in source(c)), None)
+        if not name: continue
+        number[name] = p.name[:2]
+        trees[name] = [ast.parse(source(c)) for c in cells(p) if flag(c, 'export')]
+        if p.stem[3:] != name: faults.append(f'{p.name} exports {name}: the names differ')
+    for name, ts in trees.items():
+        mine = [i.split('.')[1] for t in ts for i in imports(t) if i.startswith('actstats.')]
+        faults += [f'{name} ({number[name]}) imports {m} ({number.get(m, "unknown")})' for m in mine if not number.get(m, '99') < number[name]]
+        if name not in MEASURE: continue
+        faults += [f'{name} measures, and imports {m}, which trains' for m in mine if m in TRAIN]
+        faults += [f'{name} measures, and loads {i} when it is imported' for t in ts for i in imports(t, top=True) if i.split('.')[0] in LATE]
+    return faults or ([] if trees else ['found no notebook that exports'])
+
+
+def check_light():
+    "`import actstats` loads no data, plotting or notebook library"
+    r = run(sys.executable, '-c', f'import actstats, sys; print([m for m in {LATE} if m in sys.modules])', cwd=root)
+    return [] if r.stdout.strip() == '[]' else [r.stdout + r.stderr]
+
+
+def check_documented():
+    "Every public name has a docstring"
+    code = '''
+import importlib, pkgutil, actstats
+for m in pkgutil.iter_modules(actstats.__path__):
+    if m.name.startswith('_'): continue
+    mod = importlib.import_module(f'actstats.{m.name}')
+    for n in mod.__all__:
+        o = getattr(mod, n)
+        if callable(o) and not o.__doc__: print(f'{m.name}.{n} has no docstring')
+'''
+    r = run(sys.executable, '-c', code, cwd=root)
+    return r.stdout.splitlines() + ([r.stderr] if r.returncode else [])
+
+
+def check_outputs():
+    "Stored outputs hold no warning, error, path of a machine, or debris of a progress bar"
+    faults = []
+    for p in notebooks():
+        for i, c in enumerate(cells(p)):
+            for o in c['outputs']:
+                text = ''.join(o.get('text', '')) + ''.join(''.join(v) for k, v in o.get('data', {}).items() if k.startswith('text/'))
+                if o['output_type'] == 'error': faults.append(f'{p.name}, code cell {i}: stored an error')
+                if o.get('name') == 'stderr': faults.append(f'{p.name}, code cell {i}: stored stderr: {text[:200]}')
+                for bad in re.findall(r'/(?:home|root|work|Users)/\S*|\d+%\|.*|Warning:.*', text): faults.append(f'{p.name}, code cell {i}: stored {bad[:100]!r}')
+    if not any(c['outputs'] for p in notebooks() for c in cells(p)): faults.append('no notebook has stored outputs')
+    return faults
+
+
+# --- documentation, without quarto
+
+def processed():
+    "Notebooks as nbdev prepares them for rendering"
+    r = run(sys.executable, '-c', 'from nbdev.serve import proc_nbs\nif __name__ == "__main__": proc_nbs(force=True, n_workers=0)', cwd=root)
+    if r.returncode: raise RuntimeError(r.stderr[-3000:])
+    return sorted((root/'_proc').glob('*.ipynb'))
+
+
+def pandoc(text, to, *args):
+    import pypandoc
+    return run(pypandoc.get_pandoc_path(), '-t', to, '--fail-if-warnings', '--wrap=preserve', *args, input=text)
+
+
+def markdown(path, images):
+    "A processed notebook as markdown; `images(name, bytes)` gives the link for a picture"
+    out, n = [], 0
+    for c in json.loads(path.read_text())['cells']:
+        if c['cell_type'] == 'raw':
+            head = dict(re.findall(r'^(title|description):\s*(.*)$', source(c), re.M))
+            out += [f'# {head["title"]}'] * ('title' in head) + [f'> {head["description"]}'] * ('description' in head)
+            continue
+        if c['cell_type'] == 'markdown':
+            out.append(source(c))
+            continue
+        n += 1
+        code = re.sub(r'^#\|.*\n?', '', source(c), flags=re.M).strip('\n')
+        hidden = re.search(r'^#\|\s*echo:\s*false', source(c), re.M)
+        if code and not hidden: out.append(f'``` python\n{code}\n```')
+        for k, o in enumerate(c.get('outputs', []), 1):
+            data = {t: ''.join(v) for t, v in o.get('data', {}).items()} or {'text/plain': ''.join(o.get('text', ''))}
+            if 'image/png' in data: out.append(f'![]({images(f"cell-{n}-output-{k}.png", base64.b64decode(data["image/png"]))})')
+            elif 'text/markdown' in data: out.append(data['text/markdown'])
+            elif data.get('text/plain', '').strip(): out.append(''.join(f'    {l}\n' for l in data['text/plain'].splitlines()))
+    return '\n\n'.join(out) + '\n'
+
+
+def check_docs():
+    "Every page becomes html5 with mathml: broken TeX and broken local links fail"
+    faults, pages = [], processed()
+    sources = {p.stem for p in notebooks()}
+    if {p.stem for p in pages} != sources: faults.append(f'{len(pages)} pages of {len(sources)} notebooks')
+    texts = {p.stem: markdown(p, lambda name, data: 'data:image/png;base64,') for p in pages}
+    html = {}
+    for k, t in texts.items():
+        r = pandoc(t, 'html5', '-f', 'markdown', '--mathml', '-s', '--metadata', f'title={k}')
+        if r.returncode: faults.append(f'{k}: {r.stderr[:1500]}')
+        html[k] = r.stdout
+    for k, h in html.items():
+        for link in re.findall(r'(?:href|src)="([^"]+)"', h):
+            if re.match(r'(https?|data|mailto):', link): continue
+            page, _, anchor = link.partition('#')
+            stem = re.sub(r'\.(html|ipynb)$', '', page) or k
+            if stem in html:
+                if anchor and f'id="{anchor}"' not in html[stem]: faults.append(f'{k}: no {link}')
+            elif not (nbs/page).exists(): faults.append(f'{k}: broken link {link}')
+    return faults
+
+
+def readme():
+    "README.md and its pictures, from nbs/index.ipynb"
+    files = {}
+    def image(name, data):
+        files[f'index_files/figure-commonmark/{name}'] = data
+        return f'index_files/figure-commonmark/{name}'
+    index = next(p for p in processed() if p.stem == 'index')
+    r = pandoc(markdown(index, image), 'commonmark+autolink_bare_uris+emoji+footnotes+gfm_auto_identifiers+pipe_tables+strikeout+task_lists+tex_math_dollars',
+               '-f', 'markdown-implicit_figures')
+    if r.returncode: raise RuntimeError(r.stderr)
+    files['README.md'] = (re.sub(r'\]\((\d\d_\w+)\.(?:html|ipynb)', r'](nbs/\1.ipynb', r.stdout)).encode()
+    return files
+
+
+def check_readme():
+    "README.md equals what nbs/index.ipynb gives, pictures included"
+    want = readme()
+    have = {str(p.relative_to(root)) for p in (root/'index_files').rglob('*.png')} | {'README.md'}
+    faults = [f'{k} differs from nbs/index.ipynb: run `make readme`' for k, v in want.items() if not (root/k).exists() or (root/k).read_bytes() != v]
+    return faults + [f'{k} is left over: run `make readme`' for k in have - want.keys()]
+
+
+def write_readme():
+    files = readme()
+    for p in (root/'index_files').rglob('*.png'): p.unlink()
+    for k, v in files.items():
+        (root/k).parent.mkdir(parents=True, exist_ok=True)
+        (root/k).write_bytes(v)
+
+
+def check_links():
+    "Links in README, CONTRIBUTING and CHANGELOG lead somewhere"
+    files = [root/f for f in ('README.md', 'CONTRIBUTING.md', 'CHANGELOG.md')]
+    return [f'{f.name}: broken link {l}' for f in files for l in re.findall(r'\]\(([^)#\s]+)[^)]*\)', f.read_text())
+            if not re.match(r'(https?|mailto):', l) and not (root/l).exists()]
+
+
+CHECKS = (check_export, check_imports, check_light, check_documented, check_outputs, check_docs, check_readme, check_links)
+
+
+# --- all together
+
+def main(flags, only):
+    faults, skipped, began = {}, [], time.time()
+    def report(name, found, seconds):
+        faults[name] = found
+        print(f'{"FAILED" if found else "passed"}  {name:32} {seconds:5.1f} s', flush=True)
+        for f in found: print('    ' + f.replace('\n', '\n    '), flush=True)
+
+    for check in CHECKS:
+        if only and only not in check.__name__: continue
+        t = time.time()
+        try: found = check()
+        except Exception as e: found = [f'{type(e).__name__}: {e}']
+        report(check.__name__, found, time.time() - t)
+
+    def timed(p):
+        t = time.time()
+        return p, test_notebook(p, flags), time.time() - t
+    chosen = [p for p in notebooks() if not only or only in p.name]
+    with ThreadPoolExecutor(max(1, min(4, os.cpu_count() or 1))) as pool:
+        for p, found, seconds in pool.map(timed, chosen): report(p.name, found, seconds)
+    skipped = [p.name for p in chosen if left_out(p, flags)]
+    if skipped: print(f'\nCells left out of {", ".join(skipped)}: those that need Fashion-MNIST run if ACTSTATS_DATA names a mirror of it, or with FLAGS=fashion from the hub')
+    if not faults: sys.exit('nothing was checked')
+    failed = sum(map(bool, faults.values()))
+    print(f'\n{time.time() - began:.0f} s')
+    print(f'{len(faults) - failed} passed, {failed} failed' + (f', {len(skipped)} skipped' if skipped else ''))
+    return failed
+
+
+if __name__ == '__main__':
+    a = argparse.ArgumentParser()
+    a.add_argument('--flags', default='', help='flagged cells to test too')
+    a.add_argument('--only', default='', help='only checks and notebooks with this in their name')
+    a.add_argument('--write-readme', action='store_true')
+    a = a.parse_args()
+    os.chdir(root)
+    if a.write_readme: sys.exit(write_readme())
+    if os.environ.get('ACTSTATS_DATA'):
+        os.environ['ACTSTATS_DATA'] = str(Path(os.environ['ACTSTATS_DATA']).resolve())
+        a.flags += ' fashion'
+    sys.exit(bool(main(a.flags, a.only)))

@@ -1,0 +1,38 @@
+# Two commands for everybody: `make demo` and `make test`. Both install into .venv, once for each state of settings.ini.
+PYTHON ?= python3
+BIN    := .venv/bin
+# Which flagged cells to test: `make test FLAGS=fashion` fetches Fashion-MNIST from the hub; with ACTSTATS_DATA set it is on by itself.
+FLAGS  ?=
+
+.PHONY: demo test notebooks export readme clean
+.DEFAULT_GOAL := demo
+
+.venv/.installed: settings.ini setup.py
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "Installing into .venv: PyTorch is large, so the first time takes some minutes"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+.venv/.installed-dev: settings.ini setup.py
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "Installing into .venv, with what development needs: PyTorch is large, so the first time takes some minutes"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch .venv/.installed $@
+
+demo: .venv/.installed  ## see a network fail, read why, mend it: make demo ARGS="--data fashion_mnist"
+	@$(BIN)/actstats demo $(ARGS)
+
+test: .venv/.installed-dev  ## everything CI runs
+	@$(BIN)/python .ci/check.py --flags "$(FLAGS)"
+
+export: .venv/.installed-dev  ## after editing a notebook: write the modules, clean the notebooks
+	@$(BIN)/nbdev_export && $(BIN)/nbdev_clean
+
+notebooks: .venv/.installed-dev  ## run all notebooks and store their outputs: make notebooks NB="nbs/03_stats.ipynb"
+	@$(BIN)/python .ci/execute.py $(NB)
+
+readme: .venv/.installed-dev  ## README.md from nbs/index.ipynb
+	@$(BIN)/python .ci/check.py --write-readme
+
+clean:
+	rm -rf .venv _proc _docs build dist *.egg-info actstats-report.html
