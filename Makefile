@@ -10,13 +10,13 @@ FLAGS  ?=
 .venv/.installed: settings.ini setup.py
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "Installing into .venv: PyTorch is large, so the first time takes some minutes"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -e .
 	@touch $@
 
 .venv/.installed-dev: settings.ini setup.py
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "Installing into .venv, with what development needs: PyTorch is large, so the first time takes some minutes"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[dev]'
 	@touch .venv/.installed $@
 
 demo: .venv/.installed  ## see a network fail, read why, mend it: make demo ARGS="--data fashion_mnist"

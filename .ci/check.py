@@ -14,6 +14,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import yaml
+
 root = Path(__file__).resolve().parents[1]
 nbs = root / 'nbs'
 TIME_LIMIT = 600  # seconds a notebook
@@ -77,7 +79,7 @@ def check_imports():
         name = next((source(c).split('default_exp')[1].split()[0] for c in cells(p) if 'default_exp' in source(c)), None)
         if not name: continue
         number[name] = p.name[:2]
-        trees[name] = [ast.parse(source(c)) for c in cells(p) if flag(c, 'export')]
+        trees[name] = [ast.parse(source(c)) for c in cells(p) if flag(c, 'exports?')]
         if p.stem[3:] != name: faults.append(f'{p.name} exports {name}: the names differ')
     for name, ts in trees.items():
         mine = [i.split('.')[1] for t in ts for i in imports(t) if i.startswith('actstats.')]
@@ -142,8 +144,8 @@ def markdown(path, images):
     out, n = [], 0
     for c in json.loads(path.read_text())['cells']:
         if c['cell_type'] == 'raw':
-            head = dict(re.findall(r'^(title|description):\s*(.*)$', source(c), re.M))
-            out += [f'# {head["title"]}'] * ('title' in head) + [f'> {head["description"]}'] * ('description' in head)
+            head = yaml.safe_load(source(c).strip('-\n'))
+            out += [f'{mark} {head[k]}' for mark, k in (('#', 'title'), ('>', 'description')) if k in head]
             continue
         if c['cell_type'] == 'markdown':
             out.append(source(c))

@@ -4,10 +4,12 @@ import sys
 import time
 from pathlib import Path
 
+os.environ.setdefault('OMP_NUM_THREADS', '1')  # before torch is loaded: repeatable, and no waiting for a core that is busy
+
 from execnb.shell import CaptureShell
 from fastcore.xtras import working_directory
 from nbdev.clean import nbdev_clean
-from nbdev.export import nbdev_export
+from nbdev.doclinks import nbdev_export
 
 root = Path(__file__).resolve().parents[1]
 

@@ -19,7 +19,8 @@ from .stats import LinearBins
 import actstats.plots  # gives recordings their pictures
 
 # %% auto #0
-__all__ = ['CLASSIC', 'set_seed', 'Conv2dWithReLU', 'CNN', 'HooksCallback', 'StoreModuleStats', 'StoreModuleStatsCB']
+__all__ = ['CLASSIC', 'set_seed', 'Conv2dWithReLU', 'CNN', 'HooksCallback', 'StoreModuleStats', 'StoreModuleStatsCB',
+           'mended_cnn']
 
 # %% ../nbs/06_activations.ipynb #df866dde
 def set_seed(
@@ -40,6 +41,7 @@ class Conv2dWithReLU(nn.Module):
         self.conv, self.nonlinearity = nn.Conv2d(*args, **conv2d_kwargs), nonlinearity
     def forward(self, x): return self.nonlinearity(self.conv(x))
 
+# %% ../nbs/06_activations.ipynb #a44701c9
 class CNN(nn.Module):
     "Five convolutions of stride 2, from (n, 1, 28, 28) to (n, 10): channels 1-8-16-32-64-10"
     def __init__(self):
@@ -52,7 +54,7 @@ class CNN(nn.Module):
             nn.Conv2d(64, 10, kernel_size=3, stride=2, padding=1))       # 1 x 1
     def forward(self, x): return self.layers(x).flatten(1)
 
-# %% ../nbs/06_activations.ipynb #8566eee0
+# %% ../nbs/06_activations.ipynb #2bbd01ad
 def _modules(model:nn.Module, mods, mod_filter)->list:
     "The wanted modules; ValueError if there are none"
     res = [m for m in (model.modules() if mods is None else mods) if mod_filter is noop or mod_filter(m)]
@@ -80,7 +82,7 @@ class HooksCallback(Callback):
         takes = inspect.signature(self.hook_cls).parameters
         return self.hook_cls(m, **{k:getattr(self, k) for k in ('on_train', 'on_valid') if k in takes})
 
-# %% ../nbs/06_activations.ipynb #53d70bc3
+# %% ../nbs/06_activations.ipynb #773eaafc
 CLASSIC = LinearBins(-10, 10, 80)
 
 class StoreModuleStats(Hook):
@@ -111,7 +113,7 @@ class StoreModuleStats(Hook):
         ax0.plot(self.stats.mean, label=label)
         ax1.plot(self.stats.std, label=label)
 
-# %% ../nbs/06_activations.ipynb #ac13e9f1
+# %% ../nbs/06_activations.ipynb #c0215d7c
 class StoreModuleStatsCB(HooksCallback):
     "Record the statistics of modules while a fit runs, and draw them"
     def __init__(self,
@@ -139,3 +141,13 @@ class StoreModuleStatsCB(HooksCallback):
     def mean_std_plot(self, **kwargs): return self.rec.plot_stats(**kwargs)
     def hist_plot(self, **kwargs): return self.rec.color_dim(**(dict(absolute=True) | kwargs))
     def dead_plot(self, **kwargs): return self.rec.dead_chart(**kwargs)
+
+# %% ../nbs/06_activations.ipynb #a2ed92fc
+def mended_cnn():
+    "The `CNN` with Kaiming initialisation and batch normalisation"
+    def layer(i, o, k): return nn.Sequential(nn.Conv2d(i, o, k, 2, k//2, bias=False), nn.BatchNorm2d(o), nn.ReLU())
+    model = CNN()
+    model.layers = nn.Sequential(layer(1, 8, 5), layer(8, 16, 3), layer(16, 32, 3), layer(32, 64, 3), nn.Conv2d(64, 10, 3, 2, 1))
+    for m in model.modules():
+        if isinstance(m, nn.Conv2d): nn.init.kaiming_normal_(m.weight)
+    return model

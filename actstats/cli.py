@@ -7,25 +7,13 @@ from __future__ import annotations
 from pathlib import Path
 import argparse, sys
 
-from .recording import Recording
-from .report import Section, check_writable, write_report
+from .recording import Recording, check_writable
+from .report import Section, write_report
 
 # %% auto #0
-__all__ = ['mended_cnn', 'demo', 'main']
+__all__ = ['demo', 'main']
 
-# %% ../nbs/11_cli.ipynb #9b003254
-def mended_cnn():
-    "The `CNN` with Kaiming initialisation and batch normalisation"
-    from torch import nn
-    def layer(i, o, k): return nn.Sequential(nn.Conv2d(i, o, k, 2, k//2, bias=False), nn.BatchNorm2d(o), nn.ReLU())
-    model = nn.Sequential()
-    model.layers = nn.Sequential(layer(1, 8, 5), layer(8, 16, 3), layer(16, 32, 3), layer(32, 64, 3), nn.Conv2d(64, 10, 3, 2, 1))
-    model.flat = nn.Flatten()
-    for m in model.modules():
-        if isinstance(m, nn.Conv2d): nn.init.kaiming_normal_(m.weight)
-    return model
-
-# %% ../nbs/11_cli.ipynb #4322f23b
+# %% ../nbs/11_cli.ipynb #8a3145d5
 _DATA = dict(digits=5, fashion_mnist=2, mnist=2)  # data sets, and the epochs that show the point
 
 def _train(model, dls, lr:float, epochs:int, seed:int)->tuple:
@@ -50,27 +38,25 @@ def demo(
     "Watch a network fail, say why, mend it, train it again, and write the report"
     from actstats import activations, datasets
     check_writable(out)  # before the work, not after it
-    epochs = epochs or _DATA[data]
+    if epochs is None: epochs = _DATA[data]
+    if epochs < 1: raise ValueError(f'epochs: expected 1 or more, got {epochs}')
     dls, sections = getattr(datasets, data)(), []
     print(f'{len(dls.splits["train"]):,} pictures of {data}, learning rate {lr}, {epochs} epochs, seed {seed}')
     for title,make,text in _ACTS:
         print(f'\n{title}\n')
         activations.set_seed(seed)
-        rows, rec = _train(make(), dls, lr, epochs, seed)
+        rows, rec = _train(getattr(activations, make)(), dls, lr, epochs, seed)
         sections.append(Section(title, rec, text, rows))
         print(f'\nWhat was seen inside:\n\n{rec.diagnose()}')
-    print(f'\n{_verdict(*sections)}')
-    path = write_report(out, sections, f'A network that fails, and the same network mended ({data})')
+    verdict = _verdict(*sections)
+    print(f'\n{verdict}')
+    path = write_report(out, sections, f'A network that fails, and the same network mended ({data})', verdict)
     print(f'\nThe pictures are in {path}')
     return path
 
-# %% ../nbs/11_cli.ipynb #a60ee9de
-def _cnn():
-    from actstats.activations import CNN
-    return CNN()
-
-_ACTS = (('1. The network as one would write it', _cnn, 'Five convolutions with ReLUs in between, initialised as PyTorch does it.'),
-         ('2. The same network, mended', mended_cnn, 'The same shape, data, learning rate and seed; with Kaiming initialisation and batch normalisation.'))
+# %% ../nbs/11_cli.ipynb #d5bb6462
+_ACTS = (('1. The network as one would write it', 'CNN', 'Five convolutions with ReLUs in between, initialised as PyTorch does it.'),
+         ('2. The same network, mended', 'mended_cnn', 'The same shape, data, learning rate and seed; with Kaiming initialisation and batch normalisation.'))
 
 def _verdict(a:Section, b:Section)->str:
     "One sentence that compares the last rows of two runs"
@@ -79,7 +65,7 @@ def _verdict(a:Section, b:Section)->str:
     advice = ' The first run showed an alarm: stop such a run early, and start again with something changed.' if crashed else ''
     return f'Accuracy on pictures not trained on: {acc[0]:.1%} before, {acc[1]:.1%} after.{advice}'
 
-# %% ../nbs/11_cli.ipynb #c05fbde1
+# %% ../nbs/11_cli.ipynb #a60ee9de
 def _command(f):
     "Run `f`, and turn what a user can mend into one line and exit status 2"
     try: f()
@@ -106,7 +92,7 @@ def _parser():
         if name == 'report': s.add_argument('--out', metavar='FILE', help='where the report goes (default: FILE with the ending .html)')
     return p
 
-# %% ../nbs/11_cli.ipynb #7eb2f08b
+# %% ../nbs/11_cli.ipynb #6e6ecf2a
 def main(
     argv:list|None=None, # arguments; None: those of the process
 )->int: # exit status: 0, 2 for a mistake that the message explains, 130 if interrupted
@@ -119,6 +105,6 @@ def main(
     out = a.out or Path(a.file).with_suffix('.html')
     return _command(lambda: print(Recording.load(a.file).report(out)))
 
-# %% ../nbs/11_cli.ipynb #0117a91d
+# %% ../nbs/11_cli.ipynb #c05fbde1
 #| eval: false
 if __name__ == '__main__': sys.exit(main())

@@ -34,6 +34,7 @@ class Finding:
 
     def __str__(self): return f'{self.layer or "(model)"}: {self.sentence}\n  -> {self.advice}'
 
+# %% ../nbs/09_diagnosis.ipynb #85885b89
 @dataclass
 class Diagnosis:
     "What was found in a recording, alarms first"
@@ -44,7 +45,7 @@ class Diagnosis:
     def __len__(self): return len(self.findings)
     def __repr__(self): return '\n'.join(map(str, self.findings)) or 'Nothing unusual was seen.'
 
-# %% ../nbs/09_diagnosis.ipynb #2cd308e9
+# %% ../nbs/09_diagnosis.ipynb #c62c2984
 def fading_signal(hs:list, logs:dict):
     "At the first step, the signal falls to a fifth or less on its way through the layers"
     s = np.array([h.std[0] if len(h) else np.nan for h in hs])
@@ -53,9 +54,9 @@ def fading_signal(hs:list, logs:dict):
     if s[i] < s[0]/5 and i > 0:
         yield Finding('fading_signal', hs[i].name, 'warning', int(hs[0].step[0]), dict(first=s[0], here=s[i]), 
             'Initialise the weights for the activations that are used (Kaiming for ReLU), or normalise.', 'reinit',
-            f'the signal fades before training begins: standard deviation {s[0]:.2g} after {hs[0].name}, {s[i]:.2g} here.')
+            f'the signal fades at the first recorded step: standard deviation {s[0]:.2g} after {hs[0].name}, {s[i]:.2g} here.')
 
-# %% ../nbs/09_diagnosis.ipynb #49c57f41
+# %% ../nbs/09_diagnosis.ipynb #fd3258f0
 def _ratios(h:History)->tuple:
     "How many times its start the standard deviation rose, by what factor it then fell, and where the peak is"
     ok = np.isfinite(h.std)
@@ -73,18 +74,18 @@ def rise_and_crash(hs:list, logs:dict):
         'Stop this run and start again, with a lower learning rate, a better initialisation, or normalisation.', 'lower_lr',
         f'activations rose and crashed in {len(hit)} of {len(hs)} layers. Here they grew to {up:,.0f} times their start by step {h.step[i]}, and then fell by a factor of {down:,.0f}.')
 
-# %% ../nbs/09_diagnosis.ipynb #6466afe2
+# %% ../nbs/09_diagnosis.ipynb #07827b9b
 def dead_units(hs:list, logs:dict):
-    "Half of a layer's units or more are dead at the end"
+    "Half of a layer's units or more are dead in a typical row of the last tenth"
     for h in hs:
         tail = h.frac_dead[-max(1, len(h)//10):]
         if not (share := np.median(tail)) >= .5: continue  # NaN where there are no units
         since = int(h.step[np.flatnonzero(h.frac_dead >= .5)[0]])
         yield Finding('dead_units', h.name, 'warning', since, dict(share=share, units=int(h.units[-1])),
-            'A dead unit gets no gradient, so training seldom revives it: initialise again, with a lower learning rate.', 'reinit',
-            f'{share:.0%} of its {h.units[-1]} units are dead, zero for every input; it was half of them at step {since}.')
+            'A unit that is zero for a whole batch gets no gradient from it: start again, with a lower learning rate or a better initialisation.', 'reinit',
+            f'in a typical one of the last steps {share:.0%} of its {h.units[-1]} units were dead, zero for the whole batch; half of them first at step {since}.')
 
-# %% ../nbs/09_diagnosis.ipynb #6c122a0a
+# %% ../nbs/09_diagnosis.ipynb #a70de69d
 def not_finite(hs:list, logs:dict):
     "NaN or infinite values in the output of a layer, or in the loss"
     bad = [(int(h.step[b][0]), i, h) for i,h in enumerate([*hs, *logs.values()]) for b in [h.n_nan + h.n_posinf + h.n_neginf > 0] if b.any()]
@@ -95,9 +96,9 @@ def not_finite(hs:list, logs:dict):
         'Stop. Lower the learning rate or clip the gradients; if it happens at step 0, look at the input.', 'lower_lr',
         f'the first values that are not finite come out of it at step {step}: {h.n_nan[k]:,} NaN, {h.n_posinf[k] + h.n_neginf[k]:,} infinite.')
 
-# %% ../nbs/09_diagnosis.ipynb #da22d364
+# %% ../nbs/09_diagnosis.ipynb #e88da409
 def loss_not_falling(hs:list, logs:dict):
-    "The last quarter of the loss is no lower than its first tenth"
+    "The last quarter of the loss is not 2 % below its first tenth"
     loss = logs['loss'].mean if 'loss' in logs else np.zeros(0)
     if len(loss) < 10: return
     a, b = loss[:len(loss)//10].mean(), loss[-(len(loss)//4):].mean()  # a NaN among them makes the comparison false
@@ -107,7 +108,7 @@ def loss_not_falling(hs:list, logs:dict):
 
 RULES = (not_finite, rise_and_crash, dead_units, fading_signal, loss_not_falling)
 
-# %% ../nbs/09_diagnosis.ipynb #d1536900
+# %% ../nbs/09_diagnosis.ipynb #6b31d630
 @patch
 def diagnose(self:Recording,
     upto:int|None=None, # judge by the first `upto` steps; None: by all

@@ -7,8 +7,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from importlib.util import find_spec
 from operator import attrgetter
-import inspect, math, sys, time, warnings
+import inspect, io, math, sys, time, warnings
 
 import torch
 import torch.nn.functional as F
@@ -22,14 +23,19 @@ with warnings.catch_warnings():  # torcheval 0.0.7 scripts some functions with t
 # %% auto #0
 __all__ = ['CancelFitException', 'CancelEpochException', 'CancelBatchException', 'Callback', 'only', 'run_cbs', 'Learner',
            'TrainCB', 'TrainLearner', 'default_device', 'to_device', 'DeviceCB', 'frontend', 'Live', 'Table',
-           'MetricsCB', 'ProgressCB', 'RecorderCB', 'SchedulerCB', 'MomentumCB', 'BatchTransformCB', 'MixedPrecisionCB',
-           'EarlyStoppingCB', 'LRFinderCB', 'smooth']
+           'MetricsCB', 'ProgressCB', 'Picture', 'RecorderCB', 'SchedulerCB', 'MomentumCB', 'BatchTransformCB',
+           'MixedPrecisionCB', 'EarlyStoppingCB', 'LRFinderCB', 'smooth']
 
 # %% ../nbs/02_learner.ipynb #2c716206
 class CancelFitException(Exception): "Stop the fit"
+
+# %% ../nbs/02_learner.ipynb #ccd1b40b
 class CancelEpochException(Exception): "Go on with the next epoch"
+
+# %% ../nbs/02_learner.ipynb #dd982efa
 class CancelBatchException(Exception): "Go on with the next batch"
 
+# %% ../nbs/02_learner.ipynb #f4fc6025
 class Callback:
     "Methods named after events are called with the learner: `before_`, `after_` and `cleanup_` of fit, epoch and batch, and more"
     order = 0
@@ -37,12 +43,13 @@ class Callback:
         super().__init_subclass__(**kwargs)
         if order is not None: cls.order = order
 
+# %% ../nbs/02_learner.ipynb #5d1733ff
 def only(f):
     "Mark a callback's method as the one that does it: others of that name are not called"
     f.only = True
     return f
 
-# %% ../nbs/02_learner.ipynb #ccd1b40b
+# %% ../nbs/02_learner.ipynb #0a1e7766
 def run_cbs(
     cbs, # callbacks
     event:str, # name of the method
@@ -54,7 +61,7 @@ def run_cbs(
     for f in sole[:1] or fs: f(learn)
     return bool(fs)
 
-# %% ../nbs/02_learner.ipynb #5d1733ff
+# %% ../nbs/02_learner.ipynb #7ae4b528
 _CANCEL = dict(fit=CancelFitException, epoch=CancelEpochException, batch=CancelBatchException)
 
 class Learner:
@@ -89,13 +96,14 @@ class Learner:
                 self.callback(f'after_{span}')
             except _CANCEL[span]: pass
 
-# %% ../nbs/02_learner.ipynb #a681a080
+# %% ../nbs/02_learner.ipynb #d55b3dff
 @patch
 def _do(self:Learner, what:str):
     if not self.callback(what): raise RuntimeError(f'Learner: no callback does {what!r}; add TrainCB(), or use TrainLearner')
 
 @patch
 def one_batch(self:Learner):
+    "One batch: predict and compare; in training also backward, step and zero_grad"
     self._do('predict')
     self.callback('after_predict')
     self._do('get_loss')
@@ -107,15 +115,17 @@ def one_batch(self:Learner):
         self.callback('after_step')
         self._do('zero_grad')
 
+# %% ../nbs/02_learner.ipynb #40410322
 @patch
 def one_epoch(self:Learner, train:bool):
+    "One pass over the training split, or over the test split without gradients"
     self.model.train(train)
     self.dl = self.dls['train' if train else 'test']
     with self.during('epoch'), torch.set_grad_enabled(train):
         for self.iter, self.batch in enumerate(self.dl):
             with self.during('batch'): self.one_batch()
 
-# %% ../nbs/02_learner.ipynb #cf7f5b35
+# %% ../nbs/02_learner.ipynb #d5a9295e
 @patch
 def fit(self:Learner,
     n_epochs:int=1, # how many
@@ -135,7 +145,7 @@ def fit(self:Learner,
     finally: self.cbs = mine
     return self
 
-# %% ../nbs/02_learner.ipynb #38b65d71
+# %% ../nbs/02_learner.ipynb #9bd7e582
 class TrainCB(Callback):
     "Predict, loss, backward, step and zero_grad as everybody does them; the first `n_inp` parts of a batch are inputs"
     def __init__(self, n_inp:int=1): self.n_inp = n_inp
@@ -145,36 +155,40 @@ class TrainCB(Callback):
     def step(self, learn): learn.opt.step()
     def zero_grad(self, learn): learn.opt.zero_grad()
 
+# %% ../nbs/02_learner.ipynb #8240e631
 class TrainLearner(Learner):
     "A `Learner` with `TrainCB`"
     def __init__(self, model, dls, loss_func=F.cross_entropy, lr=.1, cbs=None, opt_func=optim.SGD):
         super().__init__(model, dls, loss_func, lr, cbs, opt_func)
         self.cbs.insert(0, TrainCB())
 
-# %% ../nbs/02_learner.ipynb #e7b96a9a
+# %% ../nbs/02_learner.ipynb #10a58606
 def default_device()->str:
     "cuda, mps or cpu: the fastest that is there"
     return 'cuda' if torch.cuda.is_available() else 'mps' if torch.backends.mps.is_available() else 'cpu'
 
+# %% ../nbs/02_learner.ipynb #a743225b
 def to_device(x, device):
     "Tensors in tuples, lists and mappings, moved to `device`"
     if isinstance(x, Tensor): return x.to(device, non_blocking=True)
     if isinstance(x, Mapping): return {k:to_device(v, device) for k,v in x.items()}
     return type(x)(to_device(o, device) for o in x) if isinstance(x, (tuple, list)) else x
 
+# %% ../nbs/02_learner.ipynb #da8c896d
 class DeviceCB(Callback, order=-20):
     "Move the model and each batch to a device"
     def __init__(self, device=None): self.device = device or default_device()
     def before_fit(self, learn): learn.model.to(self.device)
     def before_batch(self, learn): learn.batch = to_device(learn.batch, self.device)
 
-# %% ../nbs/02_learner.ipynb #0c781e6a
+# %% ../nbs/02_learner.ipynb #a5ae9749
 def frontend()->str:
     "'live': a notebook whose outputs can change; 'static': one that is being stored; 'terminal': neither"
     ip = sys.modules['IPython'].get_ipython() if 'IPython' in sys.modules else None
     if ip is None or type(ip).__name__ == 'TerminalInteractiveShell': return 'terminal'
     return 'live' if hasattr(ip, 'kernel') else 'static'
 
+# %% ../nbs/02_learner.ipynb #41da1926
 class Live:
     "One output that changes in place in a notebook, appears at the end in a stored one, and not at all in a terminal"
     def __init__(self): self.where, self.handle, self.last = frontend(), None, None
@@ -190,7 +204,7 @@ class Live:
             display(self.last)
         self.last = None
 
-# %% ../nbs/02_learner.ipynb #e02febd8
+# %% ../nbs/02_learner.ipynb #1a6bb4b5
 class Table:
     "Rows of values by name, shown as a table in a notebook and as aligned text elsewhere"
     def __init__(self, rows): self.rows = list(rows)
@@ -210,7 +224,7 @@ class Table:
         import pandas as pd
         return pd.DataFrame(self._text()).to_html(index=False, border=0)
 
-# %% ../nbs/02_learner.ipynb #10a58606
+# %% ../nbs/02_learner.ipynb #10fda259
 class MetricsCB(Callback, order=10):
     "A row of metrics for each pass over a split: `MetricsCB(MulticlassAccuracy(), f1=MulticlassF1Score())`"
     def __init__(self,
@@ -235,7 +249,7 @@ class MetricsCB(Callback, order=10):
     def cleanup_fit(self, learn):
         if hasattr(self, 'live'): self.live.close()
 
-# %% ../nbs/02_learner.ipynb #a743225b
+# %% ../nbs/02_learner.ipynb #9163b368
 @patch
 def _show(self:MetricsCB, table:Table):
     if self.live.where != 'terminal': return self.live.show(table)
@@ -247,7 +261,7 @@ def to_df(self:MetricsCB):
     "The rows as a pandas frame"
     return Table(self.rows).to_df()
 
-# %% ../nbs/02_learner.ipynb #a5ae9749
+# %% ../nbs/02_learner.ipynb #f85ab74c
 class ProgressCB(Callback, order=20):
     "A progress bar for the fit, and in a notebook a plot of the losses if `plot`"
     def __init__(self,
@@ -257,7 +271,7 @@ class ProgressCB(Callback, order=20):
         self.plot, self.every, self.bar = plot, every, None
 
     def before_fit(self, learn):
-        from tqdm.auto import tqdm
+        tqdm = _tqdm()
         self.losses, self.valid, self.live, self.due = [], [], Live(), 0.
         total = learn.n_epochs * sum(_len(learn.dls['train' if p else 'test']) for p in learn.phases)
         quiet = {'live': False, 'static': True, 'terminal': None}[self.live.where]  # None: quiet unless a person is watching
@@ -273,27 +287,43 @@ class ProgressCB(Callback, order=20):
         if time.monotonic() >= self.due and not self.bar.disable: self._look(loss)
     def after_epoch(self, learn):
         if not learn.training and self.n: self.valid.append((len(self.losses), self.sum/self.n))
-        if self.plot and self.live.where == 'live': self.live.show(self.figure())
+        if self.plot and self.live.where == 'live': self.live.show(self.picture())
     def cleanup_fit(self, learn):
         if self.bar is None: return
         self.bar.close()
-        if self.plot and self.losses and self.live.where != 'terminal': self.live.show(self.figure())
+        if self.plot and self.losses and self.live.where != 'terminal': self.live.show(self.picture())
         self.live.close()
+
+def _tqdm():
+    "The bar for this place; without ipywidgets a notebook gets the plain one"
+    if find_spec('ipywidgets'): from tqdm.auto import tqdm
+    else: from tqdm import tqdm
+    return tqdm
 
 def _len(dl)->int: return len(dl) if hasattr(dl, '__len__') else 0
 
-# %% ../nbs/02_learner.ipynb #41da1926
+# %% ../nbs/02_learner.ipynb #dcf85b5a
 @patch
 def _look(self:ProgressCB, loss:Tensor):
     "Read the loss, draw the plot, and see when the next look is due"
     self.bar.set_postfix_str(f'loss {loss.item():.3f}', refresh=False)
     began = time.monotonic()
-    if self.plot and self.live.where == 'live': self.live.show(self.figure())
+    if self.plot and self.live.where == 'live': self.live.show(self.picture())
     now = time.monotonic()
     self.due = now + max(self.every, 10*(now - began))  # drawing takes a tenth of the time at most
 
+class Picture:
+    "A figure as a notebook shows it, whether or not pyplot has been set up"
+    def __init__(self, fig): self.fig = fig
+    def __repr__(self): return 'Picture of the losses'
+    def _repr_png_(self):
+        buf = io.BytesIO()
+        self.fig.savefig(buf, format='png', dpi=72)
+        return buf.getvalue()
+
+# %% ../nbs/02_learner.ipynb #c9aa525a
 @patch
-def figure(self:ProgressCB):
+def picture(self:ProgressCB)->Picture:
     "The losses so far"
     from matplotlib.figure import Figure
     fig = Figure(figsize=(6, 3), layout='constrained')
@@ -302,9 +332,9 @@ def figure(self:ProgressCB):
     if self.valid: ax.plot(*zip(*((i, o.item() if isinstance(o, Tensor) else o) for i,o in self.valid)), 'o-', label='eval, mean of the epoch')
     ax.set(xlabel='training batches', ylabel='loss')
     ax.legend()
-    return fig
+    return Picture(fig)
 
-# %% ../nbs/02_learner.ipynb #04cd33dc
+# %% ../nbs/02_learner.ipynb #9d4f169c
 class RecorderCB(Callback, order=30):
     "Values at each training batch, by name: `RecorderCB(lr=f)` keeps f(learn); default: learning rate and loss"
     def __init__(self, **fs): self.fs = fs or dict(lr=lambda learn: learn.opt.param_groups[0]['lr'], loss=attrgetter('loss'))
@@ -324,6 +354,7 @@ class RecorderCB(Callback, order=30):
             ax.set(xlabel='training batches', ylabel=k)
         return axs[0]
 
+# %% ../nbs/02_learner.ipynb #fa5fd305
 class SchedulerCB(Callback, order=15):
     "Step a scheduler of `torch.optim` after each training batch or epoch"
     def __init__(self,
@@ -341,7 +372,7 @@ class SchedulerCB(Callback, order=15):
     def after_epoch(self, learn):
         if learn.training and self.every == 'epoch': self.sched.step()
 
-# %% ../nbs/02_learner.ipynb #dcf85b5a
+# %% ../nbs/02_learner.ipynb #1e6c843c
 class MomentumCB(Callback):
     "Momentum by hand: gradients decay to `momentum` times themselves instead of zero"
     def __init__(self, momentum:float=.9): self.momentum = momentum
@@ -351,13 +382,14 @@ class MomentumCB(Callback):
             for p in learn.model.parameters():
                 if p.grad is not None: p.grad *= self.momentum
 
+# %% ../nbs/02_learner.ipynb #f6bf3ef7
 class BatchTransformCB(Callback, order=-10):
     "Put each batch through `tfm`, on its device"
     def __init__(self, tfm, on_train:bool=True, on_valid:bool=True): self.tfm, self.on_train, self.on_valid = tfm, on_train, on_valid
     def before_batch(self, learn):
         if self.on_train if learn.training else self.on_valid: learn.batch = self.tfm(learn.batch)
 
-# %% ../nbs/02_learner.ipynb #6542e162
+# %% ../nbs/02_learner.ipynb #d43bc0ab
 class MixedPrecisionCB(Callback, order=-5):
     "Forward pass and loss under autocast, with loss scaling for float16; bfloat16 where the device has it"
     def __init__(self, dtype:torch.dtype|None=None): self.dtype = dtype
@@ -382,7 +414,7 @@ class MixedPrecisionCB(Callback, order=-5):
         self.scaler.step(learn.opt)
         self.scaler.update()
 
-# %% ../nbs/02_learner.ipynb #7265712b
+# %% ../nbs/02_learner.ipynb #0ba5bf41
 class EarlyStoppingCB(Callback, order=25):
     "Cancel the fit when a metric of the evaluation rows has not improved for `patience` epochs"
     def __init__(self,
@@ -409,7 +441,7 @@ class EarlyStoppingCB(Callback, order=25):
     def cleanup_fit(self, learn):
         if getattr(self, 'weights', None): learn.model.load_state_dict(self.weights)
 
-# %% ../nbs/02_learner.ipynb #0d39ca75
+# %% ../nbs/02_learner.ipynb #0422b059
 class LRFinderCB(Callback, order=35):
     "Multiply the learning rate by `gamma` at each batch until the loss is `max_mult` times its minimum"
     def __init__(self, gamma:float=1.2, max_mult:float=3.): self.gamma, self.max_mult = gamma, max_mult
@@ -422,6 +454,7 @@ class LRFinderCB(Callback, order=35):
         if not math.isfinite(loss) or loss > self.max_mult*self.min: raise CancelFitException
         for g in learn.opt.param_groups: g['lr'] *= self.gamma
 
+# %% ../nbs/02_learner.ipynb #65c0de2c
 def smooth(
     xs, # numbers
     beta:float=.7, # weight of the past
@@ -433,7 +466,7 @@ def smooth(
         res.append(s/(1 - beta**(i+1)))
     return res
 
-# %% ../nbs/02_learner.ipynb #b6bfaed3
+# %% ../nbs/02_learner.ipynb #31aff8b1
 @patch
 def suggest(self:LRFinderCB)->float:
     "The learning rate at which the smoothed loss falls fastest, per factor of the rate; ValueError if it never falls"
@@ -442,6 +475,7 @@ def suggest(self:LRFinderCB)->float:
     if end < 2: raise ValueError(f'lr_find: the loss never fell in {len(s)} batches from a rate of {self.lrs[0]:g}; start lower, or look at the model')
     return self.lrs[max(range(1, end), key=lambda i: s[i-1] - s[i+1])]
 
+# %% ../nbs/02_learner.ipynb #a3adbc4f
 @patch
 def plot(self:LRFinderCB, ax=None):
     "Loss by learning rate, with the suggestion; gives the axes"
@@ -455,6 +489,7 @@ def plot(self:LRFinderCB, ax=None):
     ax.legend()
     return ax
 
+# %% ../nbs/02_learner.ipynb #fc2500d0
 @patch
 def lr_find(self:Learner,
     start:float=1e-4, # the first learning rate

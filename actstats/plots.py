@@ -37,7 +37,7 @@ def _empty(ax, what='nothing recorded'):
 
 def _label(h:History)->str: return h.name or '(model)'
 
-# %% ../nbs/05_plots.ipynb #9def25ba
+# %% ../nbs/05_plots.ipynb #25712eef
 def _log_if_wide(ax, values):
     "Logarithmic axis if positive values span more than two decades"
     v = values[np.isfinite(values) & (values > 0)]
@@ -66,7 +66,7 @@ def plot_stats(self:Recording,
 
 _TITLES = dict(mean='mean', std='standard deviation', frac_zero='share of exact zeros', frac_dead='share of dead units')
 
-# %% ../nbs/05_plots.ipynb #3815aba2
+# %% ../nbs/05_plots.ipynb #6b889877
 def _nice(v:float)->float:
     "The next 1, 2 or 5 times a power of ten"
     if not v > 0: return 1.
@@ -84,7 +84,7 @@ def window(
     if min(-lo, hi) > .2*max(-lo, hi): lo, hi = -max(-lo, hi), max(-lo, hi)  # about as far down as up: make it symmetric
     return LinearBins(lo, hi, n) if lo < hi else LinearBins(-1, 1, n)
 
-# %% ../nbs/05_plots.ipynb #6b889877
+# %% ../nbs/05_plots.ipynb #f6c58db1
 def _fold(counts:np.ndarray)->np.ndarray:
     "Counts of |a| from those of a, in bins symmetric about 0: (rows, 2k+2) to (rows, k+1)"
     k = counts.shape[1]//2
@@ -105,7 +105,7 @@ def heat(
     under, over = (bool(counts[:, i].sum()) for i in (0, -1))
     return (counts[:, 1-under:counts.shape[1]-1+over], np.r_[[edges[0] - step]*under, edges, [edges[-1] + step]*over], (under, over))
 
-# %% ../nbs/05_plots.ipynb #f6c58db1
+# %% ../nbs/05_plots.ipynb #abdcfa2b
 def _draw_heat(ax, h:History, bins, absolute:bool, mean:bool):
     "One layer's heat-map with its colour bar"
     from matplotlib.colors import FuncNorm
@@ -119,9 +119,11 @@ def _draw_heat(ax, h:History, bins, absolute:bool, mean:bool):
     bad = h.n_nan + h.n_posinf + h.n_neginf > 0
     if bad.any(): ax.plot(_x(h)[bad], np.full(bad.sum(), edges[-1]), 'rx', ms=4, clip_on=False)
     share = 1 - counts[:, outside[0]:counts.shape[1]-outside[1]].sum()/max(counts.sum(), 1)
-    ax.set_title(f'{_label(h)}{"  |a|" if absolute else ""}' + (f'  ({share:.2%} outside)' if any(outside) else ''), fontsize=9)
+    ax.set_title(f'{_label(h)}{"  |a|" if absolute else ""}' + (f'  ({_percent(share)} outside)' if any(outside) else ''), fontsize=9)
     _count_bar(ax, im, counts.max())
     ax.xaxis.get_major_locator().set_params(integer=True)
+
+def _percent(p:float)->str: return '<0.01%' if 0 < p < 1e-4 else f'{p:.2%}'
 
 def _count_bar(ax, im, most):
     ticks = [0, *(10**k for k in range(12) if 10**k <= most)] if most >= 10 else [0, max(int(most), 1)]
@@ -129,7 +131,7 @@ def _count_bar(ax, im, most):
     bar.ax.tick_params(labelsize=7)
     bar.ax.minorticks_off()
 
-# %% ../nbs/05_plots.ipynb #6b83e751
+# %% ../nbs/05_plots.ipynb #f3c11f7c
 @patch
 def color_dim(self:Recording,
     layers=None, # names, one or several; None: all
@@ -153,7 +155,7 @@ def color_dim(self:Recording,
     for ax,h in zip(axs, hs): _draw_heat(ax, h, bins, absolute, mean) if len(h) else _empty(ax)
     return axs[:max(1, len(hs))]
 
-# %% ../nbs/05_plots.ipynb #893bb625
+# %% ../nbs/05_plots.ipynb #fcd9ef58
 @patch
 def dead_chart(self:Recording,
     layers=None, # names, one or several; None: all

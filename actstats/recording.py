@@ -4,22 +4,25 @@
 
 # %% ../nbs/04_recording.ipynb #a97185fe
 from __future__ import annotations
-from collections.abc import Mapping
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping
 from copy import copy
 from dataclasses import is_dataclass, fields as dc_fields
 from functools import partial
+from contextlib import suppress
 from pathlib import Path
-import difflib, hashlib, io, json, os, re, tempfile, zipfile
+import difflib, hashlib, io, json, operator, os, re, sys, tempfile, warnings, zipfile
 
 import numpy as np
 import torch
 from torch import nn, Tensor
 from fastcore.basics import patch
 
-from .stats import (FloatBins, INTS, bins_from, clear_, empty_rows, field, merge, pack, quantile, rebin, record, std, unpack)
+from .stats import FloatBins, INTS, LinearBins, bins_from, clear_, empty_rows, field, merge, pack, quantile, rebin, record, std, unpack
 
 # %% auto #0
-__all__ = ['KINDS', 'Hook', 'Hooks', 'Track', 'unit_dim', 'choose_modules', 'tensors', 'History', 'Recording', 'watch']
+__all__ = ['KINDS', 'Hook', 'Hooks', 'Track', 'unit_dim', 'choose_modules', 'tensors', 'History', 'Recording', 'watch',
+           'check_writable', 'write_bytes']
 
 # %% ../nbs/04_recording.ipynb #1574dd86
 def _nothing(*args): "A hook that does nothing"
@@ -66,7 +69,8 @@ class Track:
         self.slots, self.span = {}, []  # key -> slot; for each slot: first byte of its mask, units
         self.n, self.stride, self.filled = 0, 1, 0  # rows in use, steps a row is to hold, steps in the last one
         self.tick = self.step = None  # what `now` belongs to
-        self.ticks = 0  # how many there were
+        self.ticks, self.first = 0, []  # how many there were; the first one of each row
+        self.late = {}  # key -> the past tick that it last got something for
         self.now, self.rows = (empty_rows(*s, bins=bins, device=device) for s in ((0,), (0, 0)))
         self.alive = torch.zeros(0, dtype=torch.bool, device=device)
         self.masks = torch.zeros(0, 0, dtype=torch.uint8, device=device)
@@ -77,6 +81,7 @@ def _views(self:Track):
     self.now_of = list(self.now)
     self.alive_of = [self.alive[8*b:8*b+u] for b,u in self.span]
 
+# %% ../nbs/04_recording.ipynb #c357887f
 @patch
 def add(self:Track, key, units:int)->int:
     "A new slot for `key`"
@@ -91,7 +96,7 @@ def add(self:Track, key, units:int)->int:
     self._views()
     return self.slots[key]
 
-# %% ../nbs/04_recording.ipynb #c357887f
+# %% ../nbs/04_recording.ipynb #fad6d1b1
 @patch
 def put(self:Track,
     key, # which row
@@ -99,21 +104,27 @@ def put(self:Track,
     dim:int|None=None, # dimension of the units, None if there are none
 ):
     "Merge the summary of `x` into the current row of `key`"
-    i = self.slots.get(key)
-    if i is None: i = self.add(key, 0 if dim is None else x.shape[dim])
+    i = self._slot(key, x, dim)
     record(x, self.now_of[i], self.alive_of[i], dim or 0, self.bins, self.sample)
 
+@patch
+def _slot(self:Track, key, x:Tensor, dim)->int:
+    i = self.slots.get(key)
+    return self.add(key, 0 if dim is None else x.shape[dim]) if i is None else i
+
+# %% ../nbs/04_recording.ipynb #08aeda78
 @patch
 def at(self:Track,
     tick, # what is coming now belongs together if its tick is the same
     step:int, # the step that its row is to be marked with
 ):
     "Close the current rows if something new begins"
-    if tick != self.tick:
-        self.flush()
-        self.ticks += 1
+    if tick == self.tick: return
+    self.flush()
+    self.ticks += 1
     self.tick, self.step = tick, step
 
+# %% ../nbs/04_recording.ipynb #60709650
 @patch
 def flush(self:Track):
     "Put the current rows into the array, as a new row or merged into the last one"
@@ -134,13 +145,14 @@ def _stamp(self:Track, now:Tensor):
     field(now, 'n_steps').copy_(called)
     field(now, 'step').copy_(torch.where(called, self.step, torch.iinfo(torch.int64).max))
 
-# %% ../nbs/04_recording.ipynb #08aeda78
+# %% ../nbs/04_recording.ipynb #7eca3c3e
 @patch
 def _next_row(self:Track):
     if self.n == self.max_rows: self._halve()
     if self.filled and self.filled < self.stride: return  # the last row was left alone: it goes on filling
     if self.n == self.rows.shape[1]: self._reserve(min(self.max_rows, max(16, 2*self.n)))
     self.n, self.filled = self.n + 1, 0
+    self.first.append(self.tick)
 
 @patch
 def _reserve(self:Track, cap:int):
@@ -159,8 +171,30 @@ def _halve(self:Track):
     r[:, :h], m[:h] = pairs, masks
     r[:, h:h+n%2], m[h:h+n%2] = odd_r, odd_m
     self.n, self.filled, self.stride = h + n%2, self.stride if n%2 else 2*self.stride, 2*self.stride
+    self.first = self.first[::2]
 
-# %% ../nbs/04_recording.ipynb #1d295ec5
+# %% ../nbs/04_recording.ipynb #bf4a5871
+@patch
+def put_late(self:Track, tick, step:int, key, x:Tensor, dim:int|None=None):
+    "Merge the summary of `x` into the row that holds the past `tick`"
+    i, r = self._slot(key, x, dim), bisect_right(self.first, tick) - 1
+    if r < 0: return
+    b, u = self.span[i]
+    row, alive = empty_rows(bins=self.bins, device=self.device), torch.zeros(u, dtype=torch.bool, device=self.device)
+    record(x, row, alive, dim or 0, self.bins, self.sample)
+    field(row, 'n_steps').fill_(self.late.get(key) != tick)  # a step counts once
+    field(row, 'step').fill_(step)
+    self.late[key] = tick
+    self.rows[i, r].copy_(merge(self.rows[i, r], row))
+    self.masks[r, b:b+-(-u//8)] |= pack(alive)
+
+@patch
+def __setstate__(self:Track, state):
+    "Copies and pickles have views of their own"
+    self.__dict__.update(state)
+    self._views()
+
+# %% ../nbs/04_recording.ipynb #cd88f34d
 _CHANNELS = (nn.modules.batchnorm._NormBase, nn.GroupNorm)
 _FEATURES = (nn.Linear, nn.Bilinear, nn.LayerNorm, nn.Embedding, nn.EmbeddingBag, nn.MultiheadAttention, nn.RNNBase, nn.RNNCellBase)
 
@@ -175,7 +209,7 @@ def unit_dim(
     if isinstance(m, _FEATURES) or x.ndim < 4: return x.ndim - 1
     return 1
 
-# %% ../nbs/04_recording.ipynb #435403d7
+# %% ../nbs/04_recording.ipynb #f3645e53
 def _is_leaf(m:nn.Module)->bool:
     return isinstance(m, nn.MultiheadAttention) or all(k == 'parametrizations' for k,_ in m.named_children())
 
@@ -191,16 +225,18 @@ def _leaves(m:nn.Module, name:str='')->dict:
 
 def _nearest(name, names)->str:
     close = difflib.get_close_matches(str(name), list(names), 3)
+    if not names: return ''
     return f'; did you mean {", ".join(map(repr, close))}?' if close else f'; there are {", ".join(map(repr, list(names)[:12]))}{" ..." if len(names) > 12 else ""}'
 
-# %% ../nbs/04_recording.ipynb #bf4a5871
+# %% ../nbs/04_recording.ipynb #e0695256
 def choose_modules(
     model:nn.Module,
-    modules=None, # None: every leaf; a regex on names; a predicate(name, module); a name or module, or several of them
+    modules=None, # None: every leaf; a regex on names; a predicate(name, module); a class; a list of names or modules, or a Sequential, for its children
 )->dict: # names, as in `model.named_modules()`, to modules
     "The modules meant by `modules`; ValueError if there are none, or one is not in the model"
     named = dict(model.named_modules())
     if modules is None: return _leaves(model)
+    if isinstance(modules, type): modules = partial(_is_a, modules)
     if isinstance(modules, str):
         try: res = {k:m for k,m in named.items() if re.search(modules, k)}
         except re.error as e: raise ValueError(f'modules: expected a regular expression, got {modules!r}: {e}') from None
@@ -210,18 +246,22 @@ def choose_modules(
     if not res: raise ValueError(f'modules: {modules!r} matches none of the {len(named)} modules of this {type(model).__name__}{_nearest(modules, named)}')
     return res
 
+def _is_a(cls, name, m): return isinstance(m, cls)
+
 def _by_identity(named:dict, modules)->dict:
     "Look up each name or module"
+    if not isinstance(modules, Iterable): raise TypeError(f'modules: expected None, a regular expression, a predicate, a class of modules, or a list of names or modules, got {type(modules).__name__}')
     names, res = {m:k for k,m in named.items()}, {}
     for o in modules:
         k = names.get(o) if isinstance(o, nn.Module) else o
         if k not in named:
             if isinstance(o, nn.Module): raise ValueError(f'modules: {type(o).__name__} is not a module of this model; pass modules found in model.modules()')
+            if isinstance(o, type): raise TypeError(f'modules: a list holds names and modules, got the class {o.__name__}; for several classes pass lambda name, m: isinstance(m, (...))')
             raise ValueError(f'modules: no module is called {o!r}{_nearest(o, named)}')
         res[k] = named[k]
     return res
 
-# %% ../nbs/04_recording.ipynb #c57b9686
+# %% ../nbs/04_recording.ipynb #e24ca65d
 def tensors(
     out, # whatever a module returns
 ): # yields each floating point tensor, depth first
@@ -232,7 +272,7 @@ def tensors(
     elif isinstance(out, (tuple, list)): yield from (t for v in out for t in tensors(v))
     elif is_dataclass(out) and not isinstance(out, type): yield from (t for f in dc_fields(out) for t in tensors(getattr(out, f.name)))
 
-# %% ../nbs/04_recording.ipynb #e0695256
+# %% ../nbs/04_recording.ipynb #3fdf54f3
 class History:
     "What one layer did: a 1-D array per statistic, one value for each row"
     def __init__(self,
@@ -254,18 +294,21 @@ class History:
     def __len__(self): return len(self.step)
     def __repr__(self): return f'History of {self.name!r} ({self.kind}): {len(self)} rows, steps {self.step[0]} to {self.step[-1] + self.n_steps[-1] - 1}' if len(self) else f'History of {self.name!r} ({self.kind}): no rows'
 
+# %% ../nbs/04_recording.ipynb #990d159c
 @patch
 def upto(self:History, step:int)->History:
     "The rows that began before `step`"
     some = torch.from_numpy(self.step < step)
     return History(self.name, self.kind, self._rows[some], self._masks[some], self.bins)
 
+# %% ../nbs/04_recording.ipynb #56868e6a
 @patch(as_prop=True)
 def dead(self:History)->np.ndarray:
     "Which units gave exactly zero for every element of a row: bool (rows, units); no columns where units are unknown"
     u = int(self.units.max(initial=0)) if (self.units >= 0).all() else 0
     return ~unpack(self._masks, u).numpy()
 
+# %% ../nbs/04_recording.ipynb #3e89a0ea
 @patch(as_prop=True)
 def frac_dead(self:History)->np.ndarray:
     "Share of dead units, (rows,); NaN where the notion does not apply"
@@ -280,12 +323,13 @@ def _finite_hist(self:History):
     h[:, -1] -= self.n_posinf
     return h
 
+# %% ../nbs/04_recording.ipynb #c3727956
 @patch
 def quantile(self:History, q:float)->np.ndarray:
     "The `q`-quantile of the finite values of each row, (rows,): within one bin"
     return quantile(self._finite_hist(), self.edges, q, self.min, self.max)
 
-# %% ../nbs/04_recording.ipynb #a2b5289c
+# %% ../nbs/04_recording.ipynb #20b35fb1
 @patch
 def in_bins(self:History,
     bins, # the wanted `LinearBins`
@@ -299,13 +343,15 @@ def in_bins(self:History,
 
 _FRAME = ('step', 'n_steps', 'n_total', 'n', 'mean', 'std', 'min', 'max', 'frac_zero', 'n_nan', 'n_posinf', 'n_neginf', 'frac_dead')
 
+# %% ../nbs/04_recording.ipynb #02c93808
 @patch
 def to_df(self:History):
     "A pandas frame: layer, kind, then a column for each statistic"
     import pandas as pd
     return pd.DataFrame(dict(layer=self.name, kind=self.kind, **{k:getattr(self, k) for k in _FRAME}), index=range(len(self)))
 
-# %% ../nbs/04_recording.ipynb #e9a3201b
+# %% ../nbs/04_recording.ipynb #483ba8c2
+_LOG = LinearBins(0, 1, 1)  # a logged number needs no histogram: its row is small
 KINDS = ('act', 'grad', 'valid', 'param', 'param_grad', 'update', 'log')
 
 class Recording:
@@ -313,17 +359,20 @@ class Recording:
     def __init__(self, bins=None, max_rows:int=1024, sample:int=0, **meta):
         self.bins, self.max_rows, self.sample, self.meta = bins or FloatBins(), max_rows, sample, meta
         self.tracks, self.keys = {}, {}  # (timeline, device) -> Track; (name, kind) in order of first sight
-        self.watched, self.called, self._problems = [], {}, {}
+        self.watched, self.called, self._problems = [], {}, {}  # names; names; what -> how often
         self.step = 0  # the step whose forward pass ran last
 
     def put(self, timeline:str, tick, step:int, name:str, kind:str, x:Tensor, dim:int|None=None):
         "Merge the summary of `x` into the current row of (`name`, `kind`)"
-        dev = torch.device('cpu') if x.device.type == 'mps' else x.device  # no float64 there
+        dev, key = x.device if x.device.type != 'mps' else torch.device('cpu'), (name, kind)  # no float64 on mps
         t = self.tracks.get((timeline, dev))
-        if t is None: t = self.tracks[timeline, dev] = Track(self.bins, self.max_rows, dev, self.sample)
-        t.at(tick, step)
-        t.put((name, kind), x.detach().to(dev), dim)
-        self.keys[name, kind] = None
+        if t is None: t = self.tracks[timeline, dev] = Track(_LOG if timeline == 'log' else self.bins, self.max_rows, dev, self.sample)
+        x = x.detach().to(dev) if x.layout == torch.strided else x.detach().to_dense()
+        if t.tick is not None and tick < t.tick: t.put_late(tick, step, key, x, dim)
+        else:
+            t.at(tick, step)
+            t.put(key, x, dim)
+        self.keys[key] = None
 
     def flush(self):
         "Close the current rows"
@@ -332,37 +381,45 @@ class Recording:
 @patch
 def _names(self:Recording, *kinds): return list(dict.fromkeys(n for n,k in self.keys if k in kinds))
 
+# %% ../nbs/04_recording.ipynb #1a6bcd3e
 @patch(as_prop=True)
 def layers(self:Recording)->list:
     "Names of the recorded modules, in call order"
     return self._names('act', 'valid')
 
+# %% ../nbs/04_recording.ipynb #f1450396
 @patch(as_prop=True)
 def params(self:Recording)->list:
     "Names of the recorded parameters"
     return self._names('param', 'param_grad', 'update')
 
+# %% ../nbs/04_recording.ipynb #6022316f
 @patch(as_prop=True)
 def logs(self:Recording)->list:
     "Names of what was logged"
     return self._names('log')
 
+# %% ../nbs/04_recording.ipynb #38739c3d
 @patch(as_prop=True)
 def never_called(self:Recording)->list:
     "Watched modules that were never called"
     return [n for n in self.watched if n not in self.called]
 
+# %% ../nbs/04_recording.ipynb #76626aca
 @patch(as_prop=True)
 def problems(self:Recording)->list:
-    "What was not recorded, and why: each once"
-    return list(self._problems)
+    "What was not recorded, and why: each once, with the number of times"
+    return [k if n == 1 else f'{k} ({n:,} times)' for k,n in self._problems.items()]
 
+# %% ../nbs/04_recording.ipynb #8cd459af
 @patch
 def note(self:Recording, where:str, what:str):
     "Keep a problem as data: nothing is raised into a training loop"
-    self._problems[f'{where}: {what}'] = None
+    k = f'{where}: {what}'
+    if k not in self._problems and len(self._problems) >= 100: k = 'further problems of other kinds'
+    self._problems[k] = self._problems.get(k, 0) + 1
 
-# %% ../nbs/04_recording.ipynb #e24ca65d
+# %% ../nbs/04_recording.ipynb #843ab90a
 @patch
 def __getitem__(self:Recording,
     key, # a name, or (name, kind)
@@ -374,6 +431,7 @@ def __getitem__(self:Recording,
         have = [k for n,k in self.keys if n == name]
         if have: raise KeyError(f'{name!r} was not recorded as {kind!r}, only as {", ".join(map(repr, have))}: ask for rec[{name!r}, {have[0]!r}]')
         if name in self.never_called: raise KeyError(f'{name!r} was watched and never called')
+        if name in self.called: raise KeyError(f'{name!r} was called, but nothing of it was recorded: see rec.problems, and whether the model was in eval mode, which is recorded with on_valid=True')
         raise KeyError(f'no {name!r} in this recording{_nearest(name, self._names(kind) or self._names(*KINDS))}')
     return self._history(name, kind)
 
@@ -386,7 +444,7 @@ def _history(self:Recording, name, kind)->History:
     if len(parts) > 1:
         order = field(rows, 'step').argsort(stable=True)
         rows, masks = rows[order], masks[order]
-    return History(name, kind, rows, masks, self.bins)
+    return History(name, kind, rows, masks, next(t.bins for t in self.tracks.values() if (name, kind) in t.slots))
 
 def _widen(m:Tensor, width:int)->Tensor: return nn.functional.pad(m, (0, width - m.shape[1]))
 
@@ -403,7 +461,7 @@ def read(self:Track, key)->tuple:
     some = field(rows, 'n_steps') > 0
     return rows[some], masks[some]
 
-# %% ../nbs/04_recording.ipynb #7740915f
+# %% ../nbs/04_recording.ipynb #bb7fb88b
 @patch
 def __len__(self:Recording):
     "Number of steps recorded"
@@ -425,24 +483,24 @@ def to_df(self:Recording):
     hs = [self._history(*k).to_df() for k in self.keys]
     return pd.concat(hs, ignore_index=True) if hs else pd.DataFrame(columns=['layer', 'kind', *_FRAME])
 
-# %% ../nbs/04_recording.ipynb #3fdf54f3
+# %% ../nbs/04_recording.ipynb #c6b6bb83
 @patch
 def log(self:Recording, **values):
     "Record numbers under their names; they belong to the step whose forward pass ran last"
     for k,v in values.items():
         try:
-            v = v.detach() if isinstance(v, Tensor) else torch.tensor(float(v), dtype=torch.float64)
+            v = v.detach() if isinstance(v, Tensor) and not v.is_complex() else torch.tensor(float(v), dtype=torch.float64, device='cpu')
             self.put('log', self.step, self.step, k, 'log', v if v.is_floating_point() else v.double())
-        except Exception as e: self.note(f'log({k}=...)', f'expected a number, got {type(v).__name__} ({e}); not recorded')
+        except Exception: self.note(f'log({k}=...)', f'expected a real number, got {type(v).__name__}; not recorded')
 
-# %% ../nbs/04_recording.ipynb #3e89a0ea
+# %% ../nbs/04_recording.ipynb #44e0e38e
 class watch:
     "Record what the modules of `model` put out while the `with` block runs; gives the `Recording`"
     def __init__(self,
         model:nn.Module, # any module, in any loop
         optimizer=None, # steps are its steps, and parameters are recorded
         *,
-        modules=None, # None: every leaf; a regex on names; a predicate(name, module); a list of names or modules
+        modules=None, # None: every leaf; a regex on names; a predicate(name, module); a list of names or modules, or a Sequential, for its children
         every:int=1, # record each k-th step
         grads:bool=False, # also gradients of the loss with respect to the outputs
         params:bool|None=None, # also parameters, their gradients and updates; default: if there is an optimizer
@@ -454,67 +512,94 @@ class watch:
         on_valid:bool=False, # record in evaluation mode
         total_steps:int|None=None, # the planned length of the run
     ):
-        _check(model, optimizer, every, sample, max_rows, outputs, params)
+        _check(model, optimizer, every, bins, sample, max_rows, outputs, params, total_steps)
         self.model, self.opt, self.modules = model, optimizer, choose_modules(model, modules)
-        self.every, self.grads, self.all = every, grads, outputs == 'all'
+        self.every, self.grads, self.all = operator.index(every), grads, outputs == 'all'
         self.on_train, self.on_valid = on_train, on_valid
-        self.params = self._params(modules) if (optimizer is not None if params is None else params) else {}
-        self.rec = Recording(bins, max_rows, sample or 0, every=every, total_steps=total_steps, model=type(model).__name__, torch=torch.__version__)
+        self.params = self._params(modules) if on_train and (optimizer is not None if params is None else params) else {}
+        whole = lambda v: v and operator.index(v)  # numpy's integers too
+        self.rec = Recording(bins, whole(max_rows), whole(sample) or 0, every=self.every, total_steps=whole(total_steps), model=type(model).__name__, torch=torch.__version__)
         self.rec.watched = list(self.modules)
-        self.handles, self.step, self.n_valid, self.begun = [], 0, 0, False
+        self.handles, self.step, self.n_valid, self.old, self.in_step = [], 0, 0, {}, False
+        self.begun, self.begun_valid = False, False  # has the model been called, in training and in evaluation mode?
 
     def __enter__(self): return self.start()
-    def __exit__(self, *args): self.stop()
+    def __exit__(self, kind, *args): self.stop(tell=kind is None)
 
-def _check(model, optimizer, every, sample, max_rows, outputs, params):
+def _check(model, optimizer, every, bins, sample, max_rows, outputs, params, total_steps):
     if not isinstance(model, nn.Module): raise TypeError(f'watch: expected a torch.nn.Module, got {type(model).__name__}')
     if optimizer is not None and not hasattr(optimizer, 'register_step_post_hook'):
         raise TypeError(f'watch: expected a torch.optim.Optimizer as optimizer, got {type(optimizer).__name__}')
-    for name,v,least in (('every', every, 1), ('max_rows', max_rows, 2), ('sample', sample or 1, 1)):
-        if not isinstance(v, int) or v < least: raise ValueError(f'watch: expected {name} to be a whole number, {least} or more, got {v!r}')
+    for name,v,least in (('every', every, 1), ('max_rows', max_rows, 2), ('sample', sample or 1, 1), ('total_steps', total_steps or 1, 1)):
+        if not hasattr(v, '__index__') or v < least: raise ValueError(f'watch: expected {name} to be a whole number, {least} or more, got {v!r}')
+    if not isinstance(bins, (LinearBins, FloatBins, type(None))): raise TypeError(f'watch: expected bins to be LinearBins or FloatBins, got {type(bins).__name__}')
     if outputs not in ('first', 'all'): raise ValueError(f'watch: expected outputs to be "first" or "all", got {outputs!r}')
     if params and optimizer is None: raise ValueError('watch: params=True needs the optimizer, whose steps change them: watch(model, optimizer)')
 
-# %% ../nbs/04_recording.ipynb #c3727956
+# %% ../nbs/04_recording.ipynb #dc1dd7b6
 @patch
 def start(self:watch)->Recording:
     "Attach the hooks; `stop` takes them off"
     if self.handles: raise RuntimeError('watch: already watching; call stop() first')
-    self.handles = [self.model.register_forward_pre_hook(_Tap(self._root))]
-    self.handles += [m.register_forward_hook(_Tap(partial(self._saw, name))) for name,m in self.modules.items()]
+    tap = lambda f: _Tap(_untraced(f))
+    self.handles = [self.model.register_forward_pre_hook(tap(self._root))]
+    self.handles += [m.register_forward_hook(tap(partial(self._saw, name))) for name,m in self.modules.items()]
     if self.opt is not None:
         self.handles += [self.opt.register_step_pre_hook(self._before_step), self.opt.register_step_post_hook(self._after_step)]
     return self.rec
 
+def _untraced(f):
+    "`f`, which torch.compile is not to trace; where dynamo is not loaded, nothing is compiled"
+    return torch.compiler.disable(f) if 'torch._dynamo' in sys.modules else f
+
+# %% ../nbs/04_recording.ipynb #3b62b299
 @patch
-def stop(self:watch):
+def stop(self:watch,
+    tell:bool=True, # warn if there were problems?
+):
     "Take the hooks off: the model is as it was before"
     while self.handles: self.handles.pop().remove()
-    self.rec.flush()
+    rec, self.old = self.rec, {}
+    rec.flush()
+    if rec.called and not (self.begun or self.begun_valid) and self.opt is None:
+        rec.note('model', 'it was never called itself, only parts of it, so all its calls are one step; pass the optimizer, or watch the part that is called')
+    if rec.problems and tell:
+        with suppress(Warning): warnings.warn(f'actstats: not everything was recorded, see rec.problems: {"; ".join(rec.problems[:3])}', stacklevel=3)
 
+# %% ../nbs/04_recording.ipynb #0b1489f0
 @patch
 def _root(self:watch, m, args):
     "A forward call of the model begins"
-    if not m.training: self.n_valid += 1
-    elif self.opt is None: self.step, self.begun = self.step + self.begun, True
+    if not m.training: self.n_valid, self.begun_valid = self.n_valid + self.begun_valid, True
+    else:
+        self.step, self.begun = self.step + (self.begun and self.opt is None), True
+        self.rec.step = self.step
 
-# %% ../nbs/04_recording.ipynb #20b35fb1
+@patch
+def _moment(self:watch):
+    "Where an output that comes now belongs: timeline, tick and step; None if it is not to be recorded"
+    if self.model.training: return ('train', self.step, self.step) if self.on_train and not self.step % self.every else None
+    return ('valid', self.n_valid, self.rec.step) if self.on_valid and not self.n_valid % self.every else None
+
 @patch
 def _saw(self:watch, name, m, args, out):
     "A module has given its output"
     try:
-        rec, training = self.rec, self.model.training
-        rec.called[name] = None
-        if training: rec.step = self.step
-        if (self.step % self.every or not self.on_train) if training else ((self.n_valid - 1) % self.every or not self.on_valid): return
-        where = ('train', self.step, self.step) if training else ('valid', self.n_valid, rec.step)
-        found = list(tensors(out)) if self.all else next(([t] for t in tensors(out)), [])
-        if not found: return rec.note(name, f'its output holds no floating point tensor ({_describe(out)})')
-        for i,x in enumerate(found):
-            key, dim = f'{name}[{i}]' if self.all and x is not out else name, unit_dim(m, x)
-            rec.put(*where, key, 'act' if training else 'valid', x, dim)
-            if self.grads and training and x.grad_fn is not None: x.register_hook(partial(self._saw_grad, key, dim, where))
+        self.rec.called[name] = None
+        if self.model.training: self.rec.step = self.step
+        where = self._moment()
+        if where: self._put_outputs(name, m, out, where)
     except Exception as e: self.rec.note(name, f'{type(e).__name__}: {e}')
+
+# %% ../nbs/04_recording.ipynb #5e4cd052
+@patch
+def _put_outputs(self:watch, name, m, out, where):
+    found = list(tensors(out)) if self.all else next(([t] for t in tensors(out)), [])
+    if not found: self.rec.note(name, f'its output holds no floating point tensor ({_describe(out)})')
+    for i,x in enumerate(found):
+        key, dim = f'{name}[{i}]' if self.all and x is not out else name, unit_dim(m, x)
+        self.rec.put(*where, key, 'act' if where[0] == 'train' else 'valid', x, dim)
+        if self.grads and where[0] == 'train' and x.grad_fn is not None: x.register_hook(partial(self._saw_grad, key, dim, where))
 
 @patch
 def _saw_grad(self:watch, key, dim, where, g):
@@ -525,7 +610,7 @@ def _saw_grad(self:watch, key, dim, where, g):
 
 def _describe(out): return str(out.dtype) if isinstance(out, Tensor) else type(out).__name__
 
-# %% ../nbs/04_recording.ipynb #82002a35
+# %% ../nbs/04_recording.ipynb #59e38985
 @patch
 def _params(self:watch, modules)->dict:
     "The parameters that belong to what is watched"
@@ -535,27 +620,34 @@ def _params(self:watch, modules)->dict:
     return {k:p for k,p in named.items() if p in mine}
 
 @patch
-def _put_params(self:watch, kind, values):
-    for name,x in values:
-        try: self.rec.put('train', self.step, self.step, name, kind, x)
+def _put_params(self:watch, kind, value):
+    "Record `value(name, parameter)` of each parameter for which it is not None"
+    for name,p in self.params.items():
+        try:
+            x = value(name, p)
+            if x is not None: self.rec.put('train', self.step, self.step, name, kind, x)
         except Exception as e: self.rec.note(f'{name} ({kind})', f'{type(e).__name__}: {e}')
 
 @patch
 def _before_step(self:watch, opt, args, kwargs):
-    self.old = {}
-    if self.step % self.every or not self.params: return
-    self._put_params('param_grad', ((k, p.grad) for k,p in self.params.items() if p.grad is not None))
-    self.old = {k:p.detach().clone() for k,p in self.params.items() if p.requires_grad}
+    if self.in_step: return  # an optimizer whose step calls the step of its parent class
+    self.in_step, self.closure = True, any(map(callable, (*args[1:], *kwargs.values())))
+    if self.step % self.every: return
+    def keep(name, p):
+        if p.requires_grad: self.old[name] = p.detach().clone()
+    if not self.closure: self._put_params('param_grad', lambda name, p: p.grad)
+    self._put_params('update', keep)
 
 @patch
 def _after_step(self:watch, opt, args, kwargs):
-    if self.params and not self.step % self.every:
-        self._put_params('param', self.params.items())
-        self._put_params('update', ((k, self.params[k].detach() - old) for k,old in self.old.items()))
-    self.old = {}
-    self.step += 1
+    if not self.in_step: return
+    if not self.step % self.every:
+        if self.closure: self._put_params('param_grad', lambda name, p: p.grad)
+        self._put_params('param', lambda name, p: p)
+        self._put_params('update', lambda name, p: p.detach() - self.old[name] if name in self.old else None)
+    self.old, self.in_step, self.step = {}, False, self.step + 1
 
-# %% ../nbs/04_recording.ipynb #3e04c5da
+# %% ../nbs/04_recording.ipynb #cb3affff
 _FORMAT = 1
 _STATE = ('n', 'stride', 'filled', 'ticks')
 
@@ -563,24 +655,36 @@ _STATE = ('n', 'stride', 'filled', 'ticks')
 def snapshot(self:Track)->Track:
     "A copy on the CPU in which the step in progress is closed; this one goes on"
     t = copy(self)
-    t.device = None
+    t.device = torch.device('cpu')
     for k in ('now', 'alive', 'rows', 'masks'): setattr(t, k, getattr(self, k).to('cpu', copy=True))
     t._views()
     t.flush()
     return t
 
+# %% ../nbs/04_recording.ipynb #2dc855d4
 @patch
 def save(self:Recording,
     path, # where to; an existing file is replaced in one go
 )->Path:
     "Write the recording to one file: no pickle, checksummed, atomically"
     snaps = [t.snapshot() for t in self.tracks.values()]
-    tracks = [dict(timeline=tl, keys=list(t.slots), span=t.span, **{k:getattr(t, k) for k in _STATE}) for (tl,_),t in zip(self.tracks, snaps)]
+    tracks = [dict(timeline=tl, bins=t.bins.spec, keys=list(t.slots), span=t.span, **{k:getattr(t, k) for k in _STATE}) for (tl,_),t in zip(self.tracks, snaps)]
     head = dict(actstats=_FORMAT, bins=self.bins.spec, max_rows=self.max_rows, sample=self.sample, meta=self.meta, step=self.step, tracks=tracks,
-                keys=list(self.keys), watched=self.watched, called=list(self.called), problems=self.problems)
+                keys=list(self.keys), watched=self.watched, called=list(self.called), problems=self._problems)
     arrays = dict(head=np.frombuffer(json.dumps(head).encode(), np.uint8))
     for i,t in enumerate(snaps): arrays |= {f'rows{i}': t.rows[:, :t.n].numpy(), f'masks{i}': t.masks[:t.n].numpy()}
-    return _write(Path(path), _seal(arrays))
+    return write_bytes(path, _seal(arrays))
+
+# %% ../nbs/04_recording.ipynb #5982820d
+def check_writable(
+    path, # a file that is to be written
+)->Path:
+    "Raise now, in plain words, what writing would raise: OSError if `path` is a folder or cannot be created"
+    path = Path(path)
+    if path.is_dir(): raise IsADirectoryError(f'cannot write {path}: it is a folder; give the name of a file')
+    if not path.parent.is_dir(): raise FileNotFoundError(f'cannot write {path}: there is no folder {path.parent}; create it first')
+    if not os.access(path.parent, os.W_OK): raise PermissionError(f'cannot write {path}: no permission to write in {path.parent}')
+    return path
 
 def _seal(arrays:dict)->bytes:
     "A zip of arrays whose comment is the sha256 of all that precedes it"
@@ -590,8 +694,10 @@ def _seal(arrays:dict)->bytes:
     data = buf.getvalue()[:-64]
     return data + hashlib.sha256(data).hexdigest().encode()
 
-def _write(path:Path, data:bytes)->Path:
+# %% ../nbs/04_recording.ipynb #510ad278
+def write_bytes(path, data:bytes)->Path:
     "Write `data` to `path`, all of it or nothing"
+    path = check_writable(path)
     fd, tmp = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
     try:
         with open(fd, 'wb') as f:
@@ -610,12 +716,13 @@ def _umask()->int:
     os.umask(mask)
     return mask
 
-# %% ../nbs/04_recording.ipynb #9d4ed63b
+# %% ../nbs/04_recording.ipynb #72cb2f1d
 @patch(cls_method=True)
 def load(cls:Recording,
     path, # a file that `save` has written
 )->Recording:
     "Read a recording; ValueError if the file is damaged, cut short or no recording"
+    if not Path(path).is_file(): raise FileNotFoundError(f'{path}: there is no such file')
     data = Path(path).read_bytes()
     if hashlib.sha256(data[:-64]).hexdigest().encode() != data[-64:]:
         raise ValueError(f'{path}: not a recording, or a damaged one: the checksum of its {len(data):,} bytes does not match. Expected a file written by Recording.save')
@@ -628,10 +735,10 @@ def load(cls:Recording,
 
 def _rebuild(cls, head:dict, arrays:dict)->Recording:
     rec = cls(bins_from(head['bins']), head['max_rows'], head['sample'], **head['meta'])
-    rec.step, rec.watched, rec.called, rec._problems = head['step'], head['watched'], *(dict.fromkeys(head[k]) for k in ('called', 'problems'))
+    rec.step, rec.watched, rec.called, rec._problems = head['step'], head['watched'], dict.fromkeys(head['called']), head['problems']
     rec.keys = {tuple(k):None for k in head['keys']}
     for i,h in enumerate(head['tracks']):
-        t = rec.tracks[h['timeline'], i] = Track(rec.bins, rec.max_rows, sample=rec.sample)
+        t = rec.tracks[h['timeline'], i] = Track(bins_from(h['bins']), rec.max_rows, torch.device('cpu'), rec.sample)
         for key,(_,units) in zip(h['keys'], h['span']): t.add(tuple(key), units)
         t.rows, t.masks = torch.from_numpy(arrays[f'rows{i}']), torch.from_numpy(arrays[f'masks{i}'])
         for k in _STATE: setattr(t, k, h[k])

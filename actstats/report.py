@@ -7,15 +7,15 @@ from __future__ import annotations
 from base64 import b64encode
 from dataclasses import dataclass
 from pathlib import Path
-import io, os
+import io
 
 from fastcore.basics import patch
 
-from .recording import Recording, _write
+from .recording import Recording, write_bytes
 import actstats.diagnosis, actstats.plots  # gives recordings their words and pictures
 
 # %% auto #0
-__all__ = ['HEADS', 'PAGE', 'png', 'spread', 'Section', 'check_writable', 'write_report']
+__all__ = ['HEADS', 'PAGE', 'png', 'spread', 'Section', 'write_report']
 
 # %% ../nbs/10_report.ipynb #4b347de7
 def png(
@@ -28,6 +28,7 @@ def png(
     plt.close(fig)
     return 'data:image/png;base64,' + b64encode(buf.getvalue()).decode()
 
+# %% ../nbs/10_report.ipynb #04c6518f
 def spread(
     names:list, # layers
     most:int, # how many to keep
@@ -35,7 +36,7 @@ def spread(
     "At most `most` of the names, evenly spread, the first and the last among them"
     return names if len(names) <= most else [names[round(i*(len(names) - 1)/(most - 1))] for i in range(most)]
 
-# %% ../nbs/10_report.ipynb #48cf952b
+# %% ../nbs/10_report.ipynb #6e5b6e35
 @dataclass
 class Section:
     "One recording in a report"
@@ -49,7 +50,8 @@ class Section:
         "Titles, images, and how to read them"
         shown = spread(self.rec.layers, self.max_layers)
         some = f' {len(shown)} of {len(self.rec.layers)} layers are shown.' if len(shown) < len(self.rec.layers) else ''
-        pics = [('Mean and standard deviation', self.rec.plot_stats(), 'Each line is a layer, dark at the input and light at the output. Flat lines are healthy; lines that rise together and crash are not.'),
+        pics = [('Loss', self.rec.plot_stats(['loss'], kind='log', stats=('mean',)), 'The loss of each training step.')] if 'loss' in self.rec.logs else []
+        pics += [('Mean and standard deviation', self.rec.plot_stats(), 'Each line is a layer, dark at the input and light at the output; dotted are mean 0 and standard deviation 1. Flat lines are healthy; lines that rise together and crash are not.'),
                 ('The colourful dimension', self.rec.color_dim(shown), f'Steps run to the right, values upwards; the colour is the logarithm of the count. What lies outside the window is counted beyond the white lines; the dashed line is the mean.{some}'),
                 ('Dead units', self.rec.dead_chart(), 'Left: units that gave nothing but zeros in a step. Right: the share of zeros, about a half behind a healthy ReLU.')]
         return [(t, png(axs), how) for t,axs,how in pics]
@@ -62,7 +64,7 @@ class Section:
 
 HEADS = ('layer', 'values', 'mean', 'std', 'min', 'max', 'zero', 'dead units', 'not finite')
 
-# %% ../nbs/10_report.ipynb #a62a5b0c
+# %% ../nbs/10_report.ipynb #43aafc30
 PAGE = '''<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{{ title }}</title><link rel="icon" href="data:,"><style>
@@ -71,48 +73,40 @@ PAGE = '''<!doctype html>
 body { font: 16px/1.55 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { line-height: 1.2; } h2 { margin-top: 3rem; border-top: 2px solid var(--line); padding-top: 1rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: 1rem 0; display: block; overflow-x: auto; }
-th, td { padding: .2rem .8rem; text-align: right; border-bottom: 1px solid var(--line); } th:first-child, td:first-child { text-align: left; }
+th, td { padding: .2rem .8rem; text-align: right; border-bottom: 1px solid var(--line); } table.layers :is(th, td):first-child { text-align: left; }
+.verdict { font-size: 1.15rem; } @media (max-width: 40rem) { figure { overflow-x: auto; } figure img { max-width: none; width: 46rem; } }
 figure { margin: 1.5rem 0; } img { max-width: 100%; background: #fff; border-radius: 4px; } figcaption { opacity: .8; font-size: .9rem; }
 .finding { border-left: 4px solid var(--note); padding: .1rem 1rem; margin: .8rem 0; } .finding.error { border-color: var(--bad); }
 .finding b { color: var(--note); } .finding.error b { color: var(--bad); } code { font-size: .95em; }
 @media print { body { max-width: none; } figure, .finding, tr { break-inside: avoid; } }
-</style></head><body><main><h1>{{ title }}</h1>
+</style></head><body><main><h1>{{ title }}</h1>{% if text %}<p class="verdict">{{ text }}</p>{% endif %}
 {% for s in sections %}<section><h2>{{ s.title }}</h2>{% if s.text %}<p>{{ s.text }}</p>{% endif %}
 {% if s.rows %}<table><thead><tr>{% for k in s.rows[0] %}<th scope="col">{{ k }}</th>{% endfor %}</tr></thead>
 <tbody>{% for r in s.rows %}<tr>{% for v in r.values() %}<td>{{ '%.3f' | format(v) if v is float else v }}</td>{% endfor %}</tr>{% endfor %}</tbody></table>{% endif %}
 <h3>What was seen</h3>{% for f in s.rec.diagnose() %}
 <div class="finding {{ f.severity }}"><p><b>{{ 'Alarm' if f.severity == 'error' else 'Note' }}</b> <code>{{ f.layer or '(model)' }}</code>: {{ f.sentence }}<br><em>{{ f.advice }}</em></p></div>{% else %}<p>Nothing unusual.</p>{% endfor %}
 {% for name, image, how in s.pictures() %}<figure><h3>{{ name }}</h3><img src="{{ image }}" alt="{{ name }} of {{ s.title }}. {{ how }}"><figcaption>{{ how }}</figcaption></figure>{% endfor %}
-<h3>The last step, layer by layer</h3><table><thead><tr>{% for k in heads %}<th scope="col">{{ k }}</th>{% endfor %}</tr></thead>
+<h3>The last step, layer by layer</h3><table class="layers"><thead><tr>{% for k in heads %}<th scope="col">{{ k }}</th>{% endfor %}</tr></thead>
 <tbody>{% for row in s.layers() %}<tr>{% for v in row %}<td>{{ v }}</td>{% endfor %}</tr>{% endfor %}</tbody></table>
 <p>{{ s.rec }}</p>{% if s.rec.never_called %}<p>Never called: {{ s.rec.never_called | join(', ') }}.</p>{% endif %}
 {% if s.rec.problems %}<p>Not recorded:</p><ul>{% for p in s.rec.problems %}<li>{{ p }}</li>{% endfor %}</ul>{% endif %}</section>{% endfor %}
 </main></body></html>
 '''
 
-# %% ../nbs/10_report.ipynb #43aafc30
-def check_writable(
-    path, # a file that is to be written later
-)->Path:
-    "Raise now what writing would raise: OSError if `path` is a folder, or cannot be created"
-    path = Path(path)
-    if path.is_dir(): raise IsADirectoryError(f'cannot write {path}: it is a folder; give the name of a file')
-    if not path.parent.is_dir(): raise FileNotFoundError(f'cannot write {path}: there is no folder {path.parent}; create it first')
-    if not os.access(path if path.exists() else path.parent, os.W_OK): raise PermissionError(f'cannot write {path}: no permission')
-    return path
-
+# %% ../nbs/10_report.ipynb #b3f86a40
 def write_report(
     path, # where to; an existing file is replaced
     sections:list, # of `Section`
     title:str='Activation statistics',
+    text:str='', # a sentence to begin with
 )->Path:
     "Write one self-contained HTML file"
     from jinja2 import Environment
     env = Environment(autoescape=True, trim_blocks=True)
     env.tests['float'] = lambda v: isinstance(v, float)
-    path = check_writable(path)
-    return _write(path, env.from_string(PAGE).render(title=title, sections=sections, heads=HEADS).encode())
+    return write_bytes(path, env.from_string(PAGE).render(title=title, text=text, sections=sections, heads=HEADS).encode())
 
+# %% ../nbs/10_report.ipynb #8316733e
 @patch
 def report(self:Recording,
     path, # where to; an existing file is replaced

@@ -43,15 +43,14 @@ def empty_rows(
         rows = torch.zeros(*size, HEAD + len(bins), dtype=torch.int64, device=device)
     return clear_(rows)
 
+# %% ../nbs/03_stats.ipynb #412508ca
 def clear_(rows:Tensor)->Tensor:
     "Make `rows` empty again, in place"
     rows.zero_()
     for k,v in _EMPTY.items(): field(rows, k).fill_(v)
     return rows
 
-# %% ../nbs/03_stats.ipynb #c31df0af
-_SUMS = [COL[k] for k in INTS if k not in ('step', 'units')]
-
+# %% ../nbs/03_stats.ipynb #fda7aade
 def _merge_units(a, b): return torch.where((a == b) | (b == 0), a, torch.where(a == 0, b, -1))
 
 def merge(
@@ -62,17 +61,19 @@ def merge(
     if a.shape[-1] != b.shape[-1]:
         raise ValueError(f'merge: rows of different bins, {a.shape[-1]-HEAD} and {b.shape[-1]-HEAD} columns; record both with the same bins')
     out = a + b
-    (na, nb), (ma, mb) = (field(o, 'n').double() for o in (a, b)), (field(o, 'mean') for o in (a, b))
+    fa, fb, fo = (o[..., len(INTS):HEAD].view(torch.float64).unbind(-1) for o in (a, b, out))
+    (ma, Ma, lo_a, hi_a), (mb, Mb, lo_b, hi_b), (mean, m2, lo, hi) = fa, fb, fo
+    na, nb = (field(o, 'n').double() for o in (a, b))
     wb, d = nb / (na + nb).clamp(min=1), mb - ma
-    field(out, 'mean').copy_(ma + d*wb)
-    field(out, 'm2').copy_(field(a, 'm2') + field(b, 'm2') + d*d*na*wb)
-    field(out, 'min').copy_(torch.minimum(field(a, 'min'), field(b, 'min')))
-    field(out, 'max').copy_(torch.maximum(field(a, 'max'), field(b, 'max')))
+    mean.copy_(ma + d*wb)
+    m2.copy_(Ma + Mb + d*d*na*wb)
+    lo.copy_(torch.minimum(lo_a, lo_b))
+    hi.copy_(torch.maximum(hi_a, hi_b))
     field(out, 'step').copy_(torch.minimum(field(a, 'step'), field(b, 'step')))
     field(out, 'units').copy_(_merge_units(field(a, 'units'), field(b, 'units')))
     return out
 
-# %% ../nbs/03_stats.ipynb #b9908210
+# %% ../nbs/03_stats.ipynb #45f1e7f4
 class LinearBins:
     "`n` bins of equal width in [lo, hi), and one column each for what lies below and above"
     def __init__(self,
@@ -92,13 +93,13 @@ class LinearBins:
     def __hash__(self): return hash(tuple(self.spec))
     def __repr__(self): return f'LinearBins({self.lo:g}, {self.hi:g}, {self.n})'
 
-# %% ../nbs/03_stats.ipynb #e87702c1
+# %% ../nbs/03_stats.ipynb #7c714585
 @lru_cache(maxsize=64)
 def _edges(bins, dtype, device):
     "The inner edges as a tensor of `dtype`, each rounded up"
     e = torch.from_numpy(bins.edges[1:-1].copy())
     t = e.to(dtype)
-    t = torch.where(t.double() < e, torch.nextafter(t, torch.tensor(math.inf, dtype=dtype)), t)
+    t = torch.where(t.double() < e, torch.nextafter(t, t.new_tensor(math.inf)), t)
     return t.to(device)
 
 def _bincount(i:Tensor, n:int)->Tensor:
@@ -112,12 +113,9 @@ def count(self:LinearBins,
     x:Tensor, # values without NaN, 1-D, float32 or float64
 )->Tensor: # int64 (len(self),)
     "Counts of `x`, infinities in the outer columns"
-    e = _edges(self, x.dtype, x.device)
-    i = ((x - self.lo) * (self.n / (self.hi - self.lo))).clamp_(0, self.n - 1).int()
-    i = 1 + i + (x >= e[i+1]).int() - (x < e[i]).int()
-    return _bincount(i, len(self))
+    return _bincount(torch.bucketize(x, _edges(self, x.dtype, x.device), right=True), len(self))
 
-# %% ../nbs/03_stats.ipynb #79b3120c
+# %% ../nbs/03_stats.ipynb #d26b4e1f
 _FLOAT = {torch.float32: (torch.int32, 8, 23), torch.float64: (torch.int64, 11, 52)}  # integer view, exponent bits, mantissa bits
 
 class FloatBins:
@@ -143,7 +141,7 @@ class FloatBins:
     def __hash__(self): return hash(tuple(self.spec))
     def __repr__(self): return f'FloatBins({self.mantissa_bits}, {self.lo_exp}, {self.hi_exp})'
 
-# %% ../nbs/03_stats.ipynb #8a2ff192
+# %% ../nbs/03_stats.ipynb #12bcb5e9
 @lru_cache(maxsize=64)
 def _fold(bins, dtype, device):
     "For each raw key of `dtype` (sign, exponent, first mantissa bits) its column in `bins`"
@@ -161,7 +159,7 @@ def count(self:FloatBins,
     itype, ebits, mbits = _FLOAT[x.dtype]
     b, n_raw = x.view(itype), 2**(1 + ebits + self.mantissa_bits)
     raw = _bincount((b >> (mbits - self.mantissa_bits)) & (n_raw - 1), n_raw)
-    plus, minus = (b == 0).sum(), (b == torch.iinfo(itype).min).sum()  # the two zeros, by their bits
+    plus, minus = len(b) - torch.count_nonzero(b), torch.count_nonzero(b == torch.iinfo(itype).min)  # the two zeros, by their bits
     raw[0] -= plus
     raw[n_raw//2] -= minus
     out = torch.zeros(len(self), dtype=torch.int64, device=x.device)
@@ -169,7 +167,7 @@ def count(self:FloatBins,
     out[self.zero] += plus + minus
     return out
 
-# %% ../nbs/03_stats.ipynb #aca3cfaf
+# %% ../nbs/03_stats.ipynb #3badbcfe
 @lru_cache(maxsize=64)
 def _bins_from(spec):
     kind, *args = spec
@@ -181,14 +179,14 @@ def bins_from(
     "Rebuild bins from their numbers"
     return _bins_from(tuple(spec))
 
-# %% ../nbs/03_stats.ipynb #f8636aff
+# %% ../nbs/03_stats.ipynb #ff53bdc6
 def _flat(x:Tensor)->Tensor:
     "All values of `x` in one dimension, in memory order; a copy only if memory has holes or repeats"
     if not x.is_contiguous(): x = x.permute(sorted(range(x.ndim), key=x.stride, reverse=True))
-    x = x.reshape(-1)
+    x = x.reshape(-1).contiguous()
     return x if x.dtype in _FLOAT else x.float()
 
-# %% ../nbs/03_stats.ipynb #a90575f9
+# %% ../nbs/03_stats.ipynb #a9563a09
 _CHUNK = 1 << 18
 
 def _finite(x:Tensor)->Tensor|None:
@@ -204,39 +202,42 @@ def _exact(
     else: lo, hi, bad = x.where(ok, math.inf).amin(), x.where(ok, -math.inf).amax(), (x.isnan().sum(), (x == math.inf).sum(), (x == -math.inf).sum())
     return dict(zip(('n_total', 'min', 'max', 'n_nan', 'n_posinf', 'n_neginf'), (x.numel(), lo, hi, *bad)))
 
-# %% ../nbs/03_stats.ipynb #a9563a09
+# %% ../nbs/03_stats.ipynb #18989205
 def _looked_at(x:Tensor, ok:Tensor|None, bins)->dict:
     "The fields of those values that are looked at, one by one: counts, moments about the mean, histogram"
     d = (x if ok is None else x.where(ok, 0)).double()
     n = x.numel() if ok is None else ok.sum()
     mean = d.sum() / (n if ok is None else n.clamp(min=1))
     d = d - mean if ok is None else (d - mean).where(ok, 0)
-    hist = bins.count(x if ok is None else x.where(~x.isnan(), 0))
-    if ok is not None: hist -= x.isnan().sum() * bins.count(x.new_zeros(1))  # they were counted as zeros
+    nan = None if ok is None else x.isnan()
+    hist = bins.count(x if ok is None else x.where(~nan, 0))
+    if ok is not None: hist -= nan.sum() * bins.count(x.new_zeros(1))  # they were counted as zeros
     n_zero = hist[bins.zero] if isinstance(bins, FloatBins) else (x == 0).sum()
     return dict(n=n, n_zero=n_zero, mean=mean, m2=d.dot(d), hist=hist)
 
-def _row(bins, device, **fields)->Tensor:
-    "A row with these fields, numbers or tensors"
-    row = empty_rows(bins=bins, device=device)
-    for k,v in fields.items(): field(row, k).copy_(v) if isinstance(v, Tensor) else field(row, k).fill_(v)
-    return row
+def _row(bins, device, hist=None, **fields)->Tensor:
+    "A row with these fields, numbers or tensors without dimensions"
+    def column(names, dtype):
+        vs = [fields.get(k, _EMPTY.get(k, 0)) for k in names]
+        return torch.stack([v.to(dtype) if isinstance(v, Tensor) else torch.full((), v, dtype=dtype, device=device) for v in vs])
+    if hist is None: hist = torch.zeros(len(bins), dtype=torch.int64, device=device)
+    return torch.cat([column(INTS, torch.int64), column(FLOATS, torch.float64).view(torch.int64), hist])
 
-# %% ../nbs/03_stats.ipynb #7c5b9470
+# %% ../nbs/03_stats.ipynb #f0991ab1
 def _is_prime(p): return p > 1 and all(p % q for q in range(2, math.isqrt(p) + 1))
 
 @lru_cache(maxsize=1024)
 def prime_stride(
     n:int, # number of values
     k:int, # how many to look at, about; 0 is all
-)->int: # 1 if all are looked at
+)->int: # 1 if all are looked at, as when there are fewer than 2k
     "The smallest prime from n/k up that does not divide n: a stride that meets every row and channel alike"
-    if not 0 < k < n: return 1
+    if not 0 < 2*k <= n: return 1
     p = math.ceil(n / k)
     while not (_is_prime(p) and n % p): p += 1
     return p
 
-# %% ../nbs/03_stats.ipynb #a4aa07da
+# %% ../nbs/03_stats.ipynb #7d3df23d
 def summarise(
     x:Tensor, # values: any shape, any real floating dtype, any layout in memory
     bins=None, # `LinearBins` or `FloatBins`; the default is `FloatBins()`
@@ -261,7 +262,7 @@ def _add_sample(row:Tensor, x:Tensor, bins)->Tensor:
     hist[-1] += field(row, 'n_posinf') - (x == math.inf).sum()
     return row
 
-# %% ../nbs/03_stats.ipynb #36c8fa44
+# %% ../nbs/03_stats.ipynb #8a08e8af
 def mark_alive_(
     alive:Tensor, # bool (units,), changed in place
     x:Tensor, # values, `units` of them along `dim`
@@ -273,7 +274,7 @@ def mark_alive_(
         alive |= (x.amax(1) != 0) | (x.amin(1) != 0)
     return alive
 
-# %% ../nbs/03_stats.ipynb #ed503fe8
+# %% ../nbs/03_stats.ipynb #5fbc8a1a
 def pack(
     mask:Tensor, # bool (..., units)
 )->Tensor: # uint8 (..., ceil(units/8))
@@ -281,11 +282,12 @@ def pack(
     m = torch.nn.functional.pad(mask, (0, -mask.shape[-1] % 8)).unflatten(-1, (-1, 8))
     return (m * (1 << torch.arange(8, device=mask.device))).sum(-1).to(torch.uint8)
 
+# %% ../nbs/03_stats.ipynb #ae51f488
 def unpack(packed:Tensor, units:int)->Tensor:
     "The bool mask (..., units) that was packed"
     return (packed[..., None].bitwise_and(1 << torch.arange(8, device=packed.device)) != 0).flatten(-2)[..., :units]
 
-# %% ../nbs/03_stats.ipynb #f9a9f54e
+# %% ../nbs/03_stats.ipynb #874f8409
 def _record(x:Tensor, row:Tensor, alive:Tensor, dim:int, bins:list[float], sample:int)->None:
     "Reference backend, for any device, in plain torch"
     new = summarise(x, bins_from(bins), sample)
@@ -313,7 +315,7 @@ def record(
     "Merge the summary of `x` into `row` and its living units into `alive`, with no synchronisation"
     torch.ops.actstats.record(x, row, alive, dim, bins.spec, sample)
 
-# %% ../nbs/03_stats.ipynb #63d4f07d
+# %% ../nbs/03_stats.ipynb #621faf2d
 def std(
     rows:Tensor, # rows, int64 (..., fields)
 )->Tensor: # float64 (...), NaN where there are fewer than two values
@@ -321,7 +323,7 @@ def std(
     n = field(rows, 'n')
     return (field(rows, 'm2') / (n - 1).clamp(min=1)).sqrt().where(n > 1, math.nan)
 
-# %% ../nbs/03_stats.ipynb #26fccd0c
+# %% ../nbs/03_stats.ipynb #c6c2f346
 def quantile(
     hist:np.ndarray, # counts of finite values, (rows, bins)
     edges:np.ndarray, # (bins+1,), the outer ones infinite
@@ -345,7 +347,7 @@ def _ordered(hist, edges, k, lo, hi):
     x = a + (b - a) * (k - cum[r, i] + hist[r, i] + .5) / hist[r, i].clip(1)
     return np.where(k <= 0, lo, np.where(k >= cum[:, -1] - 1, hi, x))
 
-# %% ../nbs/03_stats.ipynb #4172ba8f
+# %% ../nbs/03_stats.ipynb #e2fae7cf
 def _below(t, a, b):
     "Share of the values between `a` and `b`, spread evenly, that lies below `t`"
     with np.errstate(invalid='ignore', divide='ignore'): return np.where(b > a, ((t - a) / (b - a)).clip(0, 1), t > a)
@@ -354,11 +356,15 @@ def rebin(
     hist:np.ndarray, # counts of finite values, (rows, bins)
     edges:np.ndarray, # (bins+1,), the outer ones infinite
     to:LinearBins, # the wanted bins
-    lo:np.ndarray, # minimum of each row, (rows,): it closes the open bins
-    hi:np.ndarray, # maximum of each row
+    lo:np.ndarray, # minimum of each row, (rows,): no value is put below it
+    hi:np.ndarray, # maximum of each row: no value is put above it
 )->np.ndarray: # counts, (rows, len(to)), float64
     "Histograms in other bins; each row keeps its total"
-    t = to.edges[None, 1:-1]
-    cum = hist[:, 1:-1] @ _below(t, edges[1:-2, None], edges[2:-1, None])
-    cum = cum + hist[:, :1] * _below(t, np.minimum(lo, edges[1])[:, None], edges[1]) + hist[:, -1:] * _below(t, edges[-2], np.maximum(hi, edges[-2])[:, None])
+    t, r, inner = to.edges[None, 1:-1], np.arange(len(hist)), hist.astype(float)
+    first, last = (hist > 0).argmax(1), hist.shape[1] - 1 - (hist[:, ::-1] > 0).argmax(1)  # the extremes close these two
+    inner[r, first] = inner[r, last] = 0
+    cum = inner[:, 1:-1] @ _below(t, edges[1:-2, None], edges[2:-1, None])
+    for i,n in ((first, hist[r, first]), (last, np.where(first == last, 0, hist[r, last]))):
+        a, b = np.maximum(edges[i], lo), np.minimum(edges[i+1], hi)
+        cum = cum + n[:, None]*_below(t, a[:, None], b[:, None])
     return np.diff(np.c_[np.zeros(len(hist)), cum, hist.sum(1)], axis=1)
