@@ -41,7 +41,7 @@ class Conv2dWithReLU(nn.Module):
         self.conv, self.nonlinearity = nn.Conv2d(*args, **conv2d_kwargs), nonlinearity
     def forward(self, x): return self.nonlinearity(self.conv(x))
 
-# %% ../nbs/06_activations.ipynb #a44701c9
+# %% ../nbs/06_activations.ipynb #5b89d4da
 class CNN(nn.Module):
     "Five convolutions of stride 2, from (n, 1, 28, 28) to (n, 10): channels 1-8-16-32-64-10"
     def __init__(self):
@@ -54,7 +54,7 @@ class CNN(nn.Module):
             nn.Conv2d(64, 10, kernel_size=3, stride=2, padding=1))       # 1 x 1
     def forward(self, x): return self.layers(x).flatten(1)
 
-# %% ../nbs/06_activations.ipynb #2bbd01ad
+# %% ../nbs/06_activations.ipynb #285af1ed
 def _modules(model:nn.Module, mods, mod_filter)->list:
     "The wanted modules; ValueError if there are none"
     res = [m for m in (model.modules() if mods is None else mods) if mod_filter is noop or mod_filter(m)]
@@ -82,7 +82,7 @@ class HooksCallback(Callback):
         takes = inspect.signature(self.hook_cls).parameters
         return self.hook_cls(m, **{k:getattr(self, k) for k in ('on_train', 'on_valid') if k in takes})
 
-# %% ../nbs/06_activations.ipynb #773eaafc
+# %% ../nbs/06_activations.ipynb #44d5dc5f
 CLASSIC = LinearBins(-10, 10, 80)
 
 class StoreModuleStats(Hook):
@@ -113,7 +113,7 @@ class StoreModuleStats(Hook):
         ax0.plot(self.stats.mean, label=label)
         ax1.plot(self.stats.std, label=label)
 
-# %% ../nbs/06_activations.ipynb #c0215d7c
+# %% ../nbs/06_activations.ipynb #e8711228
 class StoreModuleStatsCB(HooksCallback):
     "Record the statistics of modules while a fit runs, and draw them"
     def __init__(self,
@@ -121,7 +121,7 @@ class StoreModuleStatsCB(HooksCallback):
         mod_filter=noop, # of these, those for which it is true
         on_train=True, # record in training mode
         on_valid=False, # record in evaluation mode
-        hook_kwargs=None, # periodicity, bins, and any other argument of `watch`
+        hook_kwargs=None, # periodicity, bins, and any other argument of watch
     ):
         super().__init__(StoreModuleStats, mods, mod_filter, on_train, on_valid)
         self.hook_kwargs, self.rec, self.watch = dict(hook_kwargs or {}), None, None
@@ -142,7 +142,7 @@ class StoreModuleStatsCB(HooksCallback):
     def hist_plot(self, **kwargs): return self.rec.color_dim(**(dict(absolute=True) | kwargs))
     def dead_plot(self, **kwargs): return self.rec.dead_chart(**kwargs)
 
-# %% ../nbs/06_activations.ipynb #a2ed92fc
+# %% ../nbs/06_activations.ipynb #7737154b
 def mended_cnn():
     "The `CNN` with Kaiming initialisation and batch normalisation"
     def layer(i, o, k): return nn.Sequential(nn.Conv2d(i, o, k, 2, k//2, bias=False), nn.BatchNorm2d(o), nn.ReLU())

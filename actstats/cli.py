@@ -92,7 +92,7 @@ def _parser():
         if name == 'report': s.add_argument('--out', metavar='FILE', help='where the report goes (default: FILE with the ending .html)')
     return p
 
-# %% ../nbs/11_cli.ipynb #6e6ecf2a
+# %% ../nbs/11_cli.ipynb #c05fbde1
 def main(
     argv:list|None=None, # arguments; None: those of the process
 )->int: # exit status: 0, 2 for a mistake that the message explains, 130 if interrupted
@@ -105,6 +105,6 @@ def main(
     out = a.out or Path(a.file).with_suffix('.html')
     return _command(lambda: print(Recording.load(a.file).report(out)))
 
-# %% ../nbs/11_cli.ipynb #c05fbde1
+# %% ../nbs/11_cli.ipynb #7eb2f08b
 #| eval: false
 if __name__ == '__main__': sys.exit(main())

@@ -24,7 +24,7 @@ def _image(o:dict)->Tensor:
     return decode_image(o['path'] if o['bytes'] is None else torch.frombuffer(bytearray(o['bytes']), dtype=torch.uint8))
 
 def column(
-    ds, # one split: a `datasets.Dataset`
+    ds, # one split: a datasets.Dataset
     name:str, # which column
     tfm=None, # applied to each image, once
 )->Tensor: # (rows, ...): images as uint8 (rows, channels, height, width)
@@ -50,13 +50,13 @@ class Split(Dataset):
         for t in self.tfms: x = t(x)
         return x, self.y[i]
 
-# %% ../nbs/01_datasets.ipynb #0c2de6a6
+# %% ../nbs/01_datasets.ipynb #daaee968
 def batches(ds:Split, bs:int, shuffle:bool)->DataLoader:
     "A loader whose sampler gives whole batches of indices"
     order = RandomSampler(ds) if shuffle else SequentialSampler(ds)
     return DataLoader(ds, sampler=BatchSampler(order, bs, drop_last=False), batch_size=None)
 
-# %% ../nbs/01_datasets.ipynb #48d426f9
+# %% ../nbs/01_datasets.ipynb #121b8a35
 class DataLoaders:
     "Loaders by the name of their split: `dls['train']` yields batches `(xb, yb)`"
     def __init__(self,
@@ -76,10 +76,10 @@ class DataLoaders:
 
     def __repr__(self): return f'DataLoaders(bs={self.bs}, ' + ', '.join(f'{k}: {len(ds):,} x {tuple(ds.x.shape[1:])}' for k,ds in self.splits.items()) + ')'
 
-# %% ../nbs/01_datasets.ipynb #121b8a35
+# %% ../nbs/01_datasets.ipynb #8bf77a77
 @patch(cls_method=True)
 def from_dsd(cls:DataLoaders,
-    dsd, # a `datasets.DatasetDict`
+    dsd, # a datasets.DatasetDict
     bs:int=64, # batch size
     x:str='image', # column of the inputs
     y:str='label', # column of the targets
@@ -89,17 +89,17 @@ def from_dsd(cls:DataLoaders,
     splits = {k:(column(ds, x, item_tfm), column(ds, y)) for k,ds in dsd.items()}
     return cls(splits, bs, getattr(dsd['train'].features[y], 'names', None))
 
-# %% ../nbs/01_datasets.ipynb #b63135bf
+# %% ../nbs/01_datasets.ipynb #a658ae57
 @patch(cls_method=True)
 def from_hf(cls:DataLoaders,
     name:str, # a data set on the hub, as "zalando-datasets/fashion_mnist"
     bs:int=64, # batch size
-    **kwargs, # as for `from_dsd`
+    **kwargs, # as for from_dsd
 )->DataLoaders:
     "Load a data set from the Hugging Face hub; ConnectionError if it cannot be reached"
     return cls.from_dsd(_from_hub(name), bs, **kwargs)
 
-# %% ../nbs/01_datasets.ipynb #6cd3a3b6
+# %% ../nbs/01_datasets.ipynb #635d3ba8
 @patch
 def with_transforms(self:DataLoaders,
     *tfms, # each takes a batch of inputs and returns one
@@ -111,7 +111,7 @@ def with_transforms(self:DataLoaders,
         self.splits[k].tfms += tfms
     return self
 
-# %% ../nbs/01_datasets.ipynb #d1a3b7ef
+# %% ../nbs/01_datasets.ipynb #322a59a3
 @patch
 def normalise(self:DataLoaders)->DataLoaders:
     "Scale images to floats of mean 0 and standard deviation 1 per channel, as measured on the training split"
@@ -122,7 +122,7 @@ def normalise(self:DataLoaders)->DataLoaders:
     self.mean, self.std = mean.tolist(), std.tolist()
     return self.with_transforms(v2.ToDtype(torch.float32, scale=True), v2.Normalize(self.mean, self.std))
 
-# %% ../nbs/01_datasets.ipynb #322a59a3
+# %% ../nbs/01_datasets.ipynb #56f4ae04
 _HUB = dict(fashion_mnist='zalando-datasets/fashion_mnist', mnist='ylecun/mnist')
 
 def _from_hub(name:str):
@@ -155,21 +155,21 @@ def _named(name:str, bs:int)->DataLoaders:
     d = _decoded(name, os.environ.get('ACTSTATS_DATA'))
     return DataLoaders({k:(s.x, s.y) for k,s in d.splits.items()}, bs, d.classes).normalise()
 
-# %% ../nbs/01_datasets.ipynb #edcc05d4
+# %% ../nbs/01_datasets.ipynb #0237463d
 def fashion_mnist(
     bs:int=1024, # batch size
 )->DataLoaders: # splits "train" (60,000) and "test" (10,000), inputs (bs, 1, 28, 28)
     "Zalando's pictures of clothes, normalised: [Xiao et al. 2017](https://arxiv.org/abs/1708.07747)"
     return _named('fashion_mnist', bs)
 
-# %% ../nbs/01_datasets.ipynb #1b25509f
+# %% ../nbs/01_datasets.ipynb #3a3641c9
 def mnist(
     bs:int=1024, # batch size
 )->DataLoaders: # splits "train" (60,000) and "test" (10,000), inputs (bs, 1, 28, 28)
     "Handwritten digits, normalised: [LeCun et al. 1998](http://yann.lecun.com/exdb/publis/pdf/lecun-01a.pdf)"
     return _named('mnist', bs)
 
-# %% ../nbs/01_datasets.ipynb #6f978e89
+# %% ../nbs/01_datasets.ipynb #905ac0cd
 @lru_cache
 def _digits():
     from sklearn.datasets import load_digits
@@ -188,7 +188,7 @@ def digits(
     splits, classes = _digits()
     return DataLoaders(splits, bs, classes).normalise()
 
-# %% ../nbs/01_datasets.ipynb #789e7291
+# %% ../nbs/01_datasets.ipynb #08170263
 def show_images(
     x:Tensor, # (n, channels, height, width), any range
     titles=None, # n of them

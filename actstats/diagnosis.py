@@ -34,7 +34,7 @@ class Finding:
 
     def __str__(self): return f'{self.layer or "(model)"}: {self.sentence}\n  -> {self.advice}'
 
-# %% ../nbs/09_diagnosis.ipynb #85885b89
+# %% ../nbs/09_diagnosis.ipynb #2cd308e9
 @dataclass
 class Diagnosis:
     "What was found in a recording, alarms first"
@@ -45,7 +45,7 @@ class Diagnosis:
     def __len__(self): return len(self.findings)
     def __repr__(self): return '\n'.join(map(str, self.findings)) or 'Nothing unusual was seen.'
 
-# %% ../nbs/09_diagnosis.ipynb #c62c2984
+# %% ../nbs/09_diagnosis.ipynb #49c57f41
 def fading_signal(hs:list, logs:dict):
     "At the first step, the signal falls to a fifth or less on its way through the layers"
     s = np.array([h.std[0] if len(h) else np.nan for h in hs])
@@ -56,7 +56,7 @@ def fading_signal(hs:list, logs:dict):
             'Initialise the weights for the activations that are used (Kaiming for ReLU), or normalise.', 'reinit',
             f'the signal fades at the first recorded step: standard deviation {s[0]:.2g} after {hs[0].name}, {s[i]:.2g} here.')
 
-# %% ../nbs/09_diagnosis.ipynb #fd3258f0
+# %% ../nbs/09_diagnosis.ipynb #6466afe2
 def _ratios(h:History)->tuple:
     "How many times its start the standard deviation rose, by what factor it then fell, and where the peak is"
     ok = np.isfinite(h.std)
@@ -74,7 +74,7 @@ def rise_and_crash(hs:list, logs:dict):
         'Stop this run and start again, with a lower learning rate, a better initialisation, or normalisation.', 'lower_lr',
         f'activations rose and crashed in {len(hit)} of {len(hs)} layers. Here they grew to {up:,.0f} times their start by step {h.step[i]}, and then fell by a factor of {down:,.0f}.')
 
-# %% ../nbs/09_diagnosis.ipynb #07827b9b
+# %% ../nbs/09_diagnosis.ipynb #6c122a0a
 def dead_units(hs:list, logs:dict):
     "Half of a layer's units or more are dead in a typical row of the last tenth"
     for h in hs:
@@ -85,7 +85,7 @@ def dead_units(hs:list, logs:dict):
             'A unit that is zero for a whole batch gets no gradient from it: start again, with a lower learning rate or a better initialisation.', 'reinit',
             f'in a typical one of the last steps {share:.0%} of its {h.units[-1]} units were dead, zero for the whole batch; half of them first at step {since}.')
 
-# %% ../nbs/09_diagnosis.ipynb #a70de69d
+# %% ../nbs/09_diagnosis.ipynb #da22d364
 def not_finite(hs:list, logs:dict):
     "NaN or infinite values in the output of a layer, or in the loss"
     bad = [(int(h.step[b][0]), i, h) for i,h in enumerate([*hs, *logs.values()]) for b in [h.n_nan + h.n_posinf + h.n_neginf > 0] if b.any()]
@@ -96,7 +96,7 @@ def not_finite(hs:list, logs:dict):
         'Stop. Lower the learning rate or clip the gradients; if it happens at step 0, look at the input.', 'lower_lr',
         f'the first values that are not finite come out of it at step {step}: {h.n_nan[k]:,} NaN, {h.n_posinf[k] + h.n_neginf[k]:,} infinite.')
 
-# %% ../nbs/09_diagnosis.ipynb #e88da409
+# %% ../nbs/09_diagnosis.ipynb #d1536900
 def loss_not_falling(hs:list, logs:dict):
     "The last quarter of the loss is not 2 % below its first tenth"
     loss = logs['loss'].mean if 'loss' in logs else np.zeros(0)
@@ -108,10 +108,10 @@ def loss_not_falling(hs:list, logs:dict):
 
 RULES = (not_finite, rise_and_crash, dead_units, fading_signal, loss_not_falling)
 
-# %% ../nbs/09_diagnosis.ipynb #6b31d630
+# %% ../nbs/09_diagnosis.ipynb #afa6a463
 @patch
 def diagnose(self:Recording,
-    upto:int|None=None, # judge by the first `upto` steps; None: by all
+    upto:int|None=None, # judge by the first upto steps; None: by all
 )->Diagnosis:
     "What was seen, alarms first; never raises"
     hs, logs = ([self[n, kind] for n,k in self.keys if k == kind] for kind in ('act', 'log'))

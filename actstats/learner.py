@@ -28,14 +28,10 @@ __all__ = ['CancelFitException', 'CancelEpochException', 'CancelBatchException',
 
 # %% ../nbs/02_learner.ipynb #2c716206
 class CancelFitException(Exception): "Stop the fit"
-
-# %% ../nbs/02_learner.ipynb #ccd1b40b
 class CancelEpochException(Exception): "Go on with the next epoch"
-
-# %% ../nbs/02_learner.ipynb #dd982efa
 class CancelBatchException(Exception): "Go on with the next batch"
 
-# %% ../nbs/02_learner.ipynb #f4fc6025
+# %% ../nbs/02_learner.ipynb #dd982efa
 class Callback:
     "Methods named after events are called with the learner: `before_`, `after_` and `cleanup_` of fit, epoch and batch, and more"
     order = 0
@@ -49,7 +45,7 @@ def only(f):
     f.only = True
     return f
 
-# %% ../nbs/02_learner.ipynb #0a1e7766
+# %% ../nbs/02_learner.ipynb #a681a080
 def run_cbs(
     cbs, # callbacks
     event:str, # name of the method
@@ -61,14 +57,14 @@ def run_cbs(
     for f in sole[:1] or fs: f(learn)
     return bool(fs)
 
-# %% ../nbs/02_learner.ipynb #7ae4b528
+# %% ../nbs/02_learner.ipynb #38b65d71
 _CANCEL = dict(fit=CancelFitException, epoch=CancelEpochException, batch=CancelBatchException)
 
 class Learner:
     "A model, its data, a loss and callbacks; the callbacks do the work"
     def __init__(self,
         model:nn.Module, # what to train
-        dls, # `dls['train']` and `dls['test']` yield batches
+        dls, # dls['train'] and dls['test'] yield batches
         loss_func=F.cross_entropy, # loss_func(preds, targets), a scalar tensor
         lr:float=.1, # learning rate
         cbs=None, # callbacks
@@ -96,7 +92,7 @@ class Learner:
                 self.callback(f'after_{span}')
             except _CANCEL[span]: pass
 
-# %% ../nbs/02_learner.ipynb #d55b3dff
+# %% ../nbs/02_learner.ipynb #40410322
 @patch
 def _do(self:Learner, what:str):
     if not self.callback(what): raise RuntimeError(f'Learner: no callback does {what!r}; add TrainCB(), or use TrainLearner')
@@ -115,7 +111,7 @@ def one_batch(self:Learner):
         self.callback('after_step')
         self._do('zero_grad')
 
-# %% ../nbs/02_learner.ipynb #40410322
+# %% ../nbs/02_learner.ipynb #d5a9295e
 @patch
 def one_epoch(self:Learner, train:bool):
     "One pass over the training split, or over the test split without gradients"
@@ -125,7 +121,7 @@ def one_epoch(self:Learner, train:bool):
         for self.iter, self.batch in enumerate(self.dl):
             with self.during('batch'): self.one_batch()
 
-# %% ../nbs/02_learner.ipynb #d5a9295e
+# %% ../nbs/02_learner.ipynb #9bd7e582
 @patch
 def fit(self:Learner,
     n_epochs:int=1, # how many
@@ -145,7 +141,7 @@ def fit(self:Learner,
     finally: self.cbs = mine
     return self
 
-# %% ../nbs/02_learner.ipynb #9bd7e582
+# %% ../nbs/02_learner.ipynb #e7b96a9a
 class TrainCB(Callback):
     "Predict, loss, backward, step and zero_grad as everybody does them; the first `n_inp` parts of a batch are inputs"
     def __init__(self, n_inp:int=1): self.n_inp = n_inp
@@ -155,40 +151,40 @@ class TrainCB(Callback):
     def step(self, learn): learn.opt.step()
     def zero_grad(self, learn): learn.opt.zero_grad()
 
-# %% ../nbs/02_learner.ipynb #8240e631
+# %% ../nbs/02_learner.ipynb #8fe5706b
 class TrainLearner(Learner):
     "A `Learner` with `TrainCB`"
     def __init__(self, model, dls, loss_func=F.cross_entropy, lr=.1, cbs=None, opt_func=optim.SGD):
         super().__init__(model, dls, loss_func, lr, cbs, opt_func)
         self.cbs.insert(0, TrainCB())
 
-# %% ../nbs/02_learner.ipynb #10a58606
+# %% ../nbs/02_learner.ipynb #da8c896d
 def default_device()->str:
     "cuda, mps or cpu: the fastest that is there"
     return 'cuda' if torch.cuda.is_available() else 'mps' if torch.backends.mps.is_available() else 'cpu'
 
-# %% ../nbs/02_learner.ipynb #a743225b
+# %% ../nbs/02_learner.ipynb #c3d9e619
 def to_device(x, device):
     "Tensors in tuples, lists and mappings, moved to `device`"
     if isinstance(x, Tensor): return x.to(device, non_blocking=True)
     if isinstance(x, Mapping): return {k:to_device(v, device) for k,v in x.items()}
     return type(x)(to_device(o, device) for o in x) if isinstance(x, (tuple, list)) else x
 
-# %% ../nbs/02_learner.ipynb #da8c896d
+# %% ../nbs/02_learner.ipynb #a5ae9749
 class DeviceCB(Callback, order=-20):
     "Move the model and each batch to a device"
     def __init__(self, device=None): self.device = device or default_device()
     def before_fit(self, learn): learn.model.to(self.device)
     def before_batch(self, learn): learn.batch = to_device(learn.batch, self.device)
 
-# %% ../nbs/02_learner.ipynb #a5ae9749
+# %% ../nbs/02_learner.ipynb #e79d43bd
 def frontend()->str:
     "'live': a notebook whose outputs can change; 'static': one that is being stored; 'terminal': neither"
     ip = sys.modules['IPython'].get_ipython() if 'IPython' in sys.modules else None
     if ip is None or type(ip).__name__ == 'TerminalInteractiveShell': return 'terminal'
     return 'live' if hasattr(ip, 'kernel') else 'static'
 
-# %% ../nbs/02_learner.ipynb #41da1926
+# %% ../nbs/02_learner.ipynb #9163b368
 class Live:
     "One output that changes in place in a notebook, appears at the end in a stored one, and not at all in a terminal"
     def __init__(self): self.where, self.handle, self.last = frontend(), None, None
@@ -204,7 +200,7 @@ class Live:
             display(self.last)
         self.last = None
 
-# %% ../nbs/02_learner.ipynb #1a6bb4b5
+# %% ../nbs/02_learner.ipynb #856d6bbe
 class Table:
     "Rows of values by name, shown as a table in a notebook and as aligned text elsewhere"
     def __init__(self, rows): self.rows = list(rows)
@@ -224,7 +220,7 @@ class Table:
         import pandas as pd
         return pd.DataFrame(self._text()).to_html(index=False, border=0)
 
-# %% ../nbs/02_learner.ipynb #10fda259
+# %% ../nbs/02_learner.ipynb #dcf85b5a
 class MetricsCB(Callback, order=10):
     "A row of metrics for each pass over a split: `MetricsCB(MulticlassAccuracy(), f1=MulticlassF1Score())`"
     def __init__(self,
@@ -249,7 +245,7 @@ class MetricsCB(Callback, order=10):
     def cleanup_fit(self, learn):
         if hasattr(self, 'live'): self.live.close()
 
-# %% ../nbs/02_learner.ipynb #9163b368
+# %% ../nbs/02_learner.ipynb #c9aa525a
 @patch
 def _show(self:MetricsCB, table:Table):
     if self.live.where != 'terminal': return self.live.show(table)
@@ -261,7 +257,7 @@ def to_df(self:MetricsCB):
     "The rows as a pandas frame"
     return Table(self.rows).to_df()
 
-# %% ../nbs/02_learner.ipynb #f85ab74c
+# %% ../nbs/02_learner.ipynb #8b63fb4f
 class ProgressCB(Callback, order=20):
     "A progress bar for the fit, and in a notebook a plot of the losses if `plot`"
     def __init__(self,
@@ -302,7 +298,7 @@ def _tqdm():
 
 def _len(dl)->int: return len(dl) if hasattr(dl, '__len__') else 0
 
-# %% ../nbs/02_learner.ipynb #dcf85b5a
+# %% ../nbs/02_learner.ipynb #7265712b
 @patch
 def _look(self:ProgressCB, loss:Tensor):
     "Read the loss, draw the plot, and see when the next look is due"
@@ -321,7 +317,7 @@ class Picture:
         self.fig.savefig(buf, format='png', dpi=72)
         return buf.getvalue()
 
-# %% ../nbs/02_learner.ipynb #c9aa525a
+# %% ../nbs/02_learner.ipynb #9d4f169c
 @patch
 def picture(self:ProgressCB)->Picture:
     "The losses so far"
@@ -334,7 +330,7 @@ def picture(self:ProgressCB)->Picture:
     ax.legend()
     return Picture(fig)
 
-# %% ../nbs/02_learner.ipynb #9d4f169c
+# %% ../nbs/02_learner.ipynb #f6bf3ef7
 class RecorderCB(Callback, order=30):
     "Values at each training batch, by name: `RecorderCB(lr=f)` keeps f(learn); default: learning rate and loss"
     def __init__(self, **fs): self.fs = fs or dict(lr=lambda learn: learn.opt.param_groups[0]['lr'], loss=attrgetter('loss'))
@@ -354,7 +350,7 @@ class RecorderCB(Callback, order=30):
             ax.set(xlabel='training batches', ylabel=k)
         return axs[0]
 
-# %% ../nbs/02_learner.ipynb #fa5fd305
+# %% ../nbs/02_learner.ipynb #b486ffba
 class SchedulerCB(Callback, order=15):
     "Step a scheduler of `torch.optim` after each training batch or epoch"
     def __init__(self,
@@ -372,7 +368,7 @@ class SchedulerCB(Callback, order=15):
     def after_epoch(self, learn):
         if learn.training and self.every == 'epoch': self.sched.step()
 
-# %% ../nbs/02_learner.ipynb #1e6c843c
+# %% ../nbs/02_learner.ipynb #0ba5bf41
 class MomentumCB(Callback):
     "Momentum by hand: gradients decay to `momentum` times themselves instead of zero"
     def __init__(self, momentum:float=.9): self.momentum = momentum
@@ -382,14 +378,14 @@ class MomentumCB(Callback):
             for p in learn.model.parameters():
                 if p.grad is not None: p.grad *= self.momentum
 
-# %% ../nbs/02_learner.ipynb #f6bf3ef7
+# %% ../nbs/02_learner.ipynb #8301d451
 class BatchTransformCB(Callback, order=-10):
     "Put each batch through `tfm`, on its device"
     def __init__(self, tfm, on_train:bool=True, on_valid:bool=True): self.tfm, self.on_train, self.on_valid = tfm, on_train, on_valid
     def before_batch(self, learn):
         if self.on_train if learn.training else self.on_valid: learn.batch = self.tfm(learn.batch)
 
-# %% ../nbs/02_learner.ipynb #d43bc0ab
+# %% ../nbs/02_learner.ipynb #f52e92c4
 class MixedPrecisionCB(Callback, order=-5):
     "Forward pass and loss under autocast, with loss scaling for float16; bfloat16 where the device has it"
     def __init__(self, dtype:torch.dtype|None=None): self.dtype = dtype
@@ -414,11 +410,11 @@ class MixedPrecisionCB(Callback, order=-5):
         self.scaler.step(learn.opt)
         self.scaler.update()
 
-# %% ../nbs/02_learner.ipynb #0ba5bf41
+# %% ../nbs/02_learner.ipynb #5b68e54e
 class EarlyStoppingCB(Callback, order=25):
     "Cancel the fit when a metric of the evaluation rows has not improved for `patience` epochs"
     def __init__(self,
-        metric:str='loss', # a column of `MetricsCB`
+        metric:str='loss', # a column of MetricsCB
         patience:int=2, # epochs without improvement
         min_delta:float=0., # what counts as improvement
         higher:bool|None=None, # is higher better? default: yes, but for the loss
@@ -441,7 +437,7 @@ class EarlyStoppingCB(Callback, order=25):
     def cleanup_fit(self, learn):
         if getattr(self, 'weights', None): learn.model.load_state_dict(self.weights)
 
-# %% ../nbs/02_learner.ipynb #0422b059
+# %% ../nbs/02_learner.ipynb #2b1a1524
 class LRFinderCB(Callback, order=35):
     "Multiply the learning rate by `gamma` at each batch until the loss is `max_mult` times its minimum"
     def __init__(self, gamma:float=1.2, max_mult:float=3.): self.gamma, self.max_mult = gamma, max_mult
@@ -454,7 +450,7 @@ class LRFinderCB(Callback, order=35):
         if not math.isfinite(loss) or loss > self.max_mult*self.min: raise CancelFitException
         for g in learn.opt.param_groups: g['lr'] *= self.gamma
 
-# %% ../nbs/02_learner.ipynb #65c0de2c
+# %% ../nbs/02_learner.ipynb #bc1f9bab
 def smooth(
     xs, # numbers
     beta:float=.7, # weight of the past
@@ -466,7 +462,7 @@ def smooth(
         res.append(s/(1 - beta**(i+1)))
     return res
 
-# %% ../nbs/02_learner.ipynb #31aff8b1
+# %% ../nbs/02_learner.ipynb #81ff16ce
 @patch
 def suggest(self:LRFinderCB)->float:
     "The learning rate at which the smoothed loss falls fastest, per factor of the rate; ValueError if it never falls"
@@ -475,7 +471,7 @@ def suggest(self:LRFinderCB)->float:
     if end < 2: raise ValueError(f'lr_find: the loss never fell in {len(s)} batches from a rate of {self.lrs[0]:g}; start lower, or look at the model')
     return self.lrs[max(range(1, end), key=lambda i: s[i-1] - s[i+1])]
 
-# %% ../nbs/02_learner.ipynb #a3adbc4f
+# %% ../nbs/02_learner.ipynb #765e6951
 @patch
 def plot(self:LRFinderCB, ax=None):
     "Loss by learning rate, with the suggestion; gives the axes"
@@ -489,7 +485,7 @@ def plot(self:LRFinderCB, ax=None):
     ax.legend()
     return ax
 
-# %% ../nbs/02_learner.ipynb #fc2500d0
+# %% ../nbs/02_learner.ipynb #10c9360e
 @patch
 def lr_find(self:Learner,
     start:float=1e-4, # the first learning rate

@@ -46,8 +46,8 @@ def _log_if_wide(ax, values):
 @patch
 def plot_stats(self:Recording,
     layers=None, # names, one or several; None: all
-    kind:str='act', # as in `rec[layer, kind]`
-    stats=('mean', 'std'), # any of a `History`'s arrays
+    kind:str='act', # as in rec[layer, kind]
+    stats=('mean', 'std'), # any of a History's arrays
     axs=None, # axes to draw on, one for each statistic
 ): # the axes, an array
     "Statistics of each layer over the steps"
@@ -84,7 +84,7 @@ def window(
     if min(-lo, hi) > .2*max(-lo, hi): lo, hi = -max(-lo, hi), max(-lo, hi)  # about as far down as up: make it symmetric
     return LinearBins(lo, hi, n) if lo < hi else LinearBins(-1, 1, n)
 
-# %% ../nbs/05_plots.ipynb #f6c58db1
+# %% ../nbs/05_plots.ipynb #6b83e751
 def _fold(counts:np.ndarray)->np.ndarray:
     "Counts of |a| from those of a, in bins symmetric about 0: (rows, 2k+2) to (rows, k+1)"
     k = counts.shape[1]//2
@@ -92,7 +92,7 @@ def _fold(counts:np.ndarray)->np.ndarray:
 
 def heat(
     h:History, # a layer
-    bins=None, # `LinearBins` of the view; None: chosen from the data
+    bins=None, # LinearBins of the view; None: chosen from the data
     absolute:bool=False, # of the magnitudes? then the bins begin at 0
 )->tuple: # counts (rows, bins), edges (bins+1,), and how many columns lie outside below and above
     "The counts behind a heat-map: the view's bins, and the outside where there is something in it"
@@ -105,7 +105,7 @@ def heat(
     under, over = (bool(counts[:, i].sum()) for i in (0, -1))
     return (counts[:, 1-under:counts.shape[1]-1+over], np.r_[[edges[0] - step]*under, edges, [edges[-1] + step]*over], (under, over))
 
-# %% ../nbs/05_plots.ipynb #abdcfa2b
+# %% ../nbs/05_plots.ipynb #134c1084
 def _draw_heat(ax, h:History, bins, absolute:bool, mean:bool):
     "One layer's heat-map with its colour bar"
     from matplotlib.colors import FuncNorm
@@ -131,13 +131,13 @@ def _count_bar(ax, im, most):
     bar.ax.tick_params(labelsize=7)
     bar.ax.minorticks_off()
 
-# %% ../nbs/05_plots.ipynb #f3c11f7c
+# %% ../nbs/05_plots.ipynb #893bb625
 @patch
 def color_dim(self:Recording,
     layers=None, # names, one or several; None: all
-    bins=None, # `LinearBins` of the view; None: chosen for each layer from its data
-    absolute:bool=False, # magnitudes, in 40 bins from 0 to 10 unless `bins` says otherwise: the classic view
-    kind:str='act', # as in `rec[layer, kind]`
+    bins=None, # LinearBins of the view; None: chosen for each layer from its data
+    absolute:bool=False, # magnitudes, in 40 bins from 0 to 10 unless bins says otherwise: the classic view
+    kind:str='act', # as in rec[layer, kind]
     mean:bool=True, # draw the mean on top?
     ncols:int=3, # pictures in a row
     axs=None, # axes to draw on, one for each layer
@@ -155,11 +155,11 @@ def color_dim(self:Recording,
     for ax,h in zip(axs, hs): _draw_heat(ax, h, bins, absolute, mean) if len(h) else _empty(ax)
     return axs[:max(1, len(hs))]
 
-# %% ../nbs/05_plots.ipynb #fcd9ef58
+# %% ../nbs/05_plots.ipynb #9e918da4
 @patch
 def dead_chart(self:Recording,
     layers=None, # names, one or several; None: all
-    kind:str='act', # as in `rec[layer, kind]`
+    kind:str='act', # as in rec[layer, kind]
     axs=None, # two axes to draw on
 ): # the two axes
     "Share of dead units of each layer over the steps, and beside it the share of exact zeros"

@@ -81,7 +81,7 @@ def _views(self:Track):
     self.now_of = list(self.now)
     self.alive_of = [self.alive[8*b:8*b+u] for b,u in self.span]
 
-# %% ../nbs/04_recording.ipynb #c357887f
+# %% ../nbs/04_recording.ipynb #fad6d1b1
 @patch
 def add(self:Track, key, units:int)->int:
     "A new slot for `key`"
@@ -96,7 +96,7 @@ def add(self:Track, key, units:int)->int:
     self._views()
     return self.slots[key]
 
-# %% ../nbs/04_recording.ipynb #fad6d1b1
+# %% ../nbs/04_recording.ipynb #60709650
 @patch
 def put(self:Track,
     key, # which row
@@ -112,7 +112,7 @@ def _slot(self:Track, key, x:Tensor, dim)->int:
     i = self.slots.get(key)
     return self.add(key, 0 if dim is None else x.shape[dim]) if i is None else i
 
-# %% ../nbs/04_recording.ipynb #08aeda78
+# %% ../nbs/04_recording.ipynb #434c8d6b
 @patch
 def at(self:Track,
     tick, # what is coming now belongs together if its tick is the same
@@ -124,7 +124,7 @@ def at(self:Track,
     self.ticks += 1
     self.tick, self.step = tick, step
 
-# %% ../nbs/04_recording.ipynb #60709650
+# %% ../nbs/04_recording.ipynb #1d295ec5
 @patch
 def flush(self:Track):
     "Put the current rows into the array, as a new row or merged into the last one"
@@ -145,7 +145,7 @@ def _stamp(self:Track, now:Tensor):
     field(now, 'n_steps').copy_(called)
     field(now, 'step').copy_(torch.where(called, self.step, torch.iinfo(torch.int64).max))
 
-# %% ../nbs/04_recording.ipynb #7eca3c3e
+# %% ../nbs/04_recording.ipynb #c26f7bd3
 @patch
 def _next_row(self:Track):
     if self.n == self.max_rows: self._halve()
@@ -173,7 +173,7 @@ def _halve(self:Track):
     self.n, self.filled, self.stride = h + n%2, self.stride if n%2 else 2*self.stride, 2*self.stride
     self.first = self.first[::2]
 
-# %% ../nbs/04_recording.ipynb #bf4a5871
+# %% ../nbs/04_recording.ipynb #cd88f34d
 @patch
 def put_late(self:Track, tick, step:int, key, x:Tensor, dim:int|None=None):
     "Merge the summary of `x` into the row that holds the past `tick`"
@@ -194,12 +194,12 @@ def __setstate__(self:Track, state):
     self.__dict__.update(state)
     self._views()
 
-# %% ../nbs/04_recording.ipynb #cd88f34d
+# %% ../nbs/04_recording.ipynb #f3645e53
 _CHANNELS = (nn.modules.batchnorm._NormBase, nn.GroupNorm)
 _FEATURES = (nn.Linear, nn.Bilinear, nn.LayerNorm, nn.Embedding, nn.EmbeddingBag, nn.MultiheadAttention, nn.RNNBase, nn.RNNCellBase)
 
 def unit_dim(
-    m:nn.Module|None, # the module that gave `x`
+    m:nn.Module|None, # the module that gave x
     x:Tensor, # its output
 )->int|None: # None for a tensor without dimensions
     "Along which dimension of `x` the units of `m` lie"
@@ -209,7 +209,7 @@ def unit_dim(
     if isinstance(m, _FEATURES) or x.ndim < 4: return x.ndim - 1
     return 1
 
-# %% ../nbs/04_recording.ipynb #f3645e53
+# %% ../nbs/04_recording.ipynb #68ba1f8d
 def _is_leaf(m:nn.Module)->bool:
     return isinstance(m, nn.MultiheadAttention) or all(k == 'parametrizations' for k,_ in m.named_children())
 
@@ -228,11 +228,11 @@ def _nearest(name, names)->str:
     if not names: return ''
     return f'; did you mean {", ".join(map(repr, close))}?' if close else f'; there are {", ".join(map(repr, list(names)[:12]))}{" ..." if len(names) > 12 else ""}'
 
-# %% ../nbs/04_recording.ipynb #e0695256
+# %% ../nbs/04_recording.ipynb #e24ca65d
 def choose_modules(
     model:nn.Module,
     modules=None, # None: every leaf; a regex on names; a predicate(name, module); a class; a list of names or modules, or a Sequential, for its children
-)->dict: # names, as in `model.named_modules()`, to modules
+)->dict: # names, as in model.named_modules(), to modules
     "The modules meant by `modules`; ValueError if there are none, or one is not in the model"
     named = dict(model.named_modules())
     if modules is None: return _leaves(model)
@@ -261,7 +261,7 @@ def _by_identity(named:dict, modules)->dict:
         res[k] = named[k]
     return res
 
-# %% ../nbs/04_recording.ipynb #e24ca65d
+# %% ../nbs/04_recording.ipynb #990d159c
 def tensors(
     out, # whatever a module returns
 ): # yields each floating point tensor, depth first
@@ -272,7 +272,7 @@ def tensors(
     elif isinstance(out, (tuple, list)): yield from (t for v in out for t in tensors(v))
     elif is_dataclass(out) and not isinstance(out, type): yield from (t for f in dc_fields(out) for t in tensors(getattr(out, f.name)))
 
-# %% ../nbs/04_recording.ipynb #3fdf54f3
+# %% ../nbs/04_recording.ipynb #c3727956
 class History:
     "What one layer did: a 1-D array per statistic, one value for each row"
     def __init__(self,
@@ -294,21 +294,21 @@ class History:
     def __len__(self): return len(self.step)
     def __repr__(self): return f'History of {self.name!r} ({self.kind}): {len(self)} rows, steps {self.step[0]} to {self.step[-1] + self.n_steps[-1] - 1}' if len(self) else f'History of {self.name!r} ({self.kind}): no rows'
 
-# %% ../nbs/04_recording.ipynb #990d159c
+# %% ../nbs/04_recording.ipynb #20b35fb1
 @patch
 def upto(self:History, step:int)->History:
     "The rows that began before `step`"
     some = torch.from_numpy(self.step < step)
     return History(self.name, self.kind, self._rows[some], self._masks[some], self.bins)
 
-# %% ../nbs/04_recording.ipynb #56868e6a
+# %% ../nbs/04_recording.ipynb #82002a35
 @patch(as_prop=True)
 def dead(self:History)->np.ndarray:
     "Which units gave exactly zero for every element of a row: bool (rows, units); no columns where units are unknown"
     u = int(self.units.max(initial=0)) if (self.units >= 0).all() else 0
     return ~unpack(self._masks, u).numpy()
 
-# %% ../nbs/04_recording.ipynb #3e89a0ea
+# %% ../nbs/04_recording.ipynb #483ba8c2
 @patch(as_prop=True)
 def frac_dead(self:History)->np.ndarray:
     "Share of dead units, (rows,); NaN where the notion does not apply"
@@ -323,16 +323,16 @@ def _finite_hist(self:History):
     h[:, -1] -= self.n_posinf
     return h
 
-# %% ../nbs/04_recording.ipynb #c3727956
+# %% ../nbs/04_recording.ipynb #1a6bcd3e
 @patch
 def quantile(self:History, q:float)->np.ndarray:
     "The `q`-quantile of the finite values of each row, (rows,): within one bin"
     return quantile(self._finite_hist(), self.edges, q, self.min, self.max)
 
-# %% ../nbs/04_recording.ipynb #20b35fb1
+# %% ../nbs/04_recording.ipynb #6022316f
 @patch
 def in_bins(self:History,
-    bins, # the wanted `LinearBins`
+    bins, # the wanted LinearBins
 )->np.ndarray: # (rows, len(bins)), float64; the outer columns are what lies below and above
     "The histograms in other bins: exact if they are the recorded ones, else interpolated; totals are kept"
     if bins == self.bins: return self.hist.astype(float)
@@ -343,14 +343,14 @@ def in_bins(self:History,
 
 _FRAME = ('step', 'n_steps', 'n_total', 'n', 'mean', 'std', 'min', 'max', 'frac_zero', 'n_nan', 'n_posinf', 'n_neginf', 'frac_dead')
 
-# %% ../nbs/04_recording.ipynb #02c93808
+# %% ../nbs/04_recording.ipynb #38739c3d
 @patch
 def to_df(self:History):
     "A pandas frame: layer, kind, then a column for each statistic"
     import pandas as pd
     return pd.DataFrame(dict(layer=self.name, kind=self.kind, **{k:getattr(self, k) for k in _FRAME}), index=range(len(self)))
 
-# %% ../nbs/04_recording.ipynb #483ba8c2
+# %% ../nbs/04_recording.ipynb #8cd459af
 _LOG = LinearBins(0, 1, 1)  # a logged number needs no histogram: its row is small
 KINDS = ('act', 'grad', 'valid', 'param', 'param_grad', 'update', 'log')
 
@@ -381,37 +381,37 @@ class Recording:
 @patch
 def _names(self:Recording, *kinds): return list(dict.fromkeys(n for n,k in self.keys if k in kinds))
 
-# %% ../nbs/04_recording.ipynb #1a6bcd3e
+# %% ../nbs/04_recording.ipynb #bb7fb88b
 @patch(as_prop=True)
 def layers(self:Recording)->list:
     "Names of the recorded modules, in call order"
     return self._names('act', 'valid')
 
-# %% ../nbs/04_recording.ipynb #f1450396
+# %% ../nbs/04_recording.ipynb #27ebaf48
 @patch(as_prop=True)
 def params(self:Recording)->list:
     "Names of the recorded parameters"
     return self._names('param', 'param_grad', 'update')
 
-# %% ../nbs/04_recording.ipynb #6022316f
+# %% ../nbs/04_recording.ipynb #c6b6bb83
 @patch(as_prop=True)
 def logs(self:Recording)->list:
     "Names of what was logged"
     return self._names('log')
 
-# %% ../nbs/04_recording.ipynb #38739c3d
+# %% ../nbs/04_recording.ipynb #6b16ea5c
 @patch(as_prop=True)
 def never_called(self:Recording)->list:
     "Watched modules that were never called"
     return [n for n in self.watched if n not in self.called]
 
-# %% ../nbs/04_recording.ipynb #76626aca
+# %% ../nbs/04_recording.ipynb #f4e23ace
 @patch(as_prop=True)
 def problems(self:Recording)->list:
     "What was not recorded, and why: each once, with the number of times"
     return [k if n == 1 else f'{k} ({n:,} times)' for k,n in self._problems.items()]
 
-# %% ../nbs/04_recording.ipynb #8cd459af
+# %% ../nbs/04_recording.ipynb #dc1dd7b6
 @patch
 def note(self:Recording, where:str, what:str):
     "Keep a problem as data: nothing is raised into a training loop"
@@ -419,7 +419,7 @@ def note(self:Recording, where:str, what:str):
     if k not in self._problems and len(self._problems) >= 100: k = 'further problems of other kinds'
     self._problems[k] = self._problems.get(k, 0) + 1
 
-# %% ../nbs/04_recording.ipynb #843ab90a
+# %% ../nbs/04_recording.ipynb #95336379
 @patch
 def __getitem__(self:Recording,
     key, # a name, or (name, kind)
@@ -461,7 +461,7 @@ def read(self:Track, key)->tuple:
     some = field(rows, 'n_steps') > 0
     return rows[some], masks[some]
 
-# %% ../nbs/04_recording.ipynb #bb7fb88b
+# %% ../nbs/04_recording.ipynb #5e4cd052
 @patch
 def __len__(self:Recording):
     "Number of steps recorded"
@@ -483,7 +483,7 @@ def to_df(self:Recording):
     hs = [self._history(*k).to_df() for k in self.keys]
     return pd.concat(hs, ignore_index=True) if hs else pd.DataFrame(columns=['layer', 'kind', *_FRAME])
 
-# %% ../nbs/04_recording.ipynb #c6b6bb83
+# %% ../nbs/04_recording.ipynb #59e38985
 @patch
 def log(self:Recording, **values):
     "Record numbers under their names; they belong to the step whose forward pass ran last"
@@ -493,7 +493,7 @@ def log(self:Recording, **values):
             self.put('log', self.step, self.step, k, 'log', v if v.is_floating_point() else v.double())
         except Exception: self.note(f'log({k}=...)', f'expected a real number, got {type(v).__name__}; not recorded')
 
-# %% ../nbs/04_recording.ipynb #44e0e38e
+# %% ../nbs/04_recording.ipynb #13d22024
 class watch:
     "Record what the modules of `model` put out while the `with` block runs; gives the `Recording`"
     def __init__(self,
@@ -504,7 +504,7 @@ class watch:
         every:int=1, # record each k-th step
         grads:bool=False, # also gradients of the loss with respect to the outputs
         params:bool|None=None, # also parameters, their gradients and updates; default: if there is an optimizer
-        bins=None, # `FloatBins()` if None
+        bins=None, # FloatBins() if None
         sample:int|None=None, # look at about this many values of each output; None is all
         max_rows:int=1024, # rows kept of each layer
         outputs:str='first', # or "all": of an output with several tensors
@@ -536,7 +536,7 @@ def _check(model, optimizer, every, bins, sample, max_rows, outputs, params, tot
     if outputs not in ('first', 'all'): raise ValueError(f'watch: expected outputs to be "first" or "all", got {outputs!r}')
     if params and optimizer is None: raise ValueError('watch: params=True needs the optimizer, whose steps change them: watch(model, optimizer)')
 
-# %% ../nbs/04_recording.ipynb #dc1dd7b6
+# %% ../nbs/04_recording.ipynb #d51ed1e7
 @patch
 def start(self:watch)->Recording:
     "Attach the hooks; `stop` takes them off"
@@ -552,7 +552,7 @@ def _untraced(f):
     "`f`, which torch.compile is not to trace; where dynamo is not loaded, nothing is compiled"
     return torch.compiler.disable(f) if 'torch._dynamo' in sys.modules else f
 
-# %% ../nbs/04_recording.ipynb #3b62b299
+# %% ../nbs/04_recording.ipynb #0bb4f7e9
 @patch
 def stop(self:watch,
     tell:bool=True, # warn if there were problems?
@@ -566,7 +566,7 @@ def stop(self:watch,
     if rec.problems and tell:
         with suppress(Warning): warnings.warn(f'actstats: not everything was recorded, see rec.problems: {"; ".join(rec.problems[:3])}', stacklevel=3)
 
-# %% ../nbs/04_recording.ipynb #0b1489f0
+# %% ../nbs/04_recording.ipynb #de794b08
 @patch
 def _root(self:watch, m, args):
     "A forward call of the model begins"
@@ -591,7 +591,7 @@ def _saw(self:watch, name, m, args, out):
         if where: self._put_outputs(name, m, out, where)
     except Exception as e: self.rec.note(name, f'{type(e).__name__}: {e}')
 
-# %% ../nbs/04_recording.ipynb #5e4cd052
+# %% ../nbs/04_recording.ipynb #1d5842f7
 @patch
 def _put_outputs(self:watch, name, m, out, where):
     found = list(tensors(out)) if self.all else next(([t] for t in tensors(out)), [])
@@ -610,7 +610,7 @@ def _saw_grad(self:watch, key, dim, where, g):
 
 def _describe(out): return str(out.dtype) if isinstance(out, Tensor) else type(out).__name__
 
-# %% ../nbs/04_recording.ipynb #59e38985
+# %% ../nbs/04_recording.ipynb #3ef43860
 @patch
 def _params(self:watch, modules)->dict:
     "The parameters that belong to what is watched"
@@ -647,7 +647,7 @@ def _after_step(self:watch, opt, args, kwargs):
         self._put_params('update', lambda name, p: p.detach() - self.old[name] if name in self.old else None)
     self.old, self.in_step, self.step = {}, False, self.step + 1
 
-# %% ../nbs/04_recording.ipynb #cb3affff
+# %% ../nbs/04_recording.ipynb #6e96d6fa
 _FORMAT = 1
 _STATE = ('n', 'stride', 'filled', 'ticks')
 
@@ -661,7 +661,7 @@ def snapshot(self:Track)->Track:
     t.flush()
     return t
 
-# %% ../nbs/04_recording.ipynb #2dc855d4
+# %% ../nbs/04_recording.ipynb #26ee8ea4
 @patch
 def save(self:Recording,
     path, # where to; an existing file is replaced in one go
@@ -675,7 +675,7 @@ def save(self:Recording,
     for i,t in enumerate(snaps): arrays |= {f'rows{i}': t.rows[:, :t.n].numpy(), f'masks{i}': t.masks[:t.n].numpy()}
     return write_bytes(path, _seal(arrays))
 
-# %% ../nbs/04_recording.ipynb #5982820d
+# %% ../nbs/04_recording.ipynb #27d3c33b
 def check_writable(
     path, # a file that is to be written
 )->Path:
@@ -694,7 +694,7 @@ def _seal(arrays:dict)->bytes:
     data = buf.getvalue()[:-64]
     return data + hashlib.sha256(data).hexdigest().encode()
 
-# %% ../nbs/04_recording.ipynb #510ad278
+# %% ../nbs/04_recording.ipynb #d545f230
 def write_bytes(path, data:bytes)->Path:
     "Write `data` to `path`, all of it or nothing"
     path = check_writable(path)
@@ -716,10 +716,10 @@ def _umask()->int:
     os.umask(mask)
     return mask
 
-# %% ../nbs/04_recording.ipynb #72cb2f1d
+# %% ../nbs/04_recording.ipynb #d7ab9119
 @patch(cls_method=True)
 def load(cls:Recording,
-    path, # a file that `save` has written
+    path, # a file that save has written
 )->Recording:
     "Read a recording; ValueError if the file is damaged, cut short or no recording"
     if not Path(path).is_file(): raise FileNotFoundError(f'{path}: there is no such file')

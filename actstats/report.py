@@ -28,7 +28,7 @@ def png(
     plt.close(fig)
     return 'data:image/png;base64,' + b64encode(buf.getvalue()).decode()
 
-# %% ../nbs/10_report.ipynb #04c6518f
+# %% ../nbs/10_report.ipynb #088d8425
 def spread(
     names:list, # layers
     most:int, # how many to keep
@@ -36,7 +36,7 @@ def spread(
     "At most `most` of the names, evenly spread, the first and the last among them"
     return names if len(names) <= most else [names[round(i*(len(names) - 1)/(most - 1))] for i in range(most)]
 
-# %% ../nbs/10_report.ipynb #6e5b6e35
+# %% ../nbs/10_report.ipynb #a62a5b0c
 @dataclass
 class Section:
     "One recording in a report"
@@ -64,7 +64,7 @@ class Section:
 
 HEADS = ('layer', 'values', 'mean', 'std', 'min', 'max', 'zero', 'dead units', 'not finite')
 
-# %% ../nbs/10_report.ipynb #43aafc30
+# %% ../nbs/10_report.ipynb #b3f86a40
 PAGE = '''<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{{ title }}</title><link rel="icon" href="data:,"><style>
@@ -93,10 +93,10 @@ figure { margin: 1.5rem 0; } img { max-width: 100%; background: #fff; border-rad
 </main></body></html>
 '''
 
-# %% ../nbs/10_report.ipynb #b3f86a40
+# %% ../nbs/10_report.ipynb #78146b8b
 def write_report(
     path, # where to; an existing file is replaced
-    sections:list, # of `Section`
+    sections:list, # of Section
     title:str='Activation statistics',
     text:str='', # a sentence to begin with
 )->Path:
@@ -106,7 +106,7 @@ def write_report(
     env.tests['float'] = lambda v: isinstance(v, float)
     return write_bytes(path, env.from_string(PAGE).render(title=title, text=text, sections=sections, heads=HEADS).encode())
 
-# %% ../nbs/10_report.ipynb #8316733e
+# %% ../nbs/10_report.ipynb #c8d62ce8
 @patch
 def report(self:Recording,
     path, # where to; an existing file is replaced

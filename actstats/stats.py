@@ -23,7 +23,7 @@ COL = {k:i for i,k in enumerate(INTS + FLOATS)}
 
 def field(
     rows:Tensor, # rows, int64 (..., fields)
-    name:str, # one of `INTS`, `FLOATS` or "hist"
+    name:str, # one of INTS, FLOATS or "hist"
 )->Tensor: # a view: int64 (...), float64 (...) or int64 (..., bins)
     "The column `name` of `rows`; writing to it writes to the rows"
     if name == 'hist': return rows[..., HEAD:]
@@ -35,7 +35,7 @@ _EMPTY = dict(step=torch.iinfo(torch.int64).max, min=math.inf, max=-math.inf)
 
 def empty_rows(
     *size:int, # leading dimensions
-    bins, # the bins: `LinearBins` or `FloatBins`
+    bins, # the bins: LinearBins or FloatBins
     device=None, # where the rows live
 )->Tensor: # int64 (*size, HEAD + len(bins))
     "Rows of no values: the identity of `merge`"
@@ -55,8 +55,8 @@ def _merge_units(a, b): return torch.where((a == b) | (b == 0), a, torch.where(a
 
 def merge(
     a:Tensor, # rows, int64 (..., fields)
-    b:Tensor, # rows of the same bins, broadcastable to `a`
-)->Tensor: # the rows that the values behind `a` and `b` together would give
+    b:Tensor, # rows of the same bins, broadcastable to a
+)->Tensor: # the rows that the values behind a and b together would give
     "Merge rows: exact for counts, Chan's formula for moments"
     if a.shape[-1] != b.shape[-1]:
         raise ValueError(f'merge: rows of different bins, {a.shape[-1]-HEAD} and {b.shape[-1]-HEAD} columns; record both with the same bins')
@@ -174,8 +174,8 @@ def _bins_from(spec):
     return (LinearBins, FloatBins)[int(kind)](*(args if kind == 0 else map(int, args)))
 
 def bins_from(
-    spec:list, # as in `bins.spec`
-): # `LinearBins` or `FloatBins`
+    spec:list, # as in bins.spec
+): # LinearBins or FloatBins
     "Rebuild bins from their numbers"
     return _bins_from(tuple(spec))
 
@@ -202,7 +202,7 @@ def _exact(
     else: lo, hi, bad = x.where(ok, math.inf).amin(), x.where(ok, -math.inf).amax(), (x.isnan().sum(), (x == math.inf).sum(), (x == -math.inf).sum())
     return dict(zip(('n_total', 'min', 'max', 'n_nan', 'n_posinf', 'n_neginf'), (x.numel(), lo, hi, *bad)))
 
-# %% ../nbs/03_stats.ipynb #18989205
+# %% ../nbs/03_stats.ipynb #7c5b9470
 def _looked_at(x:Tensor, ok:Tensor|None, bins)->dict:
     "The fields of those values that are looked at, one by one: counts, moments about the mean, histogram"
     d = (x if ok is None else x.where(ok, 0)).double()
@@ -223,7 +223,7 @@ def _row(bins, device, hist=None, **fields)->Tensor:
     if hist is None: hist = torch.zeros(len(bins), dtype=torch.int64, device=device)
     return torch.cat([column(INTS, torch.int64), column(FLOATS, torch.float64).view(torch.int64), hist])
 
-# %% ../nbs/03_stats.ipynb #f0991ab1
+# %% ../nbs/03_stats.ipynb #a4aa07da
 def _is_prime(p): return p > 1 and all(p % q for q in range(2, math.isqrt(p) + 1))
 
 @lru_cache(maxsize=1024)
@@ -237,10 +237,10 @@ def prime_stride(
     while not (_is_prime(p) and n % p): p += 1
     return p
 
-# %% ../nbs/03_stats.ipynb #7d3df23d
+# %% ../nbs/03_stats.ipynb #6be35a04
 def summarise(
     x:Tensor, # values: any shape, any real floating dtype, any layout in memory
-    bins=None, # `LinearBins` or `FloatBins`; the default is `FloatBins()`
+    bins=None, # LinearBins or FloatBins; the default is FloatBins()
     sample:int=0, # look at about this many values; 0 is all
 )->Tensor: # a row, int64 (HEAD + len(bins),)
     "The row of the values of `x`; TypeError if they are not floating point numbers"
@@ -262,10 +262,10 @@ def _add_sample(row:Tensor, x:Tensor, bins)->Tensor:
     hist[-1] += field(row, 'n_posinf') - (x == math.inf).sum()
     return row
 
-# %% ../nbs/03_stats.ipynb #8a08e8af
+# %% ../nbs/03_stats.ipynb #ed503fe8
 def mark_alive_(
     alive:Tensor, # bool (units,), changed in place
-    x:Tensor, # values, `units` of them along `dim`
+    x:Tensor, # values, units of them along dim
     dim:int, # the dimension of the units
 )->Tensor:
     "Mark the units of `x` that gave something other than exact zero (NaN is something)"
@@ -274,7 +274,7 @@ def mark_alive_(
         alive |= (x.amax(1) != 0) | (x.amin(1) != 0)
     return alive
 
-# %% ../nbs/03_stats.ipynb #5fbc8a1a
+# %% ../nbs/03_stats.ipynb #f9a9f54e
 def pack(
     mask:Tensor, # bool (..., units)
 )->Tensor: # uint8 (..., ceil(units/8))
@@ -282,12 +282,12 @@ def pack(
     m = torch.nn.functional.pad(mask, (0, -mask.shape[-1] % 8)).unflatten(-1, (-1, 8))
     return (m * (1 << torch.arange(8, device=mask.device))).sum(-1).to(torch.uint8)
 
-# %% ../nbs/03_stats.ipynb #ae51f488
+# %% ../nbs/03_stats.ipynb #49796503
 def unpack(packed:Tensor, units:int)->Tensor:
     "The bool mask (..., units) that was packed"
     return (packed[..., None].bitwise_and(1 << torch.arange(8, device=packed.device)) != 0).flatten(-2)[..., :units]
 
-# %% ../nbs/03_stats.ipynb #874f8409
+# %% ../nbs/03_stats.ipynb #63d4f07d
 def _record(x:Tensor, row:Tensor, alive:Tensor, dim:int, bins:list[float], sample:int)->None:
     "Reference backend, for any device, in plain torch"
     new = summarise(x, bins_from(bins), sample)
@@ -308,14 +308,14 @@ def record(
     x:Tensor, # values, any shape, floating
     row:Tensor, # int64 (HEAD + len(bins),), changed in place
     alive:Tensor, # bool (units,), changed in place; (0,) if there are no units
-    dim:int, # dimension of `x` along which the units lie
-    bins, # the bins of `row`
+    dim:int, # dimension of x along which the units lie
+    bins, # the bins of row
     sample:int=0, # look at about this many values; 0 is all
 ):
     "Merge the summary of `x` into `row` and its living units into `alive`, with no synchronisation"
     torch.ops.actstats.record(x, row, alive, dim, bins.spec, sample)
 
-# %% ../nbs/03_stats.ipynb #621faf2d
+# %% ../nbs/03_stats.ipynb #248f3ef9
 def std(
     rows:Tensor, # rows, int64 (..., fields)
 )->Tensor: # float64 (...), NaN where there are fewer than two values
@@ -323,7 +323,7 @@ def std(
     n = field(rows, 'n')
     return (field(rows, 'm2') / (n - 1).clamp(min=1)).sqrt().where(n > 1, math.nan)
 
-# %% ../nbs/03_stats.ipynb #c6c2f346
+# %% ../nbs/03_stats.ipynb #a1e5020e
 def quantile(
     hist:np.ndarray, # counts of finite values, (rows, bins)
     edges:np.ndarray, # (bins+1,), the outer ones infinite
@@ -347,7 +347,7 @@ def _ordered(hist, edges, k, lo, hi):
     x = a + (b - a) * (k - cum[r, i] + hist[r, i] + .5) / hist[r, i].clip(1)
     return np.where(k <= 0, lo, np.where(k >= cum[:, -1] - 1, hi, x))
 
-# %% ../nbs/03_stats.ipynb #e2fae7cf
+# %% ../nbs/03_stats.ipynb #89ef7fb7
 def _below(t, a, b):
     "Share of the values between `a` and `b`, spread evenly, that lies below `t`"
     with np.errstate(invalid='ignore', divide='ignore'): return np.where(b > a, ((t - a) / (b - a)).clip(0, 1), t > a)
