@@ -8,13 +8,13 @@ FLAGS  ?=
 .DEFAULT_GOAL := demo
 
 .venv/.installed: settings.ini setup.py
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
 	@echo "Installing into .venv: PyTorch is large, so the first time takes some minutes"
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -e .
 	@touch $@
 
 .venv/.installed-dev: settings.ini setup.py
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
 	@echo "Installing into .venv, with what development needs: PyTorch is large, so the first time takes some minutes"
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[dev]'
 	@touch .venv/.installed $@

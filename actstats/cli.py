@@ -35,13 +35,13 @@ def demo(
     epochs:int|None=None, # default: what the data set needs to show the point
     seed:int=0, # of everything random
 )->Path: # the report
-    "Watch a network fail, say why, mend it, train it again, and write the report"
+    "Watch a network fail, say why, mend it, train it again, and write the report; OSError or ValueError before any work is done"
     from actstats import activations, datasets
     check_writable(out)  # before the work, not after it
     if epochs is None: epochs = _DATA[data]
     if epochs < 1: raise ValueError(f'epochs: expected 1 or more, got {epochs}')
     dls, sections = getattr(datasets, data)(), []
-    print(f'{len(dls.splits["train"]):,} pictures of {data}, learning rate {lr}, {epochs} epochs, seed {seed}')
+    print(f'{len(dls.splits["train"]):,} pictures of {data}, learning rate {lr}, {epochs} epoch{"s" * (epochs > 1)}, seed {seed}')
     for title,make,text in _ACTS:
         print(f'\n{title}\n')
         activations.set_seed(seed)
@@ -68,7 +68,10 @@ def _verdict(a:Section, b:Section)->str:
 # %% ../nbs/11_cli.ipynb #a60ee9de
 def _command(f):
     "Run `f`, and turn what a user can mend into one line and exit status 2"
-    try: f()
+    try:
+        import matplotlib
+        matplotlib.use('Agg')  # pictures go to files, and need no screen
+        f()
     except (OSError, ValueError) as e:
         print(f'actstats: {e}', file=sys.stderr)
         return 2
@@ -76,6 +79,11 @@ def _command(f):
         print('actstats: interrupted', file=sys.stderr)
         return 130
     return 0
+
+def _one_thread():
+    "Batches of 64 small pictures: several threads would wait for each other longer than they work, most of all on a busy machine"
+    import torch
+    torch.set_num_threads(1)
 
 def _parser():
     p = argparse.ArgumentParser('actstats', description='See inside a PyTorch network while it trains.')
@@ -97,9 +105,8 @@ def main(
     argv:list|None=None, # arguments; None: those of the process
 )->int: # exit status: 0, 2 for a mistake that the message explains, 130 if interrupted
     "The command `actstats`"
-    import matplotlib
-    matplotlib.use('Agg')  # pictures go to files, and need no screen
     a = _parser().parse_args(argv)
+    if a.command == 'demo' and a.data == 'digits': _one_thread()
     if a.command == 'demo': return _command(lambda: demo(a.data, a.out, a.lr, a.epochs, a.seed))
     if a.command == 'diagnose': return _command(lambda: print(Recording.load(a.file).diagnose()))
     out = a.out or Path(a.file).with_suffix('.html')
