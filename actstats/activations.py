@@ -4,7 +4,6 @@
 
 # %% ../nbs/06_activations.ipynb #7300c3b0
 from __future__ import annotations
-from functools import partial
 import inspect, random
 
 import numpy as np

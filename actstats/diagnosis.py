@@ -104,7 +104,7 @@ def loss_not_falling(hs:list, logs:dict):
     a, b = loss[:len(loss)//10].mean(), loss[-(len(loss)//4):].mean()  # a NaN among them makes the comparison false
     if b > .98*a:
         yield Finding('loss_not_falling', 'loss', 'warning', int(logs['loss'].step[0]), dict(first=a, last=b),
-            'Look at the findings about layers: they say why.', 'none', f'it began at {a:.3g} and is at {b:.3g}.')
+            'Look at the findings about layers: they say why.', 'none', f'it does not fall: {a:.3g} in the first tenth of the steps, {b:.3g} in the last quarter.')
 
 RULES = (not_finite, rise_and_crash, dead_units, fading_signal, loss_not_falling)
 

@@ -6,7 +6,6 @@
 from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from importlib.util import find_spec
 from operator import attrgetter
 import inspect, io, math, sys, time, warnings

@@ -57,9 +57,9 @@ def plot_stats(self:Recording,
     for ax,stat in zip(axs, stats):
         if not hs: _empty(ax)
         for h,c in zip(hs, depth_colors(len(hs))): ax.plot(_x(h), getattr(h, stat), color=c, lw=1.2, label=_label(h), marker='.' if len(h) < 3 else None)
-        if stat in ('mean', 'std'): ax.axhline(float(stat == 'std'), ls=':', color='.5', lw=1)
+        if stat in ('mean', 'std') and kind in ('act', 'valid'): ax.axhline(float(stat == 'std'), ls=':', color='.5', lw=1)
         if stat != 'mean': _log_if_wide(ax, np.concatenate([getattr(h, stat) for h in hs] or [np.zeros(0)]))
-        ax.set(title=_TITLES.get(stat, stat), xlabel='step')
+        ax.set(title='logged' if kind == 'log' else _TITLES.get(stat, stat), xlabel='step')
         ax.xaxis.get_major_locator().set_params(integer=True)
     if hs: axs[-1].legend(fontsize=7, loc='upper left', bbox_to_anchor=(1.01, 1), ncols=-(-len(hs)//20), frameon=False)
     return axs
