@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from pathlib import Path
 
 import yaml
@@ -127,6 +128,7 @@ def check_outputs():
 
 # --- documentation, without quarto
 
+@lru_cache
 def processed():
     "Notebooks as nbdev prepares them for rendering"
     r = run(sys.executable, '-c', 'from nbdev.serve import proc_nbs\nif __name__ == "__main__": proc_nbs(force=True, n_workers=0)', cwd=root)

@@ -13,9 +13,9 @@ from torch import nn
 from fastcore.basics import noop
 
 from .learner import Callback
+from .plots import view
 from .recording import Hook, Recording, watch
 from .stats import LinearBins
-import actstats.plots  # gives recordings their pictures
 
 # %% auto #0
 __all__ = ['CLASSIC', 'set_seed', 'Conv2dWithReLU', 'CNN', 'HooksCallback', 'StoreModuleStats', 'StoreModuleStatsCB',
@@ -103,7 +103,7 @@ class StoreModuleStats(Hook):
     @property
     def moments(self)->list: return list(zip(self.stats.mean, self.stats.std))
     @property
-    def hists(self)->np.ndarray: return actstats.plots.heat(self.stats, absolute=True)[0]
+    def hists(self)->np.ndarray: return view(self.stats, absolute=True)[0][:, 1:]  # 40 bins of |a| up to 10, and what lies above
     def remove(self):
         if self.watch: self.watch.stop()
     def __del__(self):

@@ -60,7 +60,7 @@ _ACTS = (('1. The network as one would write it', 'CNN', 'Five convolutions with
 
 def _verdict(a:Section, b:Section)->str:
     "One sentence that compares the last rows of two runs"
-    acc = [next(v for k,v in s.rows[-1].items()) for s in (a, b)]
+    acc = [next(iter(s.rows[-1].values())) for s in (a, b)]
     crashed = any(f.severity == 'error' for f in a.rec.diagnose())
     advice = ' The first run showed an alarm: stop such a run early, and start again with something changed.' if crashed else ''
     return f'Accuracy on pictures not trained on: {acc[0]:.1%} before, {acc[1]:.1%} after.{advice}'

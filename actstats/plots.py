@@ -13,7 +13,7 @@ from .recording import History, Recording
 from .stats import LinearBins
 
 # %% auto #0
-__all__ = ['depth_colors', 'window', 'heat']
+__all__ = ['depth_colors', 'window', 'view', 'heat']
 
 # %% ../nbs/05_plots.ipynb #b3469530
 def _plt():
@@ -90,22 +90,30 @@ def _fold(counts:np.ndarray)->np.ndarray:
     k = counts.shape[1]//2
     return counts[:, k:] + counts[:, :k][:, ::-1]
 
+def view(
+    h:History, # a layer
+    bins=None, # LinearBins of the view; None: chosen from the data
+    absolute:bool=False, # of the magnitudes? then the bins begin at 0
+)->tuple: # counts (rows, bins + 2), the outer columns being what lies below and above, and the LinearBins
+    "The histograms of a layer in the bins of a view"
+    bins = bins or (LinearBins(0, 10, 40) if absolute else h.bins if isinstance(h.bins, LinearBins) else window(h))
+    if not absolute: return h.in_bins(bins), bins
+    if bins.lo: raise ValueError(f'color_dim: magnitudes begin at 0, got bins that begin at {bins.lo:g}')
+    return np.c_[np.zeros(len(h)), _fold(h.in_bins(LinearBins(-bins.hi, bins.hi, 2*bins.n)))], bins
+
+# %% ../nbs/05_plots.ipynb #f3c11f7c
 def heat(
     h:History, # a layer
     bins=None, # LinearBins of the view; None: chosen from the data
     absolute:bool=False, # of the magnitudes? then the bins begin at 0
-)->tuple: # counts (rows, bins), edges (bins+1,), and how many columns lie outside below and above
+)->tuple: # counts (rows, bins), edges (bins+1,), and whether there is a strip below and above
     "The counts behind a heat-map: the view's bins, and the outside where there is something in it"
-    bins = bins or (LinearBins(0, 10, 40) if absolute else h.bins if isinstance(h.bins, LinearBins) else window(h))
-    if absolute:
-        if bins.lo: raise ValueError(f'color_dim: magnitudes begin at 0, got bins that begin at {bins.lo:g}')
-        counts = np.c_[np.zeros(len(h)), _fold(h.in_bins(LinearBins(-bins.hi, bins.hi, 2*bins.n)))]
-    else: counts = h.in_bins(bins)
+    counts, bins = view(h, bins, absolute)
     edges, step = bins.edges[1:-1], 1.5*(bins.hi - bins.lo)/bins.n
     under, over = (bool(counts[:, i].sum()) for i in (0, -1))
     return (counts[:, 1-under:counts.shape[1]-1+over], np.r_[[edges[0] - step]*under, edges, [edges[-1] + step]*over], (under, over))
 
-# %% ../nbs/05_plots.ipynb #134c1084
+# %% ../nbs/05_plots.ipynb #893bb625
 def _draw_heat(ax, h:History, bins, absolute:bool, mean:bool):
     "One layer's heat-map with its colour bar"
     from matplotlib.colors import FuncNorm
@@ -131,7 +139,7 @@ def _count_bar(ax, im, most):
     bar.ax.tick_params(labelsize=7)
     bar.ax.minorticks_off()
 
-# %% ../nbs/05_plots.ipynb #893bb625
+# %% ../nbs/05_plots.ipynb #fcd9ef58
 @patch
 def color_dim(self:Recording,
     layers=None, # names, one or several; None: all
@@ -155,7 +163,7 @@ def color_dim(self:Recording,
     for ax,h in zip(axs, hs): _draw_heat(ax, h, bins, absolute, mean) if len(h) else _empty(ax)
     return axs[:max(1, len(hs))]
 
-# %% ../nbs/05_plots.ipynb #9e918da4
+# %% ../nbs/05_plots.ipynb #0f88bbd9
 @patch
 def dead_chart(self:Recording,
     layers=None, # names, one or several; None: all

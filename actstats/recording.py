@@ -152,7 +152,7 @@ def _next_row(self:Track):
     if self.filled and self.filled < self.stride: return  # the last row was left alone: it goes on filling
     if self.n == self.rows.shape[1]: self._reserve(min(self.max_rows, max(16, 2*self.n)))
     self.n, self.filled = self.n + 1, 0
-    self.first.append(self.tick)
+    self.first = [*self.first, self.tick]  # a new list: a snapshot keeps its own
 
 @patch
 def _reserve(self:Track, cap:int):
@@ -213,7 +213,7 @@ def unit_dim(
 def _is_leaf(m:nn.Module)->bool:
     return isinstance(m, nn.MultiheadAttention) or all(k == 'parametrizations' for k,_ in m.named_children())
 
-def _leaves(m:nn.Module, name:str='')->dict:
+def _leaves(m:nn.Module)->dict:
     "Names and modules of the leaves of `m`, each module once"
     res, inside = {}, set()
     for k,o in m.named_modules():
@@ -558,6 +558,7 @@ def stop(self:watch,
     tell:bool=True, # warn if there were problems?
 ):
     "Take the hooks off: the model is as it was before"
+    if not self.handles: return
     while self.handles: self.handles.pop().remove()
     rec, self.old = self.rec, {}
     rec.flush()

@@ -85,9 +85,8 @@ class LinearBins:
             raise ValueError(f'LinearBins: expected finite lo < hi and a whole n > 0, got lo={lo}, hi={hi}, n={n}')
         self.lo, self.hi, self.n = float(lo), float(hi), int(n)
         self.edges = np.r_[-np.inf, np.linspace(self.lo, self.hi, self.n + 1), np.inf]
+        self.spec = [0., self.lo, self.hi, float(self.n)]  # made once: a hook passes it at every call
 
-    @property
-    def spec(self): return [0., self.lo, self.hi, float(self.n)]
     def __len__(self): return self.n + 2
     def __eq__(self, o): return isinstance(o, LinearBins) and self.spec == o.spec
     def __hash__(self): return hash(tuple(self.spec))
@@ -131,11 +130,9 @@ class FloatBins:
         per = 2**self.mantissa_bits
         pos = np.r_[[2.**e * (1 + k/per) for e in range(self.lo_exp, self.hi_exp) for k in range(per)], 2.**self.hi_exp]
         self.edges = np.r_[-np.inf, -pos[::-1], 0, 0, pos, np.inf]
+        self.zero = len(self) // 2  # column of exact zeros
+        self.spec = [1., float(self.mantissa_bits), float(self.lo_exp), float(self.hi_exp)]
 
-    @property
-    def spec(self): return [1., float(self.mantissa_bits), float(self.lo_exp), float(self.hi_exp)]
-    @property
-    def zero(self): return len(self) // 2  # column of exact zeros
     def __len__(self): return len(self.edges) - 1
     def __eq__(self, o): return isinstance(o, FloatBins) and self.spec == o.spec
     def __hash__(self): return hash(tuple(self.spec))
