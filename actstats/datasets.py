@@ -149,11 +149,14 @@ def _from_mirror(folder:Path):
 
 @lru_cache
 def _decoded(name:str, mirror:str|None)->DataLoaders:
-    return DataLoaders.from_dsd(_from_mirror(Path(mirror)/name) if mirror else _from_hub(_HUB[name]))
+    return DataLoaders.from_dsd(_from_mirror(Path(mirror)/name) if mirror else _from_hub(_HUB[name])).normalise()
 
 def _named(name:str, bs:int)->DataLoaders:
     d = _decoded(name, os.environ.get('ACTSTATS_DATA'))
-    return DataLoaders({k:(s.x, s.y) for k,s in d.splits.items()}, bs, d.classes).normalise()
+    new = DataLoaders({k:(s.x, s.y) for k,s in d.splits.items()}, bs, d.classes)
+    for k,s in d.splits.items(): new.splits[k].tfms = [*s.tfms]
+    new.mean, new.std = d.mean, d.std
+    return new
 
 # %% ../nbs/01_datasets.ipynb #0237463d
 def fashion_mnist(

@@ -224,9 +224,10 @@ class MetricsCB(Callback, order=10):
     "A row of metrics for each pass over a split: `MetricsCB(MulticlassAccuracy(), f1=MulticlassF1Score())`"
     def __init__(self,
         *ms, # torcheval metrics, shown under the name of their class
+        show:bool=True, # show the rows? they are kept in any case
         **metrics, # the same, under names of your own
     ):
-        self.metrics, self.loss, self.rows = {type(m).__name__:m for m in ms} | metrics, Mean(), []
+        self.metrics, self.loss, self.rows, self.show = {type(m).__name__:m for m in ms} | metrics, Mean(), [], show
 
     def before_fit(self, learn):
         learn.metrics, self.rows, self.live = self, [], Live()
@@ -240,7 +241,7 @@ class MetricsCB(Callback, order=10):
     def after_epoch(self, learn):
         row = {k:m.compute().item() for k,m in (self.metrics | dict(loss=self.loss)).items()}
         self.rows.append(row | dict(epoch=learn.epoch, train='train' if learn.training else 'eval'))
-        self._show(Table(self.rows))
+        if self.show: self._show(Table(self.rows))
     def cleanup_fit(self, learn):
         if hasattr(self, 'live'): self.live.close()
 
