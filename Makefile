@@ -4,7 +4,7 @@ BIN    := .venv/bin
 # Which flagged cells to test: `make test FLAGS=fashion` fetches Fashion-MNIST from the hub; with ACTSTATS_DATA set it is on by itself.
 FLAGS  ?=
 
-.PHONY: demo test notebooks export readme clean
+.PHONY: demo test notebooks ladder export readme clean
 .DEFAULT_GOAL := demo
 
 .venv/.installed: settings.ini setup.py
@@ -30,6 +30,9 @@ export: .venv/.installed-dev  ## after editing a notebook: write the modules, cl
 
 notebooks: .venv/.installed-dev  ## run all notebooks and store their outputs: make notebooks NB="nbs/03_stats.ipynb"
 	@$(BIN)/python .ci/execute.py $(NB)
+
+ladder: .venv/.installed-dev  ## train what takes long again, most of an hour on two cores: the study of batch sizes and the ladder
+	@$(BIN)/python .ci/execute.py nbs/08_batchnorm.ipynb nbs/12_ladder.ipynb
 
 readme: .venv/.installed-dev  ## README.md from nbs/index.ipynb
 	@$(BIN)/python .ci/check.py --write-readme

@@ -22,6 +22,9 @@ def execute(path):
     with working_directory(path.parent):
         try: shell.execute(path.name, path.name, exc_stop=True, preproc=skip)
         except Exception: sys.exit(shell.prettytb(fname=path))
+    if 'joblib' in sys.modules:  # its workers would outlive this process
+        from joblib.externals.loky import get_reusable_executor
+        get_reusable_executor().shutdown(wait=True)
     print(f'{path.name}: {time.time() - began:.0f} s', flush=True)
 
 

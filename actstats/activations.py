@@ -18,8 +18,7 @@ from .recording import Hook, Recording, watch
 from .stats import LinearBins
 
 # %% auto #0
-__all__ = ['CLASSIC', 'set_seed', 'Conv2dWithReLU', 'CNN', 'HooksCallback', 'StoreModuleStats', 'StoreModuleStatsCB',
-           'mended_cnn']
+__all__ = ['CLASSIC', 'set_seed', 'Conv2dWithReLU', 'CNN', 'HooksCallback', 'StoreModuleStats', 'StoreModuleStatsCB']
 
 # %% ../nbs/06_activations.ipynb #df866dde
 def set_seed(
@@ -140,13 +139,3 @@ class StoreModuleStatsCB(HooksCallback):
     def mean_std_plot(self, **kwargs): return self.rec.plot_stats(**kwargs)
     def hist_plot(self, **kwargs): return self.rec.color_dim(**(dict(absolute=True) | kwargs))
     def dead_plot(self, **kwargs): return self.rec.dead_chart(**kwargs)
-
-# %% ../nbs/06_activations.ipynb #7737154b
-def mended_cnn():
-    "The `CNN` with Kaiming initialisation and batch normalisation"
-    def layer(i, o, k): return nn.Sequential(nn.Conv2d(i, o, k, 2, k//2, bias=False), nn.BatchNorm2d(o), nn.ReLU())
-    model = CNN()
-    model.layers = nn.Sequential(layer(1, 8, 5), layer(8, 16, 3), layer(16, 32, 3), layer(32, 64, 3), nn.Conv2d(64, 10, 3, 2, 1))
-    for m in model.modules():
-        if isinstance(m, nn.Conv2d): nn.init.kaiming_normal_(m.weight)
-    return model

@@ -16,14 +16,14 @@ __all__ = ['demo', 'main']
 # %% ../nbs/11_cli.ipynb #8a3145d5
 _DATA = dict(digits=5, fashion_mnist=2, mnist=2)  # data sets, and the epochs that show the point
 
-def _train(model, dls, lr:float, epochs:int, seed:int)->tuple:
+def _train(model, mods, dls, lr:float, epochs:int, seed:int)->tuple:
     "Train as the lesson does; the rows of the metrics, and the recording"
     import torch.nn.functional as F
     from actstats.activations import StoreModuleStatsCB, set_seed
     from actstats.learner import DeviceCB, MetricsCB, ProgressCB, TrainLearner
     from torcheval.metrics import MulticlassAccuracy
     metrics = MetricsCB(MulticlassAccuracy(num_classes=10))
-    stats = StoreModuleStatsCB(mods=model.layers, hook_kwargs=dict(bins=None))
+    stats = StoreModuleStatsCB(mods=mods, hook_kwargs=dict(bins=None))
     set_seed(seed)
     TrainLearner(model, dls, F.cross_entropy, lr=lr, cbs=[metrics, DeviceCB(), ProgressCB(), stats]).fit(epochs)
     return metrics.rows, stats.rec
@@ -36,7 +36,8 @@ def demo(
     seed:int=0, # of everything random
 )->Path: # the report
     "Watch a network fail, say why, mend it, train it again, and write the report; OSError or ValueError before any work is done"
-    from actstats import activations, datasets
+    from actstats import datasets
+    from actstats.activations import set_seed
     check_writable(out)  # before the work, not after it
     if epochs is None: epochs = _DATA[data]
     if epochs < 1: raise ValueError(f'epochs: expected 1 or more, got {epochs}')
@@ -44,8 +45,8 @@ def demo(
     print(f'{len(dls.splits["train"]):,} pictures of {data}, learning rate {lr}, {epochs} epoch{"s" * (epochs > 1)}, seed {seed}')
     for title,make,text in _ACTS:
         print(f'\n{title}\n')
-        activations.set_seed(seed)
-        rows, rec = _train(getattr(activations, make)(), dls, lr, epochs, seed)
+        set_seed(seed)
+        rows, rec = _train(*make(), dls, lr, epochs, seed)
         sections.append(Section(title, rec, text, rows))
         print(f'\nWhat was seen inside:\n\n{rec.diagnose()}')
     verdict = _verdict(*sections)
@@ -55,8 +56,19 @@ def demo(
     return path
 
 # %% ../nbs/11_cli.ipynb #d5bb6462
-_ACTS = (('1. The network as one would write it', 'CNN', 'Five convolutions with ReLUs in between, initialised as PyTorch does it.'),
-         ('2. The same network, mended', 'mended_cnn', 'The same shape, data, learning rate and seed; with Kaiming initialisation and batch normalisation.'))
+def _plain():
+    from actstats.activations import CNN
+    model = CNN()
+    return model, model.layers
+
+def _mended():
+    from actstats.batchnorm import BatchNorm
+    from actstats.init import get_model, init_weights
+    model = get_model(norm=BatchNorm).apply(init_weights)
+    return model, model[:-1]
+
+_ACTS = (('1. The network as one would write it', _plain, 'Five convolutions with ReLUs in between, initialised as PyTorch does it.'),
+         ('2. The same network, mended', _mended, 'The same shape, data, learning rate and seed; with Kaiming initialisation and batch normalisation.'))
 
 def _verdict(a:Section, b:Section)->str:
     "One sentence that compares the last rows of two runs"
