@@ -8,9 +8,10 @@ from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from copy import copy
 from dataclasses import is_dataclass, fields as dc_fields
-from functools import partial
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from threading import RLock
 import difflib, hashlib, io, json, operator, os, re, sys, tempfile, warnings, zipfile
 
 import numpy as np
@@ -18,7 +19,7 @@ import torch
 from torch import nn, Tensor
 from fastcore.basics import patch
 
-from .stats import FloatBins, INTS, LinearBins, bins_from, clear_, empty_rows, field, merge, pack, quantile, rebin, record, std, unpack
+from .stats import FloatBins, INTS, LinearBins, backend, bins_from, call_back, clear_, empty_rows, field, is_plain, merge, pack, quantile, rebin, record, register, stamp_, std, unpack
 
 # %% auto #0
 __all__ = ['KINDS', 'Hook', 'Hooks', 'Track', 'unit_dim', 'choose_modules', 'tensors', 'History', 'Recording', 'watch',
@@ -65,7 +66,7 @@ class Hooks(list):
 class Track:
     "Rows of many keys over time: one int64 array, keys x rows x fields, of at most `max_rows` rows"
     def __init__(self, bins, max_rows:int, device=None, sample:int=0):
-        self.bins, self.max_rows, self.device, self.sample = bins, max_rows, device, sample
+        self.bins, self.max_rows, self.device, self.sample = bins, max_rows, torch.device(device or 'cpu'), sample
         self.slots, self.span = {}, []  # key -> slot; for each slot: first byte of its mask, units
         self.n, self.stride, self.filled = 0, 1, 0  # rows in use, steps a row is to hold, steps in the last one
         self.tick = self.step = None  # what `now` belongs to
@@ -76,10 +77,15 @@ class Track:
         self.masks = torch.zeros(0, 0, dtype=torch.uint8, device=device)
 
 @patch
-def _views(self:Track):
-    "Views of the current rows and units of each slot, made once and not at every call"
-    self.now_of = list(self.now)
-    self.alive_of = [self.alive[8*b:8*b+u] for b,u in self.span]
+def _moved(self:Track):
+    "Current rows and units have moved: their recorders are made anew when they are needed"
+    self.recorders = [None] * len(self.span)
+
+@patch
+def _now(self:Track, i:int)->tuple:
+    "The current row of slot `i`, and its units"
+    b, u = self.span[i]
+    return self.now[i], self.alive[8*b:8*b+u]
 
 # %% ../nbs/04_recording.ipynb #fad6d1b1
 @patch
@@ -93,7 +99,7 @@ def add(self:Track, key, units:int)->int:
         self.span.append((self.masks.shape[1], units))
         self.alive, self.masks = grow(self.alive, 8*n_bytes), grow(self.masks, len(self.masks), n_bytes)
     self.slots[key] = len(self.span) - 1
-    self._views()
+    self._moved()
     return self.slots[key]
 
 # %% ../nbs/04_recording.ipynb #60709650
@@ -104,8 +110,15 @@ def put(self:Track,
     dim:int|None=None, # dimension of the units, None if there are none
 ):
     "Merge the summary of `x` into the current row of `key`"
-    i = self._slot(key, x, dim)
-    record(x, self.now_of[i], self.alive_of[i], dim or 0, self.bins, self.sample)
+    i = self.slots.get(key)
+    if i is None: i = self._slot(key, x, dim)
+    if is_plain(x): (self.recorders[i] or self._recorder(i))(x, dim or 0)
+    else: record(x, *self._now(i), dim or 0, self.bins, self.sample)
+
+@patch
+def _recorder(self:Track, i:int):
+    self.recorders[i] = backend(self.device.type).Recorder(*self._now(i), self.bins, self.sample)
+    return self.recorders[i]
 
 @patch
 def _slot(self:Track, key, x:Tensor, dim)->int:
@@ -129,21 +142,10 @@ def at(self:Track,
 def flush(self:Track):
     "Put the current rows into the array, as a new row or merged into the last one"
     if self.tick is None or not self.slots: return
-    self._stamp(self.now)
     if self.n == 0 or self.filled >= self.stride: self._next_row()
-    last, mask = self.rows[:, self.n-1], self.masks[self.n-1]
-    last.copy_(merge(last, self.now))
-    mask |= pack(self.alive)
+    backend(self.device.type).close_(self.now, self.alive, self.rows, self.masks, self.n - 1, self.step)
     self.filled += 1
     self.tick = None
-    clear_(self.now)
-    self.alive.zero_()
-
-@patch
-def _stamp(self:Track, now:Tensor):
-    called = field(now, 'calls') > 0
-    field(now, 'n_steps').copy_(called)
-    field(now, 'step').copy_(torch.where(called, self.step, torch.iinfo(torch.int64).max))
 
 # %% ../nbs/04_recording.ipynb #c26f7bd3
 @patch
@@ -164,12 +166,13 @@ def _reserve(self:Track, cap:int):
 @patch
 def _halve(self:Track):
     "Merge neighbouring rows: half the rows, twice the stride"
-    r, m, n, h = self.rows, self.masks, self.n, self.n//2
-    pairs, masks = merge(r[:, 0:2*h:2], r[:, 1:2*h:2]), m[0:2*h:2] | m[1:2*h:2]
-    odd_r, odd_m = r[:, 2*h:n].clone(), m[2*h:n].clone()
-    clear_(r), m.zero_()
-    r[:, :h], m[:h] = pairs, masks
-    r[:, h:h+n%2], m[h:h+n%2] = odd_r, odd_m
+    n, h = self.n, self.n//2
+    def halve(t, pairs, clear):
+        odd = t[2*h:n].clone()
+        clear(t)
+        t[:h], t[h:h+n%2] = pairs, odd
+    for r in self.rows: halve(r, merge(r[0:2*h:2], r[1:2*h:2]), clear_)  # one by one: it takes no memory to speak of
+    halve(self.masks, self.masks[0:2*h:2] | self.masks[1:2*h:2], torch.zero_)
     self.n, self.filled, self.stride = h + n%2, self.stride if n%2 else 2*self.stride, 2*self.stride
     self.first = self.first[::2]
 
@@ -189,10 +192,13 @@ def put_late(self:Track, tick, step:int, key, x:Tensor, dim:int|None=None):
     self.masks[r, b:b+-(-u//8)] |= pack(alive)
 
 @patch
+def __getstate__(self:Track): return {**self.__dict__, 'recorders': None}
+
+@patch
 def __setstate__(self:Track, state):
-    "Copies and pickles have views of their own"
+    "Copies and pickles have recorders of their own"
     self.__dict__.update(state)
-    self._views()
+    self._moved()
 
 # %% ../nbs/04_recording.ipynb #f3645e53
 _CHANNELS = (nn.modules.batchnorm._NormBase, nn.GroupNorm)
@@ -353,6 +359,7 @@ def to_df(self:History):
 # %% ../nbs/04_recording.ipynb #8cd459af
 _LOG = LinearBins(0, 1, 1)  # a logged number needs no histogram: its row is small
 KINDS = ('act', 'grad', 'valid', 'param', 'param_grad', 'update', 'log')
+_LOCK = RLock()  # modules may run in several threads, and backward passes do
 
 class Recording:
     "What was recorded: `rec[layer]` or `rec[layer, kind]` is a `History`"
@@ -364,15 +371,17 @@ class Recording:
 
     def put(self, timeline:str, tick, step:int, name:str, kind:str, x:Tensor, dim:int|None=None):
         "Merge the summary of `x` into the current row of (`name`, `kind`)"
-        dev, key = x.device if x.device.type != 'mps' else torch.device('cpu'), (name, kind)  # no float64 on mps
-        t = self.tracks.get((timeline, dev))
-        if t is None: t = self.tracks[timeline, dev] = Track(_LOG if timeline == 'log' else self.bins, self.max_rows, dev, self.sample)
-        x = x.detach().to(dev) if x.layout == torch.strided else x.detach().to_dense()
-        if t.tick is not None and tick < t.tick: t.put_late(tick, step, key, x, dim)
-        else:
-            t.at(tick, step)
-            t.put(key, x, dim)
-        self.keys[key] = None
+        if x.layout != torch.strided: x = x.detach().to_dense()
+        dev, key = x.device, (name, kind)
+        if dev.type == 'mps': x, dev = x.detach().cpu(), torch.device('cpu')  # it knows no float64
+        with _LOCK:
+            t = self.tracks.get((timeline, dev))
+            if t is None: t = self.tracks[timeline, dev] = Track(_LOG if timeline == 'log' else self.bins, self.max_rows, dev, self.sample)
+            if t.tick is not None and tick < t.tick: t.put_late(tick, step, key, x, dim)
+            else:
+                if tick != t.tick: t.at(tick, step)
+                t.put(key, x, dim)
+            self.keys[key] = None
 
     def flush(self):
         "Close the current rows"
@@ -407,11 +416,17 @@ def never_called(self:Recording)->list:
 
 # %% ../nbs/04_recording.ipynb #f4e23ace
 @patch(as_prop=True)
+def nbytes(self:Recording)->int:
+    "Bytes of memory that the rows take at the moment, on all devices"
+    return sum(t.nbytes for track in self.tracks.values() for t in (track.now, track.rows, track.alive, track.masks))
+
+# %% ../nbs/04_recording.ipynb #44e0e38e
+@patch(as_prop=True)
 def problems(self:Recording)->list:
     "What was not recorded, and why: each once, with the number of times"
     return [k if n == 1 else f'{k} ({n:,} times)' for k,n in self._problems.items()]
 
-# %% ../nbs/04_recording.ipynb #dc1dd7b6
+# %% ../nbs/04_recording.ipynb #3b62b299
 @patch
 def note(self:Recording, where:str, what:str):
     "Keep a problem as data: nothing is raised into a training loop"
@@ -419,7 +434,7 @@ def note(self:Recording, where:str, what:str):
     if k not in self._problems and len(self._problems) >= 100: k = 'further problems of other kinds'
     self._problems[k] = self._problems.get(k, 0) + 1
 
-# %% ../nbs/04_recording.ipynb #95336379
+# %% ../nbs/04_recording.ipynb #0b1489f0
 @patch
 def __getitem__(self:Recording,
     key, # a name, or (name, kind)
@@ -456,12 +471,12 @@ def read(self:Track, key)->tuple:
     rows, masks = self.rows[i, :self.n].cpu(), self.masks[:self.n, b:b+-(-u//8)].cpu()
     if self.tick is not None:
         now = self.now[i:i+1].clone()
-        self._stamp(now)
-        rows, masks = torch.cat([rows, now.cpu()]), torch.cat([masks, pack(self.alive_of[i])[None].cpu()])
+        stamp_(now, self.step)
+        rows, masks = torch.cat([rows, now.cpu()]), torch.cat([masks, pack(self._now(i)[1])[None].cpu()])
     some = field(rows, 'n_steps') > 0
     return rows[some], masks[some]
 
-# %% ../nbs/04_recording.ipynb #5e4cd052
+# %% ../nbs/04_recording.ipynb #8b7d28a1
 @patch
 def __len__(self:Recording):
     "Number of steps recorded"
@@ -483,7 +498,7 @@ def to_df(self:Recording):
     hs = [self._history(*k).to_df() for k in self.keys]
     return pd.concat(hs, ignore_index=True) if hs else pd.DataFrame(columns=['layer', 'kind', *_FRAME])
 
-# %% ../nbs/04_recording.ipynb #59e38985
+# %% ../nbs/04_recording.ipynb #3e04c5da
 @patch
 def log(self:Recording, **values):
     "Record numbers under their names; they belong to the step whose forward pass ran last"
@@ -493,7 +508,7 @@ def log(self:Recording, **values):
             self.put('log', self.step, self.step, k, 'log', v if v.is_floating_point() else v.double())
         except Exception: self.note(f'log({k}=...)', f'expected a real number, got {type(v).__name__}; not recorded')
 
-# %% ../nbs/04_recording.ipynb #13d22024
+# %% ../nbs/04_recording.ipynb #d51ed1e7
 class watch:
     "Record what the modules of `model` put out while the `with` block runs; gives the `Recording`"
     def __init__(self,
@@ -521,6 +536,7 @@ class watch:
         self.rec = Recording(bins, whole(max_rows), whole(sample) or 0, every=self.every, total_steps=whole(total_steps), model=type(model).__name__, torch=torch.__version__)
         self.rec.watched = list(self.modules)
         self.handles, self.step, self.n_valid, self.old, self.in_step = [], 0, 0, {}, False
+        self.dims = {}  # (name, number of dimensions) -> that of the units
         self.begun, self.begun_valid = False, False  # has the model been called, in training and in evaluation mode?
 
     def __enter__(self): return self.start()
@@ -536,23 +552,55 @@ def _check(model, optimizer, every, bins, sample, max_rows, outputs, params, tot
     if outputs not in ('first', 'all'): raise ValueError(f'watch: expected outputs to be "first" or "all", got {outputs!r}')
     if params and optimizer is None: raise ValueError('watch: params=True needs the optimizer, whose steps change them: watch(model, optimizer)')
 
-# %% ../nbs/04_recording.ipynb #d51ed1e7
+# %% ../nbs/04_recording.ipynb #9ee89adc
 @patch
 def start(self:watch)->Recording:
     "Attach the hooks; `stop` takes them off"
     if self.handles: raise RuntimeError('watch: already watching; call stop() first')
-    tap = lambda f: _Tap(_untraced(f))
-    self.handles = [self.model.register_forward_pre_hook(tap(self._root))]
-    self.handles += [m.register_forward_hook(tap(partial(self._saw, name))) for name,m in self.modules.items()]
+    backend(_device_of(self.model))  # compiled now and not in the first step
+    self.handles = [self.model.register_forward_pre_hook(_Probe(self._root, self._root_found, self.model, False, False))]
+    self.handles += [m.register_forward_hook(_Probe(partial(self._saw, name), partial(self._found, name), m, self.all, self.grads)) for name,m in self.modules.items()]
     if self.opt is not None:
         self.handles += [self.opt.register_step_pre_hook(self._before_step), self.opt.register_step_post_hook(self._after_step)]
+    _forget_compiled()
     return self.rec
 
-def _untraced(f):
-    "`f`, which torch.compile is not to trace; where dynamo is not loaded, nothing is compiled"
-    return torch.compiler.disable(f) if 'torch._dynamo' in sys.modules else f
+def _device_of(model):
+    p = next(model.parameters(), None)
+    return 'cpu' if p is None else p.device.type
 
-# %% ../nbs/04_recording.ipynb #0bb4f7e9
+# %% ../nbs/04_recording.ipynb #ae74c9d6
+_OUTPUT, _OUTPUTS, _GRAD = 0, 1, 2  # what was seen: a tensor; what holds tensors; the gradient of a tensor, and from 3 of one of several
+
+class _Probe(_Tap):
+    "A tap that stays in a compiled graph as one operation; `f(m, args, out)` and `found(m, tensors, what)` are what it calls"
+    def __init__(self, f, found, m, all, grads):
+        super().__init__(f)
+        self.found, self.m, self.all, self.grads, self.id = found, m, all, grads, register(self)
+
+    def call_back(self, xs, what): self.found(self.m, xs, what)
+
+    def __call__(self, m, args, out=None):
+        if torch.compiler.is_compiling(): self.leave(out)
+        else: self.f(m, args, out)
+
+    def leave(self, out):
+        "Leave operations in the graph that is being made"
+        xs, bare = list(tensors(out)), isinstance(out, Tensor)
+        if not self.all: xs = xs[:1]
+        call_back(xs, self.id, _OUTPUT if bare else _OUTPUTS)
+        if not self.grads: return
+        for i,x in enumerate(xs):
+            if x.requires_grad: x.register_hook(partial(_leave_grad, self.id, _GRAD if bare else _GRAD + 1 + i))
+
+def _leave_grad(id, what, g): call_back([g], id, what)
+
+# %% ../nbs/04_recording.ipynb #3e0fc059
+def _forget_compiled():
+    "Make PyTorch compile again what it compiled before the hooks were there"
+    if 'torch._dynamo' in sys.modules: torch.compiler.reset()
+
+# %% ../nbs/04_recording.ipynb #7047ada5
 @patch
 def stop(self:watch,
     tell:bool=True, # warn if there were problems?
@@ -567,9 +615,9 @@ def stop(self:watch,
     if rec.problems and tell:
         with suppress(Warning): warnings.warn(f'actstats: not everything was recorded, see rec.problems: {"; ".join(rec.problems[:3])}', stacklevel=3)
 
-# %% ../nbs/04_recording.ipynb #de794b08
+# %% ../nbs/04_recording.ipynb #48ec5804
 @patch
-def _root(self:watch, m, args):
+def _root(self:watch, m, args, out=None):
     "A forward call of the model begins"
     if not m.training: self.n_valid, self.begun_valid = self.n_valid + self.begun_valid, True
     else:
@@ -586,21 +634,28 @@ def _moment(self:watch):
 def _saw(self:watch, name, m, args, out):
     "A module has given its output"
     try:
-        self.rec.called[name] = None
-        if self.model.training: self.rec.step = self.step
+        rec = self.rec
+        rec.called[name] = None
+        if self.model.training: rec.step = self.step
         where = self._moment()
-        if where: self._put_outputs(name, m, out, where)
+        if where is None: return
+        if isinstance(out, Tensor) and out.is_floating_point(): self._put_output(name, name, m, out, where)
+        else: self._put_outputs(name, m, out, where)
     except Exception as e: self.rec.note(name, f'{type(e).__name__}: {e}')
 
-# %% ../nbs/04_recording.ipynb #1d5842f7
+# %% ../nbs/04_recording.ipynb #6b61886d
 @patch
 def _put_outputs(self:watch, name, m, out, where):
-    found = list(tensors(out)) if self.all else next(([t] for t in tensors(out)), [])
-    if not found: self.rec.note(name, f'its output holds no floating point tensor ({_describe(out)})')
-    for i,x in enumerate(found):
-        key, dim = f'{name}[{i}]' if self.all and x is not out else name, unit_dim(m, x)
-        self.rec.put(*where, key, 'act' if where[0] == 'train' else 'valid', x, dim)
-        if self.grads and where[0] == 'train' and x.grad_fn is not None: x.register_hook(partial(self._saw_grad, key, dim, where))
+    xs = list(tensors(out))
+    if not xs: self.rec.note(name, f'its output holds no floating point tensor ({str(out.dtype) if isinstance(out, Tensor) else type(out).__name__})')
+    for i,x in enumerate(xs if self.all else xs[:1]): self._put_output(name, f'{name}[{i}]' if self.all else name, m, x, where)
+
+@patch
+def _put_output(self:watch, name, key, m, x, where):
+    dim = self.dims.get((name, x.ndim), -1)
+    if dim == -1: dim = self.dims[name, x.ndim] = unit_dim(m, x)
+    self.rec.put(*where, key, 'act' if where[0] == 'train' else 'valid', x, dim)
+    if self.grads and where[0] == 'train' and x.grad_fn is not None: x.register_hook(partial(self._saw_grad, key, dim, where))
 
 @patch
 def _saw_grad(self:watch, key, dim, where, g):
@@ -609,9 +664,17 @@ def _saw_grad(self:watch, key, dim, where, g):
         if self.handles: self.rec.put(*where, key, 'grad', g, dim)
     except Exception as e: self.rec.note(key, f'gradient: {type(e).__name__}: {e}')
 
-def _describe(out): return str(out.dtype) if isinstance(out, Tensor) else type(out).__name__
+@patch
+def _root_found(self:watch, m, xs, what): self._root(m, ())
 
-# %% ../nbs/04_recording.ipynb #3ef43860
+@patch
+def _found(self:watch, name, m, xs, what):
+    "What `_saw` and `_saw_grad` do, called from a compiled graph"
+    if what < _GRAD: return self._saw(name, m, (), xs[0] if what == _OUTPUT and xs else xs)
+    key, where = name if what == _GRAD or not self.all else f'{name}[{what - _GRAD - 1}]', self._moment()
+    if where and where[0] == 'train': self._saw_grad(key, unit_dim(m, xs[0]), where, xs[0])
+
+# %% ../nbs/04_recording.ipynb #5a8c2e76
 @patch
 def _params(self:watch, modules)->dict:
     "The parameters that belong to what is watched"
@@ -648,7 +711,7 @@ def _after_step(self:watch, opt, args, kwargs):
         self._put_params('update', lambda name, p: p.detach() - self.old[name] if name in self.old else None)
     self.old, self.in_step, self.step = {}, False, self.step + 1
 
-# %% ../nbs/04_recording.ipynb #6e96d6fa
+# %% ../nbs/04_recording.ipynb #d7ab9119
 _FORMAT = 1
 _STATE = ('n', 'stride', 'filled', 'ticks')
 
@@ -658,11 +721,11 @@ def snapshot(self:Track)->Track:
     t = copy(self)
     t.device = torch.device('cpu')
     for k in ('now', 'alive', 'rows', 'masks'): setattr(t, k, getattr(self, k).to('cpu', copy=True))
-    t._views()
+    t._moved()
     t.flush()
     return t
 
-# %% ../nbs/04_recording.ipynb #26ee8ea4
+# %% ../nbs/04_recording.ipynb #1ba573aa
 @patch
 def save(self:Recording,
     path, # where to; an existing file is replaced in one go
@@ -676,7 +739,7 @@ def save(self:Recording,
     for i,t in enumerate(snaps): arrays |= {f'rows{i}': t.rows[:, :t.n].numpy(), f'masks{i}': t.masks[:t.n].numpy()}
     return write_bytes(path, _seal(arrays))
 
-# %% ../nbs/04_recording.ipynb #27d3c33b
+# %% ../nbs/04_recording.ipynb #b09ea223
 def check_writable(
     path, # a file that is to be written
 )->Path:
@@ -695,7 +758,7 @@ def _seal(arrays:dict)->bytes:
     data = buf.getvalue()[:-64]
     return data + hashlib.sha256(data).hexdigest().encode()
 
-# %% ../nbs/04_recording.ipynb #d545f230
+# %% ../nbs/04_recording.ipynb #88a22751
 def write_bytes(path, data:bytes)->Path:
     "Write `data` to `path`, all of it or nothing"
     path = check_writable(path)
@@ -717,7 +780,7 @@ def _umask()->int:
     os.umask(mask)
     return mask
 
-# %% ../nbs/04_recording.ipynb #d7ab9119
+# %% ../nbs/04_recording.ipynb #36266530
 @patch(cls_method=True)
 def load(cls:Recording,
     path, # a file that save has written
