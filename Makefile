@@ -4,7 +4,7 @@ BIN    := .venv/bin
 # Which flagged cells to test: `make test FLAGS=fashion` fetches Fashion-MNIST from the hub; with ACTSTATS_DATA set it is on by itself.
 FLAGS  ?=
 
-.PHONY: demo test notebooks ladder export readme clean
+.PHONY: demo test notebooks ladder bench export readme clean
 .DEFAULT_GOAL := demo
 
 .venv/.installed: settings.ini setup.py
@@ -34,8 +34,16 @@ notebooks: .venv/.installed-dev  ## run all notebooks and store their outputs: m
 ladder: .venv/.installed-dev  ## train what takes long again, most of an hour on two cores: the study of batch sizes and the ladder
 	@$(BIN)/python .ci/execute.py nbs/08_batchnorm.ipynb nbs/12_ladder.ipynb
 
+bench: .venv/.installed-dev .bench/.installed  ## what watching costs, beside other tools: half an hour; results go to benchmarks/overhead.json
+	@$(BIN)/python -W ignore benchmarks/overhead.py $(ARGS)
+
+.bench/.installed: benchmarks/peers.txt  # apart from .venv, and without their PyTorch
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --target .bench --upgrade $$(sed -n 's/^with: //p' $<)
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --target .bench --upgrade --no-deps $$(sed -n 's/^alone: //p' $<)
+	@touch $@
+
 readme: .venv/.installed-dev  ## README.md from nbs/index.ipynb
 	@$(BIN)/python .ci/check.py --write-readme
 
 clean:
-	rm -rf .venv _proc _docs build dist *.egg-info actstats-report.html
+	rm -rf .venv .bench _proc _docs build dist *.egg-info actstats-report.html

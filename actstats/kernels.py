@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['linear_keys', 'CALLS', 'N_STEPS', 'STEP', 'N_TOTAL', 'N', 'N_ZERO', 'N_NAN', 'N_POSINF', 'N_NEGINF', 'UNITS', 'MEAN',
            'M2', 'MIN', 'MAX', 'BLOCK', 'FEW', 'INF', 'NEG_INF', 'extremes', 'zeros', 'moments', 'scatter', 'fold_in',
-           'few', 'prove', 'pick', 'merge_moments', 'any_bits', 'mark', 'Recorder', 'merge_row', 'close_']
+           'few', 'prove', 'pick', 'merge_moments', 'merge_row', 'any_bits', 'mark', 'Recorder', 'close_']
 
 # %% ../nbs/13_kernels.ipynb #632da075
 from functools import lru_cache
@@ -124,7 +124,7 @@ def pick(x, step, buf):
     m = 0
     for k in range(0, x.size, step):
         buf[m] = x[k]
-        m += x[k] - x[k] == 0
+        m += abs(x[k]) < np.inf
     return m
 
 # %% ../nbs/13_kernels.ipynb #c8dc1c59
@@ -164,8 +164,26 @@ def merge_moments(r, f, n, mean, m2):
 
 # %% ../nbs/13_kernels.ipynb #d60a1373
 @_jit
+def merge_row(a, fa, b, fb):
+    "Merge the row `b` into `a`; `fa` and `fb` are their float64 views"
+    merge_moments(a, fa, b[N], fb[MEAN], fb[M2])
+    for c in (CALLS, N_STEPS, N_TOTAL, N_ZERO, N_NAN, N_POSINF, N_NEGINF): a[c] += b[c]
+    a[STEP] = min(a[STEP], b[STEP])
+    if a[UNITS] != b[UNITS] and b[UNITS] != 0: a[UNITS] = b[UNITS] if a[UNITS] == 0 else -1
+    fa[MIN], fa[MAX] = min(fa[MIN], fb[MIN]), max(fa[MAX], fb[MAX])
+    for c in range(HEAD, a.size): a[c] += b[c]
+
+# %% ../nbs/13_kernels.ipynb #39ea1471
+@_jit
+def _empty(r, f):
+    "Make a row one of no values"
+    r[:] = 0
+    r[STEP], f[MIN], f[MAX] = np.iinfo(np.int64).max, np.inf, -np.inf
+
+# %% ../nbs/13_kernels.ipynb #56077cc0
+@_jit
 def _look(x, u, r, f, hist, fold, edges, lo, per, near, shift, keys, h):
-    "Count a block of finite values into a row; its zeros of either sign"
+    "Count a block of finite values, `x` and their bits `u`, into a row"
     pivot, m = np.float64(x[0]), x.size
     s, q = moments(x, pivot)
     merge_moments(r, f, m, pivot + s/m, q - s*s/m)
@@ -175,7 +193,7 @@ def _look(x, u, r, f, hist, fold, edges, lo, per, near, shift, keys, h):
     if h.shape[1]: scatter(u, shift, h)
     else: few(u, shift, fold, hist)
 
-# %% ../nbs/13_kernels.ipynb #22dda8de
+# %% ../nbs/13_kernels.ipynb #38b1c8f2
 @_jit
 def _summarise(x, u, i, p, r, f, fold, edges, lo, per, near, shift, zero):
     hist, n, plus, minus = r[HEAD:], x.size, 0, 0
@@ -213,13 +231,13 @@ def _summarise(x, u, i, p, r, f, fold, edges, lo, per, near, shift, zero):
         f[MAX] = max(f[MAX], np.float64(v[0] if ends[0] >= 0 else v[1]))
         f[MIN] = min(f[MIN], np.float64(v[2] if ends[2] < 0 else v[1]))
 
-# %% ../nbs/13_kernels.ipynb #56077cc0
+# %% ../nbs/13_kernels.ipynb #09b4e645
 @_jit
 def _summarise64(x, u, p, r, f, fold, edges, shift, zero):
     hist, bx = r[HEAD:], np.empty(BLOCK, np.float64)
     for k in range(x.size):
         v = x[k]
-        if v - v == 0: f[MIN], f[MAX] = min(v, f[MIN]), max(v, f[MAX])
+        if abs(v) < np.inf: f[MIN], f[MAX] = min(v, f[MIN]), max(v, f[MAX])
         elif v != v: r[N_NAN] += 1
         else:
             r[N_POSINF] += v > 0
@@ -237,7 +255,7 @@ def _summarise64(x, u, p, r, f, fold, edges, shift, zero):
             bu = bx.view(np.uint64)
             for k in range(m): hist[zero if bx[k] == 0 else fold[bu[k] >> shift]] += 1
 
-# %% ../nbs/13_kernels.ipynb #38b1c8f2
+# %% ../nbs/13_kernels.ipynb #274ec304
 @_jit
 def any_bits(u):
     "Is there anything but zeros, of either sign, in `u`?"
@@ -247,7 +265,7 @@ def any_bits(u):
         if some: return True
     return False
 
-# %% ../nbs/13_kernels.ipynb #09b4e645
+# %% ../nbs/13_kernels.ipynb #7e10fa24
 @_jit
 def _or_into(row, v):
     for c in range(row.size): row[c] = np.uint32(row[c] | (v[c] + v[c]))
@@ -278,7 +296,7 @@ def mark(u, alive, inner):
             k += alive[todo[t]] == 0
         o, n_todo = e, k
 
-# %% ../nbs/13_kernels.ipynb #ced56951
+# %% ../nbs/13_kernels.ipynb #6bb50008
 @intrinsic
 def _pointer(typingctx, address):
     "The integer `address` as a pointer"
@@ -315,7 +333,7 @@ def _float64(x, args):
         some = carray(_pointer(alive), units, np.uint8)
         for k in range(n): some[k // inner % units] |= v[k] != 0
 
-# %% ../nbs/13_kernels.ipynb #db0259f7
+# %% ../nbs/13_kernels.ipynb #a304ec15
 _KERNELS = {torch.float32: (_float32, 23), torch.float64: (_float64, 52)}  # and bits of mantissa
 
 class _Plan:
@@ -335,7 +353,7 @@ class _Plan:
 
 _plan = lru_cache(maxsize=256)(_Plan)  # a plan stays alive, and with it what its addresses point to
 
-# %% ../nbs/13_kernels.ipynb #6bb50008
+# %% ../nbs/13_kernels.ipynb #6799fca3
 class Recorder:
     "Merges tensors on the CPU into `row` and their living units into `alive`, in one pass"
     def __init__(self,
@@ -352,7 +370,7 @@ class Recorder:
         if x.dtype is not self.dtype or x.shape != self.shape or x.stride() != self.strides or dim != self.dim or x.is_neg(): x = self.prepare(x, dim)
         self.kernel(x.data_ptr(), self.address)
 
-# %% ../nbs/13_kernels.ipynb #611644f4
+# %% ../nbs/13_kernels.ipynb #8b47482e
 @patch
 def prepare(self:Recorder, x:Tensor, dim:int)->Tensor:
     "Get ready for tensors like `x`; gives `x`, or a copy that the kernel can read"
@@ -367,18 +385,7 @@ def prepare(self:Recorder, x:Tensor, dim:int)->Tensor:
     self.dtype = x.dtype if y is x else None  # None: a copy each time
     return y
 
-# %% ../nbs/13_kernels.ipynb #1719f1ed
-@_jit
-def merge_row(a, fa, b, fb):
-    "Merge the row `b` into `a`; `fa` and `fb` are their float64 views"
-    merge_moments(a, fa, b[N], fb[MEAN], fb[M2])
-    for c in (CALLS, N_STEPS, N_TOTAL, N_ZERO, N_NAN, N_POSINF, N_NEGINF): a[c] += b[c]
-    a[STEP] = min(a[STEP], b[STEP])
-    if a[UNITS] != b[UNITS] and b[UNITS] != 0: a[UNITS] = b[UNITS] if a[UNITS] == 0 else -1
-    fa[MIN], fa[MAX] = min(fa[MIN], fb[MIN]), max(fa[MAX], fb[MAX])
-    for c in range(HEAD, a.size): a[c] += b[c]
-
-# %% ../nbs/13_kernels.ipynb #8b47482e
+# %% ../nbs/13_kernels.ipynb #eb5a7ef1
 @_jit
 def _close(now, alive, rows, masks, keys, width, n_rows, n_bytes, r, step):
     b, fb = carray(_pointer(now), (keys, width), np.int64), carray(_pointer(now), (keys, width), np.float64)
@@ -387,14 +394,13 @@ def _close(now, alive, rows, masks, keys, width, n_rows, n_bytes, r, step):
         if b[k, CALLS] == 0: continue
         b[k, N_STEPS], b[k, STEP] = 1, step
         merge_row(a[k, r], fa[k, r], b[k], fb[k])
-        b[k] = 0
-        b[k, STEP], fb[k, MIN], fb[k, MAX] = np.iinfo(np.int64).max, np.inf, -np.inf
+        _empty(b[k], fb[k])
     lives, mask = carray(_pointer(alive), (n_bytes, 8), np.uint8), carray(_pointer(masks), (r + 1, n_bytes), np.uint8)
     for j in range(n_bytes):
         for bit in range(8): mask[r, j] |= np.uint8(lives[j, bit] << bit)
         lives[j] = 0
 
-# %% ../nbs/13_kernels.ipynb #5f373f9a
+# %% ../nbs/13_kernels.ipynb #6600e467
 def close_(
     now:Tensor, # rows of one step, int64 (keys, fields), emptied
     alive:Tensor, # bool (bytes*8,), their living units, emptied

@@ -154,14 +154,16 @@ def _next_row(self:Track):
     if self.filled and self.filled < self.stride: return  # the last row was left alone: it goes on filling
     if self.n == self.rows.shape[1]: self._reserve(min(self.max_rows, max(16, 2*self.n)))
     self.n, self.filled = self.n + 1, 0
-    self.first = [*self.first, self.tick]  # a new list: a snapshot keeps its own
+    self.first.append(self.tick)
 
 @patch
 def _reserve(self:Track, cap:int):
     with torch.inference_mode(False):
-        more = empty_rows(len(self.rows), cap - self.rows.shape[1], bins=self.bins, device=self.device)
-        self.rows = torch.cat([self.rows, more], 1)
-        self.masks = torch.cat([self.masks, self.masks.new_zeros(cap - len(self.masks), self.masks.shape[1])])
+        keys, n, width = self.rows.shape
+        rows = self.rows.new_empty(keys, cap, width)
+        rows[:, :n] = self.rows
+        clear_(rows[:, n:])
+        self.rows, self.masks = rows, torch.cat([self.masks, self.masks.new_zeros(cap - n, self.masks.shape[1])])
 
 @patch
 def _halve(self:Track):
@@ -373,7 +375,7 @@ class Recording:
         "Merge the summary of `x` into the current row of (`name`, `kind`)"
         if x.layout != torch.strided: x = x.detach().to_dense()
         dev, key = x.device, (name, kind)
-        if dev.type == 'mps': x, dev = x.detach().cpu(), torch.device('cpu')  # it knows no float64
+        if x.is_mps: x, dev = x.detach().cpu(), torch.device('cpu')  # Apple's GPUs know no float64
         with _LOCK:
             t = self.tracks.get((timeline, dev))
             if t is None: t = self.tracks[timeline, dev] = Track(_LOG if timeline == 'log' else self.bins, self.max_rows, dev, self.sample)
@@ -585,7 +587,8 @@ class _Probe(_Tap):
         else: self.f(m, args, out)
 
     def leave(self, out):
-        "Leave operations in the graph that is being made"
+        "Leave operations in the graph that is being made, unless it is made to be taken elsewhere"
+        if getattr(torch.compiler, 'is_exporting', bool)(): return
         xs, bare = list(tensors(out)), isinstance(out, Tensor)
         if not self.all: xs = xs[:1]
         call_back(xs, self.id, _OUTPUT if bare else _OUTPUTS)
@@ -719,7 +722,7 @@ _STATE = ('n', 'stride', 'filled', 'ticks')
 def snapshot(self:Track)->Track:
     "A copy on the CPU in which the step in progress is closed; this one goes on"
     t = copy(self)
-    t.device = torch.device('cpu')
+    t.device, t.first = torch.device('cpu'), list(self.first)
     for k in ('now', 'alive', 'rows', 'masks'): setattr(t, k, getattr(self, k).to('cpu', copy=True))
     t._moved()
     t.flush()

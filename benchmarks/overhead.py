@@ -5,7 +5,7 @@
 Everything runs in one process, interleaved: each watched step stands between two bare ones, and its time is divided by theirs
 at once, so that a machine that is slow for a while is slow for all. Medians of many rounds. Peers see the same leaf modules,
 at every step; wandb.watch, which knows no activations, logs its histograms of gradients and parameters.
-Results go to benchmarks/overhead.json, which the chapter on costs reads.
+Results go to benchmarks/overhead.json, which the chapter on costs reads; a run of some parts replaces these.
 """
 import argparse
 import json
@@ -175,18 +175,18 @@ def training_step(model, x, y):
         opt.zero_grad()
     return step
 
-def per_layer(layers, n, ways, rounds):
-    "Microseconds a layer a step, CPU time, of watching `layers` modules that put out `n` values each and do nothing"
-    model, x = nn.Sequential(*[nn.Identity() for _ in range(layers)]), torch.randn(n//8, 8)
-    steps, res = max(1, min(200, 20_000_000//(layers*(n + 10_000)))), {k:[] for k in ways}
-    def many():
-        for _ in range(steps): model(x)
-    for r in range(rounds + 1):
-        for k,way in ways.items():
+def per_layer(layers, n, ways, rounds, warm=100, seconds=.5):
+    "Microseconds a layer a step, CPU time, of watching `layers` modules that put out `n` values each and do nothing: medians of `rounds`"
+    model, x, res, rng = nn.Sequential(*[nn.Identity() for _ in range(layers)]), torch.randn(n//8, 8), {k:[] for k in ways}, random.Random(0)
+    for _ in range(rounds):
+        for k,way in rng.sample(list(ways.items()), len(ways)):
             with way(model) as after:
-                model(x), after()
-                t = timed(lambda: (many(), after()))[0]
-            if r: res[k].append((t - timed(many)[0]) / steps / layers * 1e6)
+                def step(): model(x), after()
+                once = timed(step)[1]
+                for _ in range(min(warm, int(seconds/once))): step()
+                steps = max(1, min(1000, int(seconds/once)))
+                watched = timed(lambda: [step() for _ in range(steps)])[0]
+            res[k].append((watched - timed(lambda: [model(x) for _ in range(steps)])[0]) / steps / layers * 1e6)
     return {k:round(statistics.median(v), 3) for k,v in res.items()}
 
 def machine():
@@ -204,10 +204,13 @@ def main():
     p.add_argument('--threads', type=int, nargs='*', default=[1, 2])
     p.add_argument('--models', nargs='*', choices=list(MODELS), default=list(MODELS))
     p.add_argument('--ways', nargs='*', default=list(WAYS))
+    p.add_argument('--size-rounds', type=int, default=5)
     p.add_argument('--no-sizes', action='store_true', help='leave out cost against size')
     p.add_argument('--out', type=Path, default=HERE/'overhead.json')
     args = p.parse_args()
     ways, out = available({k:f for k,f in WAYS.items() if k in args.ways}), dict(machine=machine(), rounds=args.rounds, models={})
+    before = json.loads(args.out.read_text()) if args.out.exists() else {}
+    if before.get('machine') == out['machine']: out = before  # what is not measured again stays
     for threads in args.threads:
         torch.set_num_threads(threads)
         for name in args.models:
@@ -221,11 +224,12 @@ def main():
     if not args.no_sizes:
         torch.set_num_threads(1)
         some = {k:f for k,f in ways.items() if not k.startswith('wandb')}
-        out['by_size'] = {n:per_layer(4, n, some, 7) for n in (64, 4096, 2**18, 2**24)}
-        out['by_layers'] = {n:per_layer(n, 64, some, 7) for n in (1, 10, 100, 1000)}
-        for what in ('by_size', 'by_layers'):
+        for what,sizes in (('by_size', [(4, n) for n in (64, 4096, 2**18, 2**24)]), ('by_layers', [(layers, 64) for layers in (1, 10, 100, 1000)])):
             print(f'\n{what}, microseconds a layer a step')
-            for n,v in out[what].items(): print(f'  {n:>10,}', {k:round(t, 2) for k,t in v.items()})
+            out[what] = []
+            for layers,n in sizes:
+                out[what].append(dict(layers=layers, n=n, us=per_layer(layers, n, some, args.size_rounds)))
+                print(f'  {layers:,} layers of {n:,} values', {k:round(t, 2) for k,t in out[what][-1]['us'].items()}, flush=True)
     args.out.write_text(json.dumps(out, indent=1) + '\n')
 
 
