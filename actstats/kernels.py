@@ -92,6 +92,7 @@ def few(u, shift, fold, hist):
 
 # %% ../nbs/13_kernels.ipynb #7c8618f7
 def _linear_keys(x, edges, lo, per, near, keys):
+    "The column of each value of `x` among `edges`, which stand between -inf and inf"
     top, edge, unsure = np.float64(edges.size - 3), edges[abs(near)], near < 0
     for k in range(x.size):
         c = np.int32(min(max((np.float64(x[k]) - lo)*per, -1.), top) + 1.)
