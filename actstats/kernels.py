@@ -19,13 +19,13 @@ import torch
 from torch import Tensor
 from fastcore.basics import patch
 
-from .stats import HEAD, LinearBins, _edges, _fold, dense, prime_stride
+from .stats import HEAD, _edges, _fold, dense, prime_stride
 
 # %% ../nbs/13_kernels.ipynb #f4a282ef
 def _jit(f, fastmath=frozenset(('reassoc', 'contract'))):
     "Compile `f` at its first call, and keep the result on disk where there is a place for it"
     opts = dict(nogil=True, error_model='numpy', fastmath=set(fastmath))
-    try: return njit(f, cache=True, **opts)
+    try: return njit(f, cache=f.__module__ != '__main__', **opts)  # in a notebook, numba does not notice that what a function calls has changed
     except RuntimeError: return njit(f, **opts)
 
 # %% ../nbs/13_kernels.ipynb #74fc6d2a
@@ -158,9 +158,11 @@ def _finite(x, u, i, bx, bu, bi, r):
 def merge_moments(r, f, n, mean, m2):
     "Merge `n` values with this mean and sum of squared deviations into a row, `f` its float64 view"
     if n == 0: return
-    d, w = mean - f[MEAN], n / (n + r[N])
-    f[M2] += m2 + d*d*w*r[N]
-    f[MEAN] += d*w
+    if r[N] == 0: f[MEAN], f[M2] = mean, m2
+    else:
+        d, w = mean - f[MEAN], n / (n + r[N])
+        f[M2] += m2 + d*d*w*r[N]
+        f[MEAN] += d*w
     r[N] += n
 
 # %% ../nbs/13_kernels.ipynb #d60a1373
@@ -248,7 +250,7 @@ def _summarise64(x, u, p, r, f, fold, edges, shift, zero):
         m = pick(x[o:o+BLOCK*p], p, bx)
         if m == 0: continue
         s, q = moments(bx[:m], bx[0])
-        merge_moments(r, f, m, bx[0] + s/m, q - s*s/m)
+        merge_moments(r, f, m, bx[0] + s/m, q - s*s/m if q < np.inf else q)
         for k in range(m): r[N_ZERO] += bx[k] == 0
         if edges.size:
             for k in range(m): hist[np.searchsorted(edges, bx[k], side='right') - 1] += 1
@@ -343,7 +345,7 @@ class _Plan:
         self.kernel, mantissa = _KERNELS[dtype]
         cpu, near, shift, zero, self.floats = torch.device('cpu'), 0, 0, 0, (0., 0.)
         inner = _edges(bins, dtype, cpu).numpy()
-        if isinstance(bins, LinearBins):
+        if bins.spec[0] == 0:  # LinearBins
             self.fold, self.edges = np.arange(len(bins), dtype=np.int32), np.r_[-np.inf, inner, np.inf].astype(inner.dtype)
             self.floats = bins.lo, bins.n/(bins.hi - bins.lo)
             if dtype == torch.float32: near = prove(self.edges, *self.floats)
@@ -352,7 +354,7 @@ class _Plan:
             shift, zero = mantissa - bins.mantissa_bits, bins.zero
         self.ints = self.fold.ctypes.data, len(self.fold), self.edges.ctypes.data, len(self.edges), near, shift, zero
 
-_plan = lru_cache(maxsize=256)(_Plan)  # a plan stays alive, and with it what its addresses point to
+_plan = lru_cache(maxsize=256)(_Plan)
 
 # %% ../nbs/13_kernels.ipynb #6799fca3
 class Recorder:
@@ -364,7 +366,7 @@ class Recorder:
         sample:int=0, # look at about this many values; 0 is all
     ):
         self.row, self.alive, self.bins, self.sample = row, alive, bins, sample
-        self.args, self.dtype = np.zeros(16, np.int64), None
+        self.args, self.dtype = np.zeros(16, np.int64), None  # None: look at the next tensor closely
         self.address = self.args.ctypes.data
 
     def __call__(self, x:Tensor, dim:int):
@@ -375,15 +377,15 @@ class Recorder:
 @patch
 def prepare(self:Recorder, x:Tensor, dim:int)->Tensor:
     "Get ready for tensors like `x`; gives `x`, or a copy that the kernel can read"
-    y = dense(x)
+    y = dense(x.detach())
     if y.dtype not in _KERNELS: y = y.float()
     n, units, plan = y.numel(), self.alive.numel(), _plan(self.bins, y.dtype)
     fits = units and y.ndim and y.shape[dim] == units
-    inner = 0 if not fits else y.stride(dim) if units > 1 else max(n, 1)
+    inner = 0 if not fits else max(y.stride(dim) if units > 1 else n, 1)
     self.args[:14] = n, prime_stride(n, self.sample), self.row.data_ptr(), self.row.numel(), self.alive.data_ptr(), units, inner, *plan.ints
     self.args[14:].view(np.float64)[:] = plan.floats
-    self.kernel, self.shape, self.strides, self.dim = plan.kernel, x.shape, x.stride(), dim
-    self.dtype = x.dtype if y is x else None  # None: a copy each time
+    self.plan, self.kernel, self.shape, self.strides, self.dim = plan, plan.kernel, x.shape, x.stride(), dim  # the plan holds what its addresses point to
+    self.dtype = x.dtype if y.data_ptr() == x.data_ptr() else None  # None: a copy each time
     return y
 
 # %% ../nbs/13_kernels.ipynb #eb5a7ef1

@@ -19,7 +19,7 @@ import torch
 from torch import nn, Tensor
 from fastcore.basics import patch
 
-from .stats import FloatBins, INTS, LinearBins, backend, bins_from, call_back, clear_, empty_rows, field, is_plain, merge, pack, quantile, rebin, record, register, stamp_, std, unpack
+from .stats import FloatBins, INTS, LinearBins, backend, bins_from, call_back, clear_, empty_rows, field, hand_on, is_plain, merge, pack, quantile, real_memory, rebin, record, register, stamp_, std, unpack
 
 # %% auto #0
 __all__ = ['KINDS', 'Hook', 'Hooks', 'Track', 'unit_dim', 'choose_modules', 'tensors', 'History', 'Recording', 'watch',
@@ -73,8 +73,7 @@ class Track:
         self.ticks, self.first = 0, []  # how many there were; the first one of each row
         self.late = {}  # key -> the past tick that it last got something for
         self.now, self.rows = (empty_rows(*s, bins=bins, device=device) for s in ((0,), (0, 0)))
-        self.alive = torch.zeros(0, dtype=torch.bool, device=device)
-        self.masks = torch.zeros(0, 0, dtype=torch.uint8, device=device)
+        with real_memory(): self.alive, self.masks = torch.zeros(0, dtype=torch.bool, device=device), torch.zeros(0, 0, dtype=torch.uint8, device=device)
 
 @patch
 def _moved(self:Track):
@@ -92,7 +91,7 @@ def _now(self:Track, i:int)->tuple:
 def add(self:Track, key, units:int)->int:
     "A new slot for `key`"
     grow = lambda t, *size: torch.cat([t, t.new_zeros(*size)], -1)
-    with torch.inference_mode(False):
+    with real_memory():
         one = lambda *s: empty_rows(1, *s, bins=self.bins, device=self.device)
         self.now, self.rows = torch.cat([self.now, one()]), torch.cat([self.rows, one(self.rows.shape[1])])
         n_bytes = -(-units//8)
@@ -133,9 +132,10 @@ def at(self:Track,
 ):
     "Close the current rows if something new begins"
     if tick == self.tick: return
-    self.flush()
-    self.ticks += 1
-    self.tick, self.step = tick, step
+    try: self.flush()
+    finally:  # if that fails, what is coming merges with what is there
+        self.ticks += 1
+        self.tick, self.step = tick, step
 
 # %% ../nbs/04_recording.ipynb #1d295ec5
 @patch
@@ -150,7 +150,8 @@ def flush(self:Track):
 # %% ../nbs/04_recording.ipynb #c26f7bd3
 @patch
 def _next_row(self:Track):
-    if self.n == self.max_rows: self._halve()
+    if self.n == self.max_rows:
+        with real_memory(): self._halve()
     if self.filled and self.filled < self.stride: return  # the last row was left alone: it goes on filling
     if self.n == self.rows.shape[1]: self._reserve(min(self.max_rows, max(16, 2*self.n)))
     self.n, self.filled = self.n + 1, 0
@@ -158,7 +159,7 @@ def _next_row(self:Track):
 
 @patch
 def _reserve(self:Track, cap:int):
-    with torch.inference_mode(False):
+    with real_memory():
         keys, n, width = self.rows.shape
         rows = self.rows.new_empty(keys, cap, width)
         rows[:, :n] = self.rows
@@ -387,7 +388,10 @@ class Recording:
 
     def flush(self):
         "Close the current rows"
-        for t in self.tracks.values(): t.flush()
+        for t in self.tracks.values():
+            try:
+                with _LOCK, real_memory(): t.flush()
+            except Exception as e: self.note('recording', f'its last step could not be closed: {type(e).__name__}: {e}')
 
 @patch
 def _names(self:Recording, *kinds): return list(dict.fromkeys(n for n,k in self.keys if k in kinds))
@@ -454,7 +458,7 @@ def __getitem__(self:Recording,
 
 @patch
 def _history(self:Recording, name, kind)->History:
-    parts = [t.read((name, kind)) for t in self.tracks.values() if (name, kind) in t.slots]
+    with _LOCK: parts = [t.read((name, kind)) for t in self.tracks.values() if (name, kind) in t.slots]
     width = max(m.shape[1] for _,m in parts)
     rows = torch.cat([r for r,_ in parts])
     masks = torch.cat([_widen(m, width) for _,m in parts])
@@ -560,10 +564,14 @@ def start(self:watch)->Recording:
     "Attach the hooks; `stop` takes them off"
     if self.handles: raise RuntimeError('watch: already watching; call stop() first')
     backend(_device_of(self.model))  # compiled now and not in the first step
-    self.handles = [self.model.register_forward_pre_hook(_Probe(self._root, self._root_found, self.model, False, False))]
-    self.handles += [m.register_forward_hook(_Probe(partial(self._saw, name), partial(self._found, name), m, self.all, self.grads)) for name,m in self.modules.items()]
-    if self.opt is not None:
-        self.handles += [self.opt.register_step_pre_hook(self._before_step), self.opt.register_step_post_hook(self._after_step)]
+    try:
+        self.handles.append(self.model.register_forward_pre_hook(_Probe(self._root, self._root_found, self.model, False, False)))
+        for name,m in self.modules.items():
+            self.handles.append(m.register_forward_hook(_Probe(partial(self._saw, name), partial(self._found, name), m, self.all, self.grads)))
+        if self.opt is not None: self.handles += [self.opt.register_step_pre_hook(self._before_step), self.opt.register_step_post_hook(self._after_step)]
+    except BaseException:  # a module that takes no hooks, such as a scripted one
+        while self.handles: self.handles.pop().remove()
+        raise
     _forget_compiled()
     return self.rec
 
@@ -596,7 +604,7 @@ class _Probe(_Tap):
         for i,x in enumerate(xs):
             if x.requires_grad: x.register_hook(partial(_leave_grad, self.id, _GRAD if bare else _GRAD + 1 + i))
 
-def _leave_grad(id, what, g): call_back([g], id, what)
+def _leave_grad(id, what, g): return hand_on(g, id, what)
 
 # %% ../nbs/04_recording.ipynb #3e0fc059
 def _forget_compiled():
@@ -673,6 +681,7 @@ def _root_found(self:watch, m, xs, what): self._root(m, ())
 @patch
 def _found(self:watch, name, m, xs, what):
     "What `_saw` and `_saw_grad` do, called from a compiled graph"
+    xs = [x.detach() for x in xs]  # their gradients come from the graph
     if what < _GRAD: return self._saw(name, m, (), xs[0] if what == _OUTPUT and xs else xs)
     key, where = name if what == _GRAD or not self.all else f'{name}[{what - _GRAD - 1}]', self._moment()
     if where and where[0] == 'train': self._saw_grad(key, unit_dim(m, xs[0]), where, xs[0])
@@ -734,7 +743,7 @@ def save(self:Recording,
     path, # where to; an existing file is replaced in one go
 )->Path:
     "Write the recording to one file: no pickle, checksummed, atomically"
-    snaps = [t.snapshot() for t in self.tracks.values()]
+    with _LOCK: snaps = [t.snapshot() for t in self.tracks.values()]
     tracks = [dict(timeline=tl, bins=t.bins.spec, keys=list(t.slots), span=t.span, **{k:getattr(t, k) for k in _STATE}) for (tl,_),t in zip(self.tracks, snaps)]
     head = dict(actstats=_FORMAT, bins=self.bins.spec, max_rows=self.max_rows, sample=self.sample, meta=self.meta, step=self.step, tracks=tracks,
                 keys=list(self.keys), watched=self.watched, called=list(self.called), problems=self._problems)

@@ -12,7 +12,7 @@ from torch import Tensor
 import triton
 import triton.language as tl
 
-from .stats import HEAD, LinearBins, Reference, _edges, close_reference, dense, prime_stride
+from .stats import HEAD, Reference, _edges, close_reference, dense, prime_stride
 
 # %% ../nbs/14_triton.ipynb #f127cdc6
 @triton.jit
@@ -82,7 +82,7 @@ def _look(x_ptr, alive, ints, floats, hist, edges, n, p, units, inner, n_edges, 
             m, n_zero, mean, m2 = _add_block(x, finite, m, n_zero, mean, m2)
             h += _histogram(x, finite, edges, n_edges, lo, top, zero, shift, STEPS, COLS)
     if SAMPLED:
-        for o in range(first, (n + p - 1)//p, stride):
+        for o in range(first, (n - 1)//p + 1, stride):
             i = (o + tl.arange(0, BLOCK)).to(tl.int64)*p
             x = tl.load(x_ptr + i, mask=i < n, other=0.).to(tl.float32)
             finite = (i < n) & (tl.abs(x) < float('inf'))
@@ -140,7 +140,7 @@ class Recorder:
         self.reference = Reference.Recorder(row, alive, bins, sample)
         self.row_f, self.hist = row.view(torch.float64), row[HEAD:]
         self.ints, self.floats = torch.empty(_PROGRAMS, 5, dtype=torch.int64, device=row.device), torch.empty(_PROGRAMS, 4, dtype=torch.float64, device=row.device)
-        linear = isinstance(bins, LinearBins)
+        linear = bins.spec[0] == 0  # LinearBins
         self.edges = _edges(bins, torch.float32, row.device) if linear else row  # not read by FloatBins
         self.steps = (len(bins) - 1).bit_length() if linear else 0
         per = 0 if linear else 2**bins.mantissa_bits
@@ -151,8 +151,10 @@ class Recorder:
 def __call__(self:Recorder, x:Tensor, dim:int):
     "Merge the summary of `x`, whose units lie along `dim`"
     n, units, cols = x.numel(), self.alive.numel(), len(self.bins)
-    if x.dtype == torch.float64 or n == 0: return self.reference(x, dim)
+    if x.is_cuda and torch.cuda.is_current_stream_capturing(): raise RuntimeError('a CUDA graph is being captured: what is in it is not recorded')
+    if x.dtype == torch.float64 or n == 0 or cols > 8000: return self.reference(x, dim)
     x = dense(x.detach())
+    if x.dtype not in (torch.float32, torch.float16, torch.bfloat16): x = x.float()
     fits = units and x.ndim and x.shape[dim] == units
     inner = x.stride(dim) if fits and units > 1 else n
     p = prime_stride(n, self.sample)
