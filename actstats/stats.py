@@ -404,7 +404,8 @@ if not hasattr(torch.ops.actstats, 'record'):
 
 def is_plain(x:Tensor)->bool:
     "Is `x` values in memory, and not one of the many kinds of tensors that stand for some?"
-    return (type(x) is Tensor or type(x) is nn.Parameter) and x.untyped_storage().data_ptr() != 0
+    try: return (type(x) is Tensor or type(x) is nn.Parameter) and x.untyped_storage().data_ptr() != 0
+    except RuntimeError: return False  # it has no storage: a tensor of zeros that are not there, or one inside of torch.func
 
 def _record(x, row, alive, dim, bins, sample): (backend(x.device.type) if is_plain(x) else Reference).Recorder(row, alive, bins, sample)(x, dim)
 
@@ -468,7 +469,7 @@ if not hasattr(torch.ops.actstats, 'call_back'):
     torch.library.register_fake('actstats::call_back', lambda *args: None, lib=_lib2)
     torch.library.register_fake('actstats::hand_on', lambda x, id, what: torch.empty_like(x), lib=_lib2)
 
-# %% ../nbs/03_stats.ipynb #b4bdbea7
+# %% ../nbs/03_stats.ipynb #8aafeff7
 def std(
     rows:Tensor, # rows, int64 (..., fields)
 )->Tensor: # float64 (...), NaN where there are fewer than two values
@@ -476,7 +477,7 @@ def std(
     n = field(rows, 'n')
     return (field(rows, 'm2') / (n - 1).clamp(min=1)).sqrt().where(n > 1, math.nan)
 
-# %% ../nbs/03_stats.ipynb #62a68512
+# %% ../nbs/03_stats.ipynb #2b5e8fcb
 def quantile(
     hist:np.ndarray, # counts of finite values, (rows, bins)
     edges:np.ndarray, # (bins+1,), the outer ones infinite
@@ -500,7 +501,7 @@ def _ordered(hist, edges, k, lo, hi):
     x = a + (b - a) * (k - cum[r, i] + hist[r, i] + .5) / hist[r, i].clip(1)
     return np.where(k <= 0, lo, np.where(k >= cum[:, -1] - 1, hi, x))
 
-# %% ../nbs/03_stats.ipynb #c0218b23
+# %% ../nbs/03_stats.ipynb #be4bcfd8
 def _below(t, a, b):
     "Share of the values between `a` and `b`, spread evenly, that lies below `t`"
     with np.errstate(invalid='ignore', divide='ignore'): return np.where(b > a, ((t - a) / (b - a)).clip(0, 1), t > a)
