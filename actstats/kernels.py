@@ -9,7 +9,6 @@ __all__ = ['linear_keys', 'CALLS', 'N_STEPS', 'STEP', 'N_TOTAL', 'N', 'N_ZERO', 
 
 # %% ../nbs/13_kernels.ipynb #632da075
 from functools import lru_cache
-import math
 
 from numba import carray, njit, types
 from numba.core import cgutils
