@@ -22,7 +22,7 @@ nbs = root / 'nbs'
 TIME_LIMIT = 600  # seconds a notebook
 
 # Measuring somebody's model loads none of these when it is imported; and these modules never import those that train.
-MEASURE = ('stats', 'recording', 'plots', 'diagnosis', 'report')
+MEASURE = ('stats', 'hooks', 'tracks', 'recording', 'watching', 'files', 'plots', 'diagnosis', 'report')
 BACKENDS = ('kernels', 'triton')  # loaded by the first watch, so they may load their compilers
 TRAIN = ('datasets', 'learner', 'activations', 'init', 'batchnorm')
 LATE = ('torchvision', 'datasets', 'matplotlib', 'IPython', 'pandas', 'sklearn', 'torcheval', 'numba', 'triton')
@@ -81,9 +81,9 @@ def check_imports():
     for p in notebooks():
         name = next((source(c).split('default_exp')[1].split()[0] for c in cells(p) if 'default_exp' in source(c)), None)
         if not name: continue
-        number[name] = p.name[:2]
+        number[name], stem = p.stem.split('_', 1)
         trees[name] = [ast.parse(source(c)) for c in cells(p) if flag(c, 'exports?')]
-        if p.stem[3:] != name: faults.append(f'{p.name} exports {name}: the names differ')
+        if stem != name: faults.append(f'{p.name} exports {name}: the names differ')
     for name, ts in trees.items():
         mine = [i.split('.')[1] for t in ts for i in imports(t) if i.startswith('actstats.')]
         faults += [f'{name} ({number[name]}) imports {m} ({number.get(m, "unknown")})' for m in mine if not number.get(m, '99') < number[name]]
@@ -202,7 +202,7 @@ def readme():
     r = pandoc(markdown(index, image), 'commonmark+autolink_bare_uris+emoji+footnotes+gfm_auto_identifiers+pipe_tables+strikeout+task_lists+tex_math_dollars',
                '-f', 'markdown-implicit_figures')
     if r.returncode: raise RuntimeError(r.stderr)
-    files['README.md'] = (re.sub(r'\]\((\d\d_\w+)\.(?:html|ipynb)', r'](nbs/\1.ipynb', r.stdout)).encode()
+    files['README.md'] = (re.sub(r'\]\((\d\d[a-z]?_\w+)\.(?:html|ipynb)', r'](nbs/\1.ipynb', r.stdout)).encode()
     return files
 
 

@@ -14,7 +14,9 @@ from fastcore.basics import noop
 
 from .learner import Callback
 from .plots import view
-from .recording import Hook, Recording, watch
+from .hooks import Hook
+from .recording import Recording
+from .watching import watch
 from .stats import LinearBins
 
 # %% auto #0

@@ -7,7 +7,8 @@ from __future__ import annotations
 from pathlib import Path
 import argparse, sys
 
-from .recording import Recording, check_writable
+from .files import check_writable
+from .recording import Recording
 from .report import Section, write_report
 
 # %% auto #0

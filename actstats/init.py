@@ -19,7 +19,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from .learner import Callback, CancelBatchException, LRFinderCB, Table, run_cbs
-from .recording import Hooks, tensors
+from .hooks import Hooks, tensors
 
 # %% auto #0
 __all__ = ['init_weights', 'act_moments', 'Centring', 'centring', 'GeneralRelu', 'conv', 'get_model', 'untouched', 'Broyden',

@@ -11,7 +11,8 @@ import io
 
 from fastcore.basics import patch
 
-from .recording import Recording, write_bytes
+from .files import write_bytes
+from .recording import Recording
 import actstats.diagnosis, actstats.plots  # gives recordings their words and pictures
 
 # %% auto #0

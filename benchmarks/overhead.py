@@ -30,7 +30,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import actstats
-from actstats.recording import choose_modules
+from actstats.hooks import choose_modules
 
 
 # ---- models ----
