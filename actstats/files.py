@@ -4,35 +4,40 @@
 
 # %% ../nbs/04e_files.ipynb #bca05d10
 from __future__ import annotations
+from bisect import bisect_left, bisect_right
+from functools import partial
+from itertools import accumulate
 from pathlib import Path
-import hashlib, io, json, os, tempfile, zipfile
+import hashlib, io, json, math, operator, os, tempfile, zipfile
 
 import numpy as np
 import torch
+from torch import Tensor
 from fastcore.basics import patch
 
 from .recording import _LOCK, Recording
-from .stats import bins_from
+from .stats import HEAD, bins_from, empty_rows, field, merge
 from .tracks import Track
 
 # %% auto #0
 __all__ = ['check_writable', 'write_bytes']
 
 # %% ../nbs/04e_files.ipynb #9353f56a
-_FORMAT = 1
+_FORMAT = 2
 _STATE = ('n', 'stride', 'filled', 'ticks')
 
 @patch
 def save(self:Recording,
     path, # where to; an existing file is replaced in one go
 )->Path:
-    "Write the recording to one file: no pickle, checksummed, atomically"
+    "Write the recording to one file: no pickle, checksummed, atomically; OSError if that is not possible"
+    path = check_writable(path)
     with _LOCK: snaps = [t.snapshot() for t in self.tracks.values()]
-    tracks = [dict(timeline=tl, bins=t.bins.spec, keys=list(t.slots), span=t.span, **{k:getattr(t, k) for k in _STATE}) for (tl,_),t in zip(self.tracks, snaps)]
+    tracks = [dict(timeline=tl, bins=t.bins.spec, keys=list(t.slots), span=t.span, end=t.end, **{k:getattr(t, k) for k in _STATE}) for (tl,_),t in zip(self.tracks, snaps)]
     head = dict(actstats=_FORMAT, bins=self.bins.spec, max_rows=self.max_rows, sample=self.sample, meta=self.meta, step=self.step, tracks=tracks,
                 keys=list(self.keys), watched=self.watched, called=list(self.called), problems=self._problems)
     arrays = dict(head=np.frombuffer(json.dumps(head).encode(), np.uint8))
-    for i,t in enumerate(snaps): arrays |= {f'rows{i}': t.rows[:, :t.n].numpy(), f'masks{i}': t.masks[:t.n].numpy()}
+    for i,t in enumerate(snaps): arrays |= {f'rows{i}': t.rows[:, :t.n].numpy(), f'masks{i}': t.masks[:t.n].numpy(), f'first{i}': np.array(t.first, np.int64)}
     return write_bytes(path, _seal(arrays))
 
 # %% ../nbs/04e_files.ipynb #7e3245ee
@@ -49,8 +54,10 @@ def check_writable(
 def _seal(arrays:dict)->bytes:
     "A zip of arrays whose comment is the sha256 of all that precedes it"
     buf = io.BytesIO()
-    np.savez_compressed(buf, **arrays)
-    with zipfile.ZipFile(buf, 'a') as z: z.comment = b'0'*64
+    with zipfile.ZipFile(buf, 'w', zipfile.ZIP_DEFLATED, compresslevel=1) as z:  # rows are mostly zeros: more effort saves little
+        for name,a in arrays.items():
+            with z.open(f'{name}.npy', 'w', force_zip64=True) as f: np.lib.format.write_array(f, np.ascontiguousarray(a), allow_pickle=False)
+        z.comment = b'0'*64
     data = buf.getvalue()[:-64]
     return data + hashlib.sha256(data).hexdigest().encode()
 
@@ -76,7 +83,7 @@ def _umask()->int:
     os.umask(mask)
     return mask
 
-# %% ../nbs/04e_files.ipynb #1fae02d7
+# %% ../nbs/04e_files.ipynb #d4d1d21e
 @patch(cls_method=True)
 def load(cls:Recording,
     path, # a file that save has written
@@ -87,19 +94,176 @@ def load(cls:Recording,
     if hashlib.sha256(data[:-64]).hexdigest().encode() != data[-64:]:
         raise ValueError(f'{path}: not a recording, or a damaged one: the checksum of its {len(data):,} bytes does not match. Expected a file written by Recording.save')
     try:
-        arrays = dict(np.load(io.BytesIO(data), allow_pickle=False))
-        head = json.loads(arrays['head'].tobytes())
-        if head['actstats'] > _FORMAT: raise ValueError(f'format {head["actstats"]}, newer than {_FORMAT}: update actstats')
-        return _rebuild(cls, head, arrays)
+        with zipfile.ZipFile(io.BytesIO(data)) as z:
+            head = json.loads(_unzip(z, 'head', np.uint8, None).tobytes())
+            if head['actstats'] > _FORMAT: raise ValueError(f'format {head["actstats"]}, newer than {_FORMAT}: update actstats')
+            return _rebuild(cls, head, partial(_unzip, z))
     except Exception as e: raise ValueError(f'{path}: cannot be read as a recording: {type(e).__name__}: {e}') from None
 
-def _rebuild(cls, head:dict, arrays:dict)->Recording:
-    rec = cls(bins_from(head['bins']), head['max_rows'], head['sample'], **head['meta'])
+def _unzip(z:zipfile.ZipFile, name:str, dtype, shape)->np.ndarray:
+    "The array `name`, if it is of this type and shape; the head, whose shape nobody knows, is less than 64 MB"
+    size = z.getinfo(f'{name}.npy').file_size
+    if size > 1024 + (1 << 26 if shape is None else math.prod(shape)*np.dtype(dtype).itemsize): raise ValueError(f'{name} is larger than it should be: {size:,} bytes')
+    with z.open(f'{name}.npy') as f: a = np.lib.format.read_array(f, allow_pickle=False)
+    if a.dtype != dtype or shape not in (None, a.shape): raise ValueError(f'{name} is of {a.dtype}, {a.shape}; expected {np.dtype(dtype)}, {shape}')
+    return a
+
+# %% ../nbs/04e_files.ipynb #7c341d96
+def _bins(spec:list):
+    if spec[0] == 0 and spec[-1] > 10**6: raise ValueError(f'{spec[-1]:,} bins, more than anybody wants')
+    return bins_from(spec)
+
+def _rebuild(cls, head:dict, read)->Recording:
+    rec = cls(_bins(head['bins']), head['max_rows'], head['sample'], **head['meta'])
     rec.step, rec.watched, rec.called, rec._problems = head['step'], head['watched'], dict.fromkeys(head['called']), head['problems']
     rec.keys = {tuple(k):None for k in head['keys']}
     for i,h in enumerate(head['tracks']):
-        t = rec.tracks[h['timeline'], i] = Track(bins_from(h['bins']), rec.max_rows, torch.device('cpu'), rec.sample)
-        for key,(_,units) in zip(h['keys'], h['span']): t.add(tuple(key), units)
-        t.rows, t.masks = torch.from_numpy(arrays[f'rows{i}']), torch.from_numpy(arrays[f'masks{i}'])
+        t = rec.tracks[h['timeline'], i] = Track(_bins(h['bins']), rec.max_rows, torch.device('cpu'), rec.sample)
+        rows = read(f'rows{i}', np.int64, (len(h['keys']), h['n'], HEAD + len(t.bins)))
+        masks = read(f'masks{i}', np.uint8, (h['n'], sum(-(-units//8) for _,units in h['span'])))
+        for key,(_,units) in zip(h['keys'], h['span'], strict=True): t.add(tuple(key), units)
+        t.rows, t.masks = torch.from_numpy(rows), torch.from_numpy(masks)
         for k in _STATE: setattr(t, k, h[k])
+        if head['actstats'] > 1: t.first, t.end = read(f'first{i}', np.int64, (h['n'],)).tolist(), h['end']
+        else: t.first, t.end = _ticks_of(t, h['timeline'], rec.meta.get('every', 1))
     return rec
+
+def _ticks_of(t:Track, timeline:str, every:int)->tuple:
+    "Where the rows of `t` begin and where the last one ends, told from the rows: files of format 1 do not say"
+    if not t.n: return [], None
+    step, n = field(t.rows, 'step').amin(0).tolist(), field(t.rows, 'n_steps').amax(0).tolist()
+    if timeline == 'valid': step, every = [0, *accumulate(n)][:-1], 1  # counted by calls
+    return step, step[-1] + (n[-1] - 1)*every
+
+# %% ../nbs/04e_files.ipynb #83bc6bc0
+class _Saver:
+    "Saves a recording now and then"
+    def __init__(self, rec, path, every): self.rec, self.path, self.every, self.next = rec, path, every, rec.step + every
+    def __call__(self, step):
+        if step is not None and step < self.next: return
+        if step is not None: self.next = step + self.every
+        try: self.rec.save(self.path)
+        except Exception as e: self.rec.note('autosave', f'{type(e).__name__}: {e}')
+
+@patch
+def autosave(self:Recording,
+    path, # where to; an existing file is replaced
+    every:int=1000, # after each so many steps, and at the end
+)->Recording:
+    "Save while it is recorded: a process that is killed loses `every` steps at most; OSError if `path` cannot be written"
+    if not hasattr(every, '__index__') or every < 1: raise ValueError(f'autosave: expected every to be a whole number of steps, 1 or more, got {every!r}')
+    self.saver = _Saver(self, check_writable(path), operator.index(every))
+    return self
+
+# %% ../nbs/04e_files.ipynb #f4cc6725
+def _starts(parts:list)->list:
+    "Ticks at which a row may begin: no part has a row that begins before and ends after it"
+    def free(part, tick):
+        first, end = part[1:]
+        return tick <= first[0] or tick > end or first[bisect_left(first, tick)%len(first)] == tick
+    return [tick for tick in sorted({t for _,first,_ in parts for t in first}) if all(free(p, tick) for p in parts)]
+
+def _moved_in(
+    rows:Tensor, # int64 (keys, rows, fields)
+    masks:Tensor, # uint8 (rows, bytes)
+    into:list, # for each row the new one, in ascending order
+    n:int, # how many new ones there are
+    bins, # those of rows
+)->tuple: # new rows (keys, n, fields), and masks (n, bytes)
+    "Merge rows that belong together"
+    new, new_masks = empty_rows(len(rows), n, bins=bins), masks.new_zeros(n, masks.shape[1])
+    nth = [k - into.index(i) for k,i in enumerate(into)]  # the how manieth of its group
+    for k in range(max(nth, default=-1) + 1):
+        old = [j for j,o in enumerate(nth) if o == k]
+        to = [into[j] for j in old]
+        new[:, to] = merge(new[:, to], rows[:, old])
+        new_masks[to] |= masks[old]
+    return new, new_masks
+
+# %% ../nbs/04e_files.ipynb #08954f48
+def _joined(parts:list, max_rows:int, add_steps:bool)->Track:
+    "One track of `parts`: triples of a track, the ticks at which its rows begin, and the last tick"
+    bins, starts = parts[0][0].bins, _starts(parts)
+    t, units = Track(bins, max_rows), {}
+    for p,_,_ in parts:
+        for key,i in p.slots.items(): units[key] = max(units.get(key, 0), p.span[i][1])
+    for key,u in units.items(): t.add(key, u)
+    t.rows, t.masks = empty_rows(len(units), len(starts), bins=bins), t.masks.new_zeros(len(starts), t.masks.shape[1])
+    for p,first,_ in parts:
+        rows, masks = _moved_in(p.rows, p.masks, [bisect_right(starts, tick) - 1 for tick in first], len(starts), bins)
+        for key,i in p.slots.items():
+            j, (b, u), (c, _) = t.slots[key], p.span[i], t.span[t.slots[key]]
+            n = field(t.rows[j], 'n_steps').clone()
+            t.rows[j] = merge(t.rows[j], rows[i])
+            if not add_steps: field(t.rows[j], 'n_steps').copy_(torch.maximum(n, field(rows[i], 'n_steps')))
+            t.masks[:, c:c+-(-u//8)] |= masks[:, b:b+-(-u//8)]
+    t.n, t.first, t.end, t.ticks = len(starts), starts, max(end for *_,end in parts), int(field(t.rows, 'n_steps').amax(0).sum())
+    while t.n > max_rows: t._halve()
+    return t
+
+# %% ../nbs/04e_files.ipynb #91ac3b9f
+def _shifted(t:Track, by_tick:int, by_step:int, until)->tuple|None:
+    "A part for `_joined`: `t`, later by so much, without the rows that begin at step `until` or after; None if nothing is left"
+    steps = field(t.rows, 'step').amin(0) if len(t.rows) else torch.zeros(t.n)
+    n = int((steps + by_step < until).sum())  # rows are in order
+    if n == 0: return None
+    t.rows, t.masks, end = t.rows[:, :n].clone(), t.masks[:n], t.end if n == t.n else t.first[n] - 1
+    some = field(t.rows, 'n_steps') > 0
+    field(t.rows, 'step').add_(some * by_step)
+    return t, [tick + by_tick for tick in t.first[:n]], end + by_tick
+
+def _snapshots(rec)->list:
+    "Copies of the tracks of `rec`, with their timelines"
+    snaps = [(tl, t.snapshot()) for (tl,_),t in rec.tracks.items()]
+    for _,t in snaps: t.rows = t.rows[:, :t.n]
+    return [(tl, t) for tl,t in snaps if t.n and t.slots]
+
+# %% ../nbs/04e_files.ipynb #793130d3
+@patch(cls_method=True)
+def merge(cls:Recording,
+    *recs, # recordings, or paths of saved ones
+    resumed:bool=False, # do they follow each other? Else they are ranks of one run
+)->Recording:
+    "One recording of several, which stay as they are; ValueError if there are fewer than two, or their bins differ"
+    if len(recs) < 2: raise ValueError(f'Recording.merge: expected two recordings or more, as in Recording.merge(a, b), got {len(recs)}')
+    recs = [r if isinstance(r, cls) else cls.load(r) for r in recs]
+    if len({r.bins for r in recs}) > 1: raise ValueError(f'Recording.merge: expected recordings with the same bins, got {", ".join(sorted({repr(r.bins) for r in recs}))}')
+    out = cls(recs[0].bins, max(r.max_rows for r in recs), recs[0].sample, **recs[0].meta)
+    parts, ticks = {}, {}
+    for r,begin,until in _placed(recs, resumed):
+        for timeline,t in _snapshots(r):
+            by = begin if timeline != 'valid' else ticks.get('valid', 0) if resumed else 0
+            part = _shifted(t, by, begin, until)
+            if part: parts.setdefault(timeline, []).append(part)
+        ticks = {timeline: max(end for *_,end in ps) + 1 for timeline,ps in parts.items()}
+        _add_names(out, r)
+        out.step = r.step + begin
+    out.tracks = {(timeline, i): _joined(ps, out.max_rows, resumed) for i,(timeline,ps) in enumerate(parts.items())}
+    return out
+
+def _placed(recs:list, resumed:bool)->list:
+    "Each recording with the step that its first one becomes, less that step, and the step from which the next ones take over"
+    begins, end = [], 0
+    for r in recs:
+        begins.append(end if resumed and not r.meta.get('first_step') else 0)
+        end = begins[-1] + r.step + 1
+    froms = [b + (r.meta.get('first_step') or 0) for b,r in zip(begins, recs)]
+    return [(r, b, min(froms[i+1:], default=math.inf) if resumed else math.inf) for i,(r,b) in enumerate(zip(recs, begins))]
+
+def _add_names(out, rec):
+    "Everything of `rec` but its tracks"
+    out.watched = list(dict.fromkeys(out.watched + rec.watched))
+    out.called |= rec.called
+    out.keys |= rec.keys
+    for k,n in rec._problems.items(): out._problems[k] = out._problems.get(k, 0) + n
+
+# %% ../nbs/04e_files.ipynb #afe99c8e
+@patch
+def to_parquet(self:Recording,
+    path, # where to; an existing file is replaced in one go
+    hist:bool=False, # with the histograms?
+)->Path:
+    "Write the frame of `to_df` as a Parquet file; needs pyarrow, which comes with datasets"
+    buf = io.BytesIO()
+    self.to_df(hist).to_parquet(buf, index=False)
+    return write_bytes(path, buf.getvalue())

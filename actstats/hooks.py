@@ -4,26 +4,39 @@
 
 # %% ../nbs/04a_hooks.ipynb #34a59260
 from __future__ import annotations
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import is_dataclass, fields as dc_fields
 from functools import partial
-import difflib, re
+import copyreg, difflib, re
 
+import torch
 from torch import nn, Tensor
 
+from .stats import is_plain, real_memory
+
 # %% auto #0
-__all__ = ['Hook', 'Hooks', 'unit_dim', 'choose_modules', 'tensors']
+__all__ = ['Hook', 'Hooks', 'unit_dim', 'choose_modules', 'tensors', 'plain_parts']
 
 # %% ../nbs/04a_hooks.ipynb #d904b8bd
-def _nothing(*args): "A hook that does nothing"
-def _get_nothing(): return _nothing
-
 class _Tap:
-    "What torch gets to see of a hook; in a copied or pickled model it turns into nothing"
-    def __init__(self, f): self.f = f
+    "What torch gets to see of a hook: copies and pickles of its module are made without it"
+    def __init__(self, f): self.f, self.handle = f, None
     def __call__(self, *args): return self.f(*args)
-    def __deepcopy__(self, memo): return _nothing
-    def __reduce__(self): return _get_nothing, ()
+    def attach(self, register):
+        "Hang this on a module: `register` is one of its `register_..._hook`"
+        if copyreg.dispatch_table.get(OrderedDict) is None: copyreg.pickle(OrderedDict, _without_taps)
+        self.handle = register(self)
+        return self
+    def remove(self):
+        if self.handle is not None: self.handle.remove()
+    def __reduce__(self): return getattr, (nullcontext(), '__exit__')  # should it be copied all the same: does nothing, and needs nothing of ours
+
+def _without_taps(d:OrderedDict):
+    "How an OrderedDict is copied and pickled: modules keep their hooks in them"
+    make, args, state, _, items = d.__reduce__()
+    return make, args, state, None, iter([(k, v) for k,v in items if not isinstance(v, _Tap)])
 
 class Hook:
     "Call `f(hook, module, inputs, output)` after each forward pass of `m`, until removed"
@@ -31,12 +44,12 @@ class Hook:
         m:nn.Module, # the module to look at
         f, # called as f(hook, module, inputs, output)
     ):
-        self.m, self.handle = m, m.register_forward_hook(_Tap(partial(f, self)))
-    def remove(self): self.handle.remove()
+        self.m, self.tap = m, _Tap(partial(f, self)).attach(m.register_forward_hook)
+    def remove(self): self.tap.remove()
     def __enter__(self): return self
     def __exit__(self, *args): self.remove()
     def __del__(self):
-        if hasattr(self, 'handle'): self.remove()
+        if hasattr(self, 'tap'): self.remove()
 
 # %% ../nbs/04a_hooks.ipynb #d3ffc4cb
 class Hooks(list):
@@ -124,7 +137,37 @@ def tensors(
 ): # yields each floating point tensor, depth first
     "The floating point tensors in `out`: a tensor, or tuples, lists, mappings and dataclasses of them"
     if isinstance(out, Tensor):
-        if out.is_floating_point(): yield out
+        if out.is_floating_point() or out.is_quantized: yield out
     elif isinstance(out, Mapping): yield from (t for v in out.values() for t in tensors(v))
     elif isinstance(out, (tuple, list)): yield from (t for v in out for t in tensors(v))
     elif is_dataclass(out) and not isinstance(out, type): yield from (t for f in dc_fields(out) for t in tensors(getattr(out, f.name)))
+
+# %% ../nbs/04a_hooks.ipynb #601dae33
+_BIG = 1 << 27  # zeros of sparse tensors are written out up to this many values
+
+def _unwrapped(x:Tensor, dim)->tuple:
+    "What is inside the wrappers of `torch.func`; each vmap puts a dimension of its own before or behind that of the units"
+    C = torch._C._functorch
+    while C.is_functorch_wrapped_tensor(x):
+        b, x = C.maybe_get_bdim(x), C.get_unwrapped(x)
+        if dim is not None and 0 <= b <= dim: dim += 1
+    return x, dim
+
+def plain_parts(
+    x:Tensor, # any tensor of floating point or quantized values
+    dim:int|None, # the dimension of its units
+)->list: # of pairs: a tensor with all its values in memory, and the dimension of the units in it
+    "The values of `x` as plain tensors; TypeError, with the reason, if there are none"
+    with real_memory(), torch._C.DisableTorchFunctionSubclass():
+        x, dim = _unwrapped(x, dim)
+        x, less = x.detach(), None if not dim else dim - 1
+        if x.is_meta or type(x).__name__ == 'FakeTensor': raise TypeError('a tensor of the meta device, or a fake one, has no values')
+        if x.is_nested: return [(x.values(), less)] if x.layout == torch.jagged else [(part, less) for part in x.unbind()]
+        if x.layout != torch.strided:
+            if x.numel() > _BIG: raise TypeError(f'a sparse tensor of {x.numel():,} values, too many to count its zeros one by one')
+            x = x.to_dense()
+        if x.is_quantized: x = x.dequantize()
+        if hasattr(x, 'to_local'): x = x.to_local()
+        x = x.as_subclass(Tensor)
+        if x.numel() and not is_plain(x): raise TypeError('its values are not in memory')
+        return [(x, dim)]

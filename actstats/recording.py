@@ -11,8 +11,8 @@ import torch
 from torch import nn, Tensor
 from fastcore.basics import patch
 
-from .hooks import _nearest
-from .stats import FloatBins, INTS, LinearBins, field, quantile, real_memory, rebin, std, unpack
+from .hooks import _nearest, plain_parts
+from .stats import FloatBins, INTS, LinearBins, field, is_plain, quantile, real_memory, rebin, std, unpack
 from .tracks import Track
 
 # %% auto #0
@@ -91,10 +91,13 @@ _FRAME = ('step', 'n_steps', 'n_total', 'n', 'mean', 'std', 'min', 'max', 'frac_
 
 # %% ../nbs/04c_recording.ipynb #5dd3b9a3
 @patch
-def to_df(self:History):
+def to_df(self:History,
+    hist:bool=False, # with a column of histograms, each a list of counts?
+):
     "A pandas frame: layer, kind, then a column for each statistic"
     import pandas as pd
-    return pd.DataFrame(dict(layer=self.name, kind=self.kind, **{k:getattr(self, k) for k in _FRAME}), index=range(len(self)))
+    more = dict(hist=self.hist.tolist()) if hist else {}
+    return pd.DataFrame(dict(layer=self.name, kind=self.kind, **{k:getattr(self, k) for k in _FRAME}, **more), index=range(len(self)))
 
 # %% ../nbs/04c_recording.ipynb #dd9524e3
 _LOG = LinearBins(0, 1, 1)  # a logged number needs no histogram: its row is small
@@ -108,20 +111,24 @@ class Recording:
         self.tracks, self.keys = {}, {}  # (timeline, device) -> Track; (name, kind) in order of first sight
         self.watched, self.called, self._problems = [], {}, {}  # names; names; what -> how often
         self.step = 0  # the step whose forward pass ran last
+        self.saver = None  # called with the step that begins, and with None at the end
 
     def put(self, timeline:str, tick, step:int, name:str, kind:str, x:Tensor, dim:int|None=None):
         "Merge the summary of `x` into the current row of (`name`, `kind`)"
-        if x.layout != torch.strided: x = x.detach().to_dense()
-        dev, key = x.device, (name, kind)
-        if x.is_mps: x, dev = x.detach().cpu(), torch.device('cpu')  # Apple's GPUs know no float64
-        with _LOCK:
-            t = self.tracks.get((timeline, dev))
-            if t is None: t = self.tracks[timeline, dev] = Track(_LOG if timeline == 'log' else self.bins, self.max_rows, dev, self.sample)
-            if t.tick is not None and tick < t.tick: t.put_late(tick, step, key, x, dim)
-            else:
-                if tick != t.tick: t.at(tick, step)
-                t.put(key, x, dim)
-            self.keys[key] = None
+        key = name, kind
+        for x,dim in ((x, dim),) if is_plain(x) else plain_parts(x, dim):
+            dev = x.device
+            if x.is_mps: x, dev = x.detach().cpu(), torch.device('cpu')  # Apple's GPUs know no float64
+            with _LOCK:
+                t = self.tracks.get((timeline, dev))
+                if t is None: t = self.tracks[timeline, dev] = Track(_LOG if timeline == 'log' else self.bins, self.max_rows, dev, self.sample)
+                if t.tick is not None and tick < t.tick: t.put_late(tick, step, key, x, dim)
+                else:
+                    if tick != t.tick:
+                        if self.saver is not None and timeline == 'train': self.saver(step)
+                        t.at(tick, step)
+                    t.put(key, x, dim)
+                self.keys[key] = None
 
     def flush(self):
         "Close the current rows"
@@ -129,6 +136,7 @@ class Recording:
             try:
                 with _LOCK, real_memory(): t.flush()
             except Exception as e: self.note('recording', f'its last step could not be closed: {type(e).__name__}: {e}')
+        if self.saver is not None: self.saver(None)
 
 @patch
 def _names(self:Recording, *kinds): return list(dict.fromkeys(n for n,k in self.keys if k in kinds))
@@ -222,11 +230,15 @@ def __repr__(self:Recording):
     return f'Recording: {len(self.layers)} layers, {len(self)} steps, {self.bins} ({kinds or "nothing recorded"}{more})'
 
 @patch
-def to_df(self:Recording):
+def to_df(self:Recording,
+    hist:bool=False, # with a column of histograms, each a list of counts? Their edges are df.attrs['edges']; what is logged has none
+):
     "A tidy pandas frame of everything: layer, kind, step, then the statistics"
     import pandas as pd
-    hs = [self._history(*k).to_df() for k in self.keys]
-    return pd.concat(hs, ignore_index=True) if hs else pd.DataFrame(columns=['layer', 'kind', *_FRAME])
+    hs = [self._history(*k).to_df(hist and k[1] != 'log') for k in self.keys]
+    df = pd.concat(hs, ignore_index=True) if hs else pd.DataFrame(columns=['layer', 'kind', *_FRAME])
+    if hist: df.attrs['edges'] = self.bins.edges.tolist()
+    return df
 
 # %% ../nbs/04c_recording.ipynb #89bb163f
 @patch

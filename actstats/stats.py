@@ -404,7 +404,7 @@ if not hasattr(torch.ops.actstats, 'record'):
 
 def is_plain(x:Tensor)->bool:
     "Is `x` values in memory, and not one of the many kinds of tensors that stand for some?"
-    try: return (type(x) is Tensor or type(x) is nn.Parameter) and x.untyped_storage().data_ptr() != 0
+    try: return (type(x) is Tensor or type(x) is nn.Parameter) and x.untyped_storage().data_ptr() != 0 and not (x.is_quantized or x.is_nested)
     except RuntimeError: return False  # it has no storage: a tensor of zeros that are not there, or one inside of torch.func
 
 def _record(x, row, alive, dim, bins, sample): (backend(x.device.type) if is_plain(x) else Reference).Recorder(row, alive, bins, sample)(x, dim)

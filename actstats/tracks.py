@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from fastcore.basics import patch
 
-from .stats import backend, clear_, empty_rows, field, is_plain, merge, pack, real_memory, record, stamp_
+from .stats import backend, clear_, empty_rows, field, merge, pack, real_memory, record, stamp_
 
 # %% auto #0
 __all__ = ['Track']
@@ -21,11 +21,10 @@ class Track:
     "Rows of many keys over time: one int64 array, keys x rows x fields, of at most `max_rows` rows"
     def __init__(self, bins, max_rows:int, device=None, sample:int=0):
         self.bins, self.max_rows, self.device, self.sample = bins, max_rows, torch.device(device or 'cpu'), sample
-        self.slots, self.span = {}, []  # key -> slot; for each slot: first byte of its mask, units
+        self.slots, self.span, self.last = {}, [], []  # key -> slot; for each slot: first byte of its mask and units; the tick it last got something for
         self.n, self.stride, self.filled = 0, 1, 0  # rows in use, steps a row is to hold, steps in the last one
         self.tick = self.step = None  # what `now` belongs to
-        self.ticks, self.first = 0, []  # how many there were; the first one of each row
-        self.late = {}  # key -> the past tick that it last got something for
+        self.ticks, self.first, self.end = 0, [], None  # how many there were; the first one of each row; the last one in a row
         self.now, self.rows = (empty_rows(*s, bins=bins, device=device) for s in ((0,), (0, 0)))
         with real_memory(): self.alive, self.masks = torch.zeros(0, dtype=torch.bool, device=device), torch.zeros(0, 0, dtype=torch.uint8, device=device)
 
@@ -50,6 +49,7 @@ def add(self:Track, key, units:int)->int:
         self.now, self.rows = torch.cat([self.now, one()]), torch.cat([self.rows, one(self.rows.shape[1])])
         n_bytes = -(-units//8)
         self.span.append((self.masks.shape[1], units))
+        self.last.append(None)
         self.alive, self.masks = grow(self.alive, 8*n_bytes), grow(self.masks, len(self.masks), n_bytes)
     self.slots[key] = len(self.span) - 1
     self._moved()
@@ -59,13 +59,14 @@ def add(self:Track, key, units:int)->int:
 @patch
 def put(self:Track,
     key, # which row
-    x:Tensor, # values
+    x:Tensor, # values, in plain memory
     dim:int|None=None, # dimension of the units, None if there are none
 ):
     "Merge the summary of `x` into the current row of `key`"
     i = self.slots.get(key)
     if i is None: i = self._slot(key, x, dim)
-    if is_plain(x): (self.recorders[i] or self._recorder(i))(x, dim or 0)
+    self.last[i] = self.tick
+    if x.numel(): (self.recorders[i] or self._recorder(i))(x, dim or 0)
     else: record(x, *self._now(i), dim or 0, self.bins, self.sample)
 
 @patch
@@ -99,7 +100,7 @@ def flush(self:Track):
     if self.n == 0 or self.filled >= self.stride: self._next_row()
     backend(self.device.type).close_(self.now, self.alive, self.rows, self.masks, self.n - 1, self.step)
     self.filled += 1
-    self.tick = None
+    self.end, self.tick = self.tick, None
 
 # %% ../nbs/04b_tracks.ipynb #107e758a
 @patch
@@ -142,9 +143,9 @@ def put_late(self:Track, tick, step:int, key, x:Tensor, dim:int|None=None):
     b, u = self.span[i]
     row, alive = empty_rows(bins=self.bins, device=self.device), torch.zeros(u, dtype=torch.bool, device=self.device)
     record(x, row, alive, dim or 0, self.bins, self.sample)
-    field(row, 'n_steps').fill_(self.late.get(key) != tick)  # a step counts once
+    field(row, 'n_steps').fill_(self.last[i] != tick)  # a step counts once
     field(row, 'step').fill_(step)
-    self.late[key] = tick
+    self.last[i] = tick
     self.rows[i, r].copy_(merge(self.rows[i, r], row))
     self.masks[r, b:b+-(-u//8)] |= pack(alive)
 

@@ -10,6 +10,7 @@ import operator, sys, warnings
 
 import torch
 from torch import nn, Tensor
+from torch.utils._python_dispatch import _disable_current_modes
 from fastcore.basics import patch
 
 from .hooks import _Tap, choose_modules, tensors, unit_dim
@@ -37,27 +38,29 @@ class watch:
         on_train:bool=True, # record in training mode
         on_valid:bool=False, # record in evaluation mode
         total_steps:int|None=None, # the planned length of the run
+        first_step:int=0, # the number of the first step, for a run that is resumed
     ):
-        _check(model, optimizer, every, bins, sample, max_rows, outputs, params, total_steps)
+        _check(model, optimizer, every, bins, sample, max_rows, outputs, params, total_steps, first_step)
         self.model, self.opt, self.modules = model, optimizer, choose_modules(model, modules)
         self.every, self.grads, self.all = operator.index(every), grads, outputs == 'all'
         self.on_train, self.on_valid = on_train, on_valid
         self.params = self._params(modules) if on_train and (optimizer is not None if params is None else params) else {}
         whole = lambda v: v and operator.index(v)  # numpy's integers too
-        self.rec = Recording(bins, whole(max_rows), whole(sample) or 0, every=self.every, total_steps=whole(total_steps), model=type(model).__name__, torch=torch.__version__)
-        self.rec.watched = list(self.modules)
-        self.handles, self.step, self.n_valid, self.old, self.in_step = [], 0, 0, {}, False
+        self.rec = Recording(bins, whole(max_rows), whole(sample) or 0, every=self.every, total_steps=whole(total_steps), first_step=whole(first_step), model=type(model).__name__, torch=torch.__version__)
+        self.rec.watched, self.rec.step = list(self.modules), self.rec.meta['first_step']
+        self.handles, self.step, self.n_valid, self.old, self.in_step = [], self.rec.step, 0, {}, False
+        self.fused, self.hidden = [], False  # pairs (probe, module) inside of layers that may run as one kernel
         self.dims = {}  # (name, number of dimensions) -> that of the units
         self.begun, self.begun_valid = False, False  # has the model been called, in training and in evaluation mode?
 
     def __enter__(self): return self.start()
     def __exit__(self, kind, *args): self.stop(tell=kind is None)
 
-def _check(model, optimizer, every, bins, sample, max_rows, outputs, params, total_steps):
+def _check(model, optimizer, every, bins, sample, max_rows, outputs, params, total_steps, first_step):
     if not isinstance(model, nn.Module): raise TypeError(f'watch: expected a torch.nn.Module, got {type(model).__name__}')
     if optimizer is not None and not hasattr(optimizer, 'register_step_post_hook'):
         raise TypeError(f'watch: expected a torch.optim.Optimizer as optimizer, got {type(optimizer).__name__}')
-    for name,v,least in (('every', every, 1), ('max_rows', max_rows, 2), ('sample', sample or 1, 1), ('total_steps', total_steps or 1, 1)):
+    for name,v,least in (('every', every, 1), ('max_rows', max_rows, 2), ('sample', sample or 1, 1), ('total_steps', total_steps or 1, 1), ('first_step', first_step, 0)):
         if not hasattr(v, '__index__') or v < least: raise ValueError(f'watch: expected {name} to be a whole number, {least} or more, got {v!r}')
     if not isinstance(bins, (LinearBins, FloatBins, type(None))): raise TypeError(f'watch: expected bins to be LinearBins or FloatBins, got {type(bins).__name__}')
     if outputs not in ('first', 'all'): raise ValueError(f'watch: expected outputs to be "first" or "all", got {outputs!r}')
@@ -69,10 +72,14 @@ def start(self:watch)->Recording:
     "Attach the hooks; `stop` takes them off"
     if self.handles: raise RuntimeError('watch: already watching; call stop() first')
     backend(_device_of(self.model))  # compiled now and not in the first step
+    fused = set() if self.on_valid else {m for layer in self.model.modules() if isinstance(layer, nn.TransformerEncoderLayer) for m in layer.modules()}
     try:
-        self.handles.append(self.model.register_forward_pre_hook(_Probe(self._root, self._root_found, self.model, False, False)))
+        self.handles.append(_Probe(self._root, self._root_found, self.model).attach(self.model.register_forward_pre_hook))
         for name,m in self.modules.items():
-            self.handles.append(m.register_forward_hook(_Probe(partial(self._saw, name), partial(self._found, name), m, self.all, self.grads)))
+            probe = _Probe(partial(self._saw, name), partial(self._found, name), m, self.all, self.grads)
+            self.handles.append(probe.attach(m.register_forward_hook))
+            if m in fused: self.fused.append((probe, m))
+        if self.fused: self.handles.append(_Probe(self._show, None, self.model).attach(self.model.register_forward_hook))
         if self.opt is not None: self.handles += [self.opt.register_step_pre_hook(self._before_step), self.opt.register_step_post_hook(self._after_step)]
     except BaseException:  # a module that takes no hooks, such as a scripted one
         while self.handles: self.handles.pop().remove()
@@ -89,7 +96,7 @@ _OUTPUT, _OUTPUTS, _GRAD = 0, 1, 2  # what was seen: a tensor; what holds tensor
 
 class _Probe(_Tap):
     "A tap that stays in a compiled graph as one operation; `f(m, args, out)` and `found(m, tensors, what)` are what it calls"
-    def __init__(self, f, found, m, all, grads):
+    def __init__(self, f, found, m, all=False, grads=False):
         super().__init__(f)
         self.found, self.m, self.all, self.grads, self.id = found, m, all, grads, register(self)
 
@@ -101,7 +108,7 @@ class _Probe(_Tap):
 
     def leave(self, out):
         "Leave operations in the graph that is being made, unless it is made to be taken elsewhere"
-        if getattr(torch.compiler, 'is_exporting', bool)(): return
+        if self.found is None or getattr(torch.compiler, 'is_exporting', bool)(): return
         xs, bare = list(tensors(out)), isinstance(out, Tensor)
         if not self.all: xs = xs[:1]
         call_back(xs, self.id, _OUTPUT if bare else _OUTPUTS)
@@ -135,7 +142,13 @@ def stop(self:watch,
 @patch
 def _root(self:watch, m, args, out=None):
     "A forward call of the model begins"
-    if not m.training: self.n_valid, self.begun_valid = self.n_valid + self.begun_valid, True
+    if _recomputing() or _inside_itself(m) or torch._C._get_tracing_state() is not None: return
+    self._begin()
+    if self.fused and not m.training: self._hide()
+
+@patch
+def _begin(self:watch):
+    if not self.model.training: self.n_valid, self.begun_valid = self.n_valid + self.begun_valid, True
     else:
         self.step, self.begun = self.step + (self.begun and self.opt is None), True
         self.rec.step = self.step
@@ -150,16 +163,56 @@ def _moment(self:watch):
 def _saw(self:watch, name, m, args, out):
     "A module has given its output"
     try:
-        rec = self.rec
-        rec.called[name] = None
-        if self.model.training: rec.step = self.step
-        where = self._moment()
-        if where is None: return
-        if isinstance(out, Tensor) and out.is_floating_point(): self._put_output(name, name, m, out, where)
-        else: self._put_outputs(name, m, out, where)
+        if type(out) is Tensor and not _modes(): self._look(name, m, out)
+        else: _aside(self._look, name, m, out)
     except Exception as e: self.rec.note(name, f'{type(e).__name__}: {e}')
 
+@patch
+def _look(self:watch, name, m, out):
+    if torch._C._get_tracing_state() is not None: return
+    rec = self.rec
+    rec.called[name] = None
+    if self.model.training: rec.step = self.step
+    where = self._moment()
+    if where is None: return
+    if isinstance(out, Tensor) and out.is_floating_point(): self._put_output(name, name, m, out, where)
+    else: self._put_outputs(name, m, out, where)
+
+def _modes()->int: return torch._C._len_torch_function_stack() + torch._C._len_torch_dispatch_stack()
+
+def _aside(f, *args):
+    "Call `f` unseen by active modes, which may count operations or change them, and by tensors with a will of their own"
+    with torch._C.DisableTorchFunction(), _disable_current_modes(): return f(*args)
+
 # %% ../nbs/04d_watching.ipynb #7b303da3
+_graph_task, _CALL = getattr(torch._C, '_current_graph_task_id', lambda: -1), nn.Module._call_impl.__code__
+
+def _recomputing()->bool:
+    "Is a backward pass running in this thread?"
+    return _graph_task() != -1
+
+def _inside_itself(m:nn.Module)->bool:
+    "Is the call of `m` that begins inside of another one?"
+    f, calls = sys._getframe(), 0
+    while f is not None and calls < 2:
+        calls += f.f_code is _CALL and f.f_locals['self'] is m
+        f = f.f_back
+    return calls > 1
+
+# %% ../nbs/04d_watching.ipynb #4bdb48f1
+@patch
+def _hide(self:watch):
+    "Take the probes off the layers that may run as one kernel"
+    for probe,_ in self.fused: probe.remove()
+    self.hidden = True
+
+@patch
+def _show(self:watch, *args):
+    if not self.hidden: return
+    for probe,m in self.fused: probe.attach(m.register_forward_hook)
+    self.hidden = False
+
+# %% ../nbs/04d_watching.ipynb #ef2ca385
 @patch
 def _put_outputs(self:watch, name, m, out, where):
     xs = list(tensors(out))
@@ -170,18 +223,21 @@ def _put_outputs(self:watch, name, m, out, where):
 def _put_output(self:watch, name, key, m, x, where):
     dim = self.dims.get((name, x.ndim), -1)
     if dim == -1: dim = self.dims[name, x.ndim] = unit_dim(m, x)
-    self.rec.put(*where, key, 'act' if where[0] == 'train' else 'valid', x, dim)
-    if self.grads and where[0] == 'train' and x.grad_fn is not None: x.register_hook(partial(self._saw_grad, key, dim, where))
+    if self.grads and where[0] == 'train' and x.grad_fn is not None: _hook_grad(x, partial(self._saw_grad, key, dim, where))
+    if not _recomputing(): self.rec.put(*where, key, 'act' if where[0] == 'train' else 'valid', x, dim)
 
 @patch
 def _saw_grad(self:watch, key, dim, where, g):
     "The gradient with respect to an output has been computed"
     try:
-        if self.handles: self.rec.put(*where, key, 'grad', g, dim)
+        if not self.handles: return
+        put = partial(_aside, self.rec.put) if type(g) is not Tensor or _modes() else self.rec.put
+        put(*where, key, 'grad', g, dim)
     except Exception as e: self.rec.note(key, f'gradient: {type(e).__name__}: {e}')
 
 @patch
-def _root_found(self:watch, m, xs, what): self._root(m, ())
+def _root_found(self:watch, m, xs, what):
+    if not _recomputing(): self._begin()
 
 @patch
 def _found(self:watch, name, m, xs, what):
@@ -191,7 +247,30 @@ def _found(self:watch, name, m, xs, what):
     key, where = name if what == _GRAD or not self.all else f'{name}[{what - _GRAD - 1}]', self._moment()
     if where and where[0] == 'train': self._saw_grad(key, unit_dim(m, xs[0]), where, xs[0])
 
-# %% ../nbs/04d_watching.ipynb #4bdb48f1
+# %% ../nbs/04d_watching.ipynb #325a5cb3
+def _hook_grad(x:Tensor, saw):
+    "Have `saw` called with the gradient with respect to `x` as it is now"
+    base = x._base if x._is_view() else None
+    if base is None or base.grad_fn is None: x.register_hook(saw)
+    else:
+        view = _View(saw, x, base)
+        x.register_hook(view.at_view)
+        base.register_hook(view.at_base)
+
+class _View:
+    "The gradient with respect to a view: it comes by the view or, if that was changed in place, by its base"
+    def __init__(self, saw, x, base):
+        self.saw, self.x, self.version, self.came = saw, x.detach(), x._version, False
+        self.size, self.stride, self.offset = base.shape, base.stride(), x.storage_offset() - base.storage_offset()
+    def at_view(self, g):
+        self.came = True
+        self.saw(g)
+    def at_base(self, g):
+        if self.came or self.x._version == self.version: return
+        if g.stride() != self.stride: g = g.new_empty_strided(self.size, self.stride).copy_(g)
+        self.saw(g.as_strided(self.x.shape, self.x.stride(), g.storage_offset() + self.offset))
+
+# %% ../nbs/04d_watching.ipynb #19ffa7b4
 @patch
 def _params(self:watch, modules)->dict:
     "The parameters that belong to what is watched"
@@ -216,14 +295,14 @@ def _before_step(self:watch, opt, args, kwargs):
     if self.step % self.every: return
     def keep(name, p):
         if p.requires_grad: self.old[name] = p.detach().clone()
-    if not self.closure: self._put_params('param_grad', lambda name, p: p.grad)
-    self._put_params('update', keep)
+    if not self.closure: _aside(self._put_params, 'param_grad', lambda name, p: p.grad)
+    _aside(self._put_params, 'update', keep)
 
 @patch
 def _after_step(self:watch, opt, args, kwargs):
     if not self.in_step: return
     if not self.step % self.every:
-        if self.closure: self._put_params('param_grad', lambda name, p: p.grad)
-        self._put_params('param', lambda name, p: p)
-        self._put_params('update', lambda name, p: p.detach() - self.old[name] if name in self.old else None)
+        if self.closure: _aside(self._put_params, 'param_grad', lambda name, p: p.grad)
+        _aside(self._put_params, 'param', lambda name, p: p)
+        _aside(self._put_params, 'update', lambda name, p: p.detach() - self.old[name] if name in self.old else None)
     self.old, self.in_step, self.step = {}, False, self.step + 1
