@@ -143,7 +143,7 @@ class _Saver:
         if step is not None and step < self.next: return
         if step is not None: self.next = step + self.every
         try: self.rec.save(self.path)
-        except Exception as e: self.rec.note('autosave', f'{type(e).__name__}: {e}')
+        except Exception as e: self.rec.note('autosave', e)
 
 @patch
 def autosave(self:Recording,

@@ -143,8 +143,6 @@ def tensors(
     elif is_dataclass(out) and not isinstance(out, type): yield from (t for f in dc_fields(out) for t in tensors(getattr(out, f.name)))
 
 # %% ../nbs/04a_hooks.ipynb #601dae33
-_BIG = 1 << 27  # zeros of sparse tensors are written out up to this many values
-
 def _unwrapped(x:Tensor, dim)->tuple:
     "What is inside the wrappers of `torch.func`; each vmap puts a dimension of its own before or behind that of the units"
     C = torch._C._functorch
@@ -157,15 +155,14 @@ def plain_parts(
     x:Tensor, # any tensor of floating point or quantized values
     dim:int|None, # the dimension of its units
 )->list: # of pairs: a tensor with all its values in memory, and the dimension of the units in it
-    "The values of `x` as plain tensors; TypeError, with the reason, if there are none"
+    "The values of `x` as plain tensors, of a sparse one those that it stores; TypeError, with the reason, if there are none"
     with real_memory(), torch._C.DisableTorchFunctionSubclass():
+        if nn.parameter.is_lazy(x): raise TypeError('a lazy parameter has no values yet')
         x, dim = _unwrapped(x, dim)
         x, less = x.detach(), None if not dim else dim - 1
         if x.is_meta or type(x).__name__ == 'FakeTensor': raise TypeError('a tensor of the meta device, or a fake one, has no values')
         if x.is_nested: return [(x.values(), less)] if x.layout == torch.jagged else [(part, less) for part in x.unbind()]
-        if x.layout != torch.strided:
-            if x.numel() > _BIG: raise TypeError(f'a sparse tensor of {x.numel():,} values, too many to count its zeros one by one')
-            x = x.to_dense()
+        if x.layout != torch.strided: return [((x.coalesce() if x.layout == torch.sparse_coo else x).values(), None)]
         if x.is_quantized: x = x.dequantize()
         if hasattr(x, 'to_local'): x = x.to_local()
         x = x.as_subclass(Tensor)

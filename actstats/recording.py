@@ -5,6 +5,7 @@
 # %% ../nbs/04c_recording.ipynb #7de4f809
 from __future__ import annotations
 from threading import RLock
+import os
 
 import numpy as np
 import torch
@@ -103,6 +104,8 @@ def to_df(self:History,
 _LOG = LinearBins(0, 1, 1)  # a logged number needs no histogram: its row is small
 KINDS = ('act', 'grad', 'valid', 'param', 'param_grad', 'update', 'log')
 _LOCK = RLock()  # modules may run in several threads, and backward passes do
+if hasattr(os, 'register_at_fork'): os.register_at_fork(after_in_child=_LOCK._at_fork_reinit)  # who held it is not there
+_transform = torch._C._functorch.peek_interpreter_stack  # None outside of torch.func
 
 class Recording:
     "What was recorded: `rec[layer]` or `rec[layer, kind]` is a `History`"
@@ -115,20 +118,25 @@ class Recording:
 
     def put(self, timeline:str, tick, step:int, name:str, kind:str, x:Tensor, dim:int|None=None):
         "Merge the summary of `x` into the current row of (`name`, `kind`)"
-        key = name, kind
-        for x,dim in ((x, dim),) if is_plain(x) else plain_parts(x, dim):
-            dev = x.device
-            if x.is_mps: x, dev = x.detach().cpu(), torch.device('cpu')  # Apple's GPUs know no float64
-            with _LOCK:
-                t = self.tracks.get((timeline, dev))
-                if t is None: t = self.tracks[timeline, dev] = Track(_LOG if timeline == 'log' else self.bins, self.max_rows, dev, self.sample)
-                if t.tick is not None and tick < t.tick: t.put_late(tick, step, key, x, dim)
-                else:
-                    if tick != t.tick:
-                        if self.saver is not None and timeline == 'train': self.saver(step)
-                        t.at(tick, step)
-                    t.put(key, x, dim)
-                self.keys[key] = None
+        if is_plain(x) and _transform() is None: return self._put(timeline, tick, step, (name, kind), x, dim)
+        with real_memory():
+            sparse, parts = x.layout not in (torch.strided, torch.jagged), plain_parts(x, dim)
+            zeros = x.numel() - parts[0][0].numel() if sparse else 0
+            for part in parts: self._put(timeline, tick, step, (name, kind), *part, zeros)
+
+    def _put(self, timeline, tick, step, key, x, dim, zeros=0):
+        dev = x.device
+        if x.is_mps: x, dev = x.detach().cpu(), torch.device('cpu')  # Apple's GPUs know no float64
+        with _LOCK:
+            t = self.tracks.get((timeline, dev))
+            if t is None: t = self.tracks[timeline, dev] = Track(_LOG if timeline == 'log' else self.bins, self.max_rows, dev, self.sample)
+            if t.tick is not None and tick < t.tick: t.put_late(tick, step, key, x, dim, zeros)
+            else:
+                if tick != t.tick:
+                    if self.saver is not None and timeline == 'train': self.saver(step)
+                    t.at(tick, step)
+                t.put(key, x, dim, zeros)
+            self.keys[key] = None
 
     def flush(self):
         "Close the current rows"
@@ -179,9 +187,13 @@ def problems(self:Recording)->list:
 
 # %% ../nbs/04c_recording.ipynb #4cf54144
 @patch
-def note(self:Recording, where:str, what:str):
+def note(self:Recording,
+    where:str, # a layer, a parameter, ...
+    what, # what was not recorded, in words, or the exception that says why
+):
     "Keep a problem as data: nothing is raised into a training loop"
-    k = f'{where}: {what}'
+    if isinstance(what, Exception): what = str(what) if isinstance(what, TypeError) else f'{type(what).__name__}: {what}'
+    k = f'{where or "model"}: {what}'
     if k not in self._problems and len(self._problems) >= 100: k = 'further problems of other kinds'
     self._problems[k] = self._problems.get(k, 0) + 1
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from fastcore.basics import patch
 
-from .stats import backend, clear_, empty_rows, field, merge, pack, real_memory, record, stamp_
+from .stats import backend, clear_, empty_rows, field, merge, pack, real_memory, record, stamp_, summarise
 
 # %% auto #0
 __all__ = ['Track']
@@ -61,6 +61,7 @@ def put(self:Track,
     key, # which row
     x:Tensor, # values, in plain memory
     dim:int|None=None, # dimension of the units, None if there are none
+    zeros:int=0, # so many zeros more, which are not in memory
 ):
     "Merge the summary of `x` into the current row of `key`"
     i = self.slots.get(key)
@@ -68,6 +69,14 @@ def put(self:Track,
     self.last[i] = self.tick
     if x.numel(): (self.recorders[i] or self._recorder(i))(x, dim or 0)
     else: record(x, *self._now(i), dim or 0, self.bins, self.sample)
+    if zeros: _add_zeros_(self.now[i], zeros, self.bins)
+
+def _add_zeros_(row:Tensor, n:int, bins):
+    "Merge the summary of `n` zeros into `row`"
+    one = summarise(torch.zeros(1, device=row.device), bins)
+    for k in ('n_total', 'n', 'n_zero'): field(one, k).fill_(n)
+    field(one, 'hist').mul_(n)
+    row.copy_(merge(row, one))
 
 @patch
 def _recorder(self:Track, i:int):
@@ -136,13 +145,14 @@ def _halve(self:Track):
 
 # %% ../nbs/04b_tracks.ipynb #69aa284e
 @patch
-def put_late(self:Track, tick, step:int, key, x:Tensor, dim:int|None=None):
+def put_late(self:Track, tick, step:int, key, x:Tensor, dim:int|None=None, zeros:int=0):
     "Merge the summary of `x` into the row that holds the past `tick`"
     i, r = self._slot(key, x, dim), bisect_right(self.first, tick) - 1
     if r < 0: return
     b, u = self.span[i]
     row, alive = empty_rows(bins=self.bins, device=self.device), torch.zeros(u, dtype=torch.bool, device=self.device)
     record(x, row, alive, dim or 0, self.bins, self.sample)
+    if zeros: _add_zeros_(row, zeros, self.bins)
     field(row, 'n_steps').fill_(self.last[i] != tick)  # a step counts once
     field(row, 'step').fill_(step)
     self.last[i] = tick
@@ -178,7 +188,8 @@ def snapshot(self:Track)->Track:
     "A copy on the CPU in which the step in progress is closed; this one goes on"
     t = copy(self)
     t.device, t.first = torch.device('cpu'), list(self.first)
-    for k in ('now', 'alive', 'rows', 'masks'): setattr(t, k, getattr(self, k).to('cpu', copy=True))
-    t._moved()
-    t.flush()
+    with real_memory():
+        for k in ('now', 'alive', 'rows', 'masks'): setattr(t, k, getattr(self, k).to('cpu', copy=True))
+        t._moved()
+        t.flush()
     return t

@@ -6,6 +6,8 @@
 from __future__ import annotations
 from contextlib import suppress
 from functools import partial
+from itertools import islice
+from weakref import ref
 import operator, sys, warnings
 
 import torch
@@ -48,10 +50,11 @@ class watch:
         whole = lambda v: v and operator.index(v)  # numpy's integers too
         self.rec = Recording(bins, whole(max_rows), whole(sample) or 0, every=self.every, total_steps=whole(total_steps), first_step=whole(first_step), model=type(model).__name__, torch=torch.__version__)
         self.rec.watched, self.rec.step = list(self.modules), self.rec.meta['first_step']
-        self.handles, self.step, self.n_valid, self.old, self.in_step = [], self.rec.step, 0, {}, False
+        self.handles, self.step, self.n_valid, self.old, self.closure = [], self.rec.step, 0, {}, False
         self.fused, self.hidden = [], False  # pairs (probe, module) inside of layers that may run as one kernel
         self.dims = {}  # (name, number of dimensions) -> that of the units
         self.begun, self.begun_valid = False, False  # has the model been called, in training and in evaluation mode?
+        self.ref = ref(self)
 
     def __enter__(self): return self.start()
     def __exit__(self, kind, *args): self.stop(tell=kind is None)
@@ -73,17 +76,16 @@ def start(self:watch)->Recording:
     if self.handles: raise RuntimeError('watch: already watching; call stop() first')
     backend(_device_of(self.model))  # compiled now and not in the first step
     fused = set() if self.on_valid else {m for layer in self.model.modules() if isinstance(layer, nn.TransformerEncoderLayer) for m in layer.modules()}
-    try:
-        self.handles.append(_Probe(self._root, self._root_found, self.model).attach(self.model.register_forward_pre_hook))
-        for name,m in self.modules.items():
-            probe = _Probe(partial(self._saw, name), partial(self._found, name), m, self.all, self.grads)
-            self.handles.append(probe.attach(m.register_forward_hook))
+    try: self.handles.append(_Probe(self, self._root, self._root_found, self.model).attach(self.model.register_forward_pre_hook))
+    except RuntimeError as e: raise RuntimeError(f'watch: this {type(self.model).__name__} takes no hooks ({e}); watch it before it is scripted') from None
+    for name,m in self.modules.items():
+        probe = _Probe(self, partial(self._saw, name), partial(self._found, name), m, self.all, self.grads)
+        try: self.handles.append(probe.attach(m.register_forward_hook))
+        except RuntimeError as e: self.rec.note(name, f'it takes no hooks: {e}')
+        else:
             if m in fused: self.fused.append((probe, m))
-        if self.fused: self.handles.append(_Probe(self._show, None, self.model).attach(self.model.register_forward_hook))
-        if self.opt is not None: self.handles += [self.opt.register_step_pre_hook(self._before_step), self.opt.register_step_post_hook(self._after_step)]
-    except BaseException:  # a module that takes no hooks, such as a scripted one
-        while self.handles: self.handles.pop().remove()
-        raise
+    if self.fused: self.handles.append(_Probe(self, self._show, None, self.model).attach(self.model.register_forward_hook))
+    if self.opt is not None: self.handles += [self.opt.register_step_pre_hook(_uncompiled(self._before_step)), self.opt.register_step_post_hook(_uncompiled(self._after_step))]
     _forget_compiled()
     return self.rec
 
@@ -96,9 +98,9 @@ _OUTPUT, _OUTPUTS, _GRAD = 0, 1, 2  # what was seen: a tensor; what holds tensor
 
 class _Probe(_Tap):
     "A tap that stays in a compiled graph as one operation; `f(m, args, out)` and `found(m, tensors, what)` are what it calls"
-    def __init__(self, f, found, m, all=False, grads=False):
+    def __init__(self, owner, f, found, m, all=False, grads=False):
         super().__init__(f)
-        self.found, self.m, self.all, self.grads, self.id = found, m, all, grads, register(self)
+        self.owner, self.found, self.m, self.all, self.grads, self.id = owner, found, m, all, grads, register(self)
 
     def call_back(self, xs, what): self.found(self.m, xs, what)
 
@@ -123,6 +125,10 @@ def _forget_compiled():
     "Make PyTorch compile again what it compiled before the hooks were there"
     if 'torch._dynamo' in sys.modules: torch.compiler.reset()
 
+def _uncompiled(f):
+    "`f`, which nobody is to compile: an optimizer's step may be"
+    return torch._dynamo.disable(f) if 'torch._dynamo' in sys.modules else f
+
 # %% ../nbs/04d_watching.ipynb #8b3e9f46
 @patch
 def stop(self:watch,
@@ -131,8 +137,13 @@ def stop(self:watch,
     "Take the hooks off: the model is as it was before"
     if not self.handles: return
     while self.handles: self.handles.pop().remove()
-    rec, self.old = self.rec, {}
+    for m in self.model.modules():  # PyTorch hands hooks on to modules that take the place of others
+        for hooks in (getattr(m, '_forward_hooks', {}), getattr(m, '_forward_pre_hooks', {})):
+            for k in [k for k,v in hooks.items() if isinstance(v, _Probe) and v.owner is self]: del hooks[k]
+    rec, self.old, now = self.rec, {}, dict(self.model.named_modules())
     rec.flush()
+    for name,m in self.modules.items():
+        if now.get(name) is not m: rec.note(name, 'it was replaced while it was watched: what took its place was not recorded')
     if rec.called and not (self.begun or self.begun_valid) and self.opt is None:
         rec.note('model', 'it was never called itself, only parts of it, so all its calls are one step; pass the optimizer, or watch the part that is called')
     if rec.problems and tell:
@@ -163,9 +174,10 @@ def _moment(self:watch):
 def _saw(self:watch, name, m, args, out):
     "A module has given its output"
     try:
+        if not self.handles: return
         if type(out) is Tensor and not _modes(): self._look(name, m, out)
         else: _aside(self._look, name, m, out)
-    except Exception as e: self.rec.note(name, f'{type(e).__name__}: {e}')
+    except Exception as e: self.rec.note(name, e)
 
 @patch
 def _look(self:watch, name, m, out):
@@ -215,15 +227,17 @@ def _show(self:watch, *args):
 # %% ../nbs/04d_watching.ipynb #ef2ca385
 @patch
 def _put_outputs(self:watch, name, m, out, where):
-    xs = list(tensors(out))
+    xs = list(tensors(out) if self.all else islice(tensors(out), 1))
     if not xs: self.rec.note(name, f'its output holds no floating point tensor ({str(out.dtype) if isinstance(out, Tensor) else type(out).__name__})')
-    for i,x in enumerate(xs if self.all else xs[:1]): self._put_output(name, f'{name}[{i}]' if self.all else name, m, x, where)
+    for i,x in enumerate(xs): self._put_output(name, f'{name}[{i}]' if self.all else name, m, x, where)
 
 @patch
 def _put_output(self:watch, name, key, m, x, where):
     dim = self.dims.get((name, x.ndim), -1)
     if dim == -1: dim = self.dims[name, x.ndim] = unit_dim(m, x)
-    if self.grads and where[0] == 'train' and x.grad_fn is not None: _hook_grad(x, partial(self._saw_grad, key, dim, where))
+    if self.grads and where[0] == 'train' and x.requires_grad:
+        if x.grad_fn is not None: self._hook_grad(x, key, dim, where)
+        else: self.rec.note(f'{key}, gradient', 'its output is a leaf, not computed from anything; see its .grad')
     if not _recomputing(): self.rec.put(*where, key, 'act' if where[0] == 'train' else 'valid', x, dim)
 
 @patch
@@ -233,7 +247,7 @@ def _saw_grad(self:watch, key, dim, where, g):
         if not self.handles: return
         put = partial(_aside, self.rec.put) if type(g) is not Tensor or _modes() else self.rec.put
         put(*where, key, 'grad', g, dim)
-    except Exception as e: self.rec.note(key, f'gradient: {type(e).__name__}: {e}')
+    except Exception as e: self.rec.note(f'{key}, gradient', e)
 
 @patch
 def _root_found(self:watch, m, xs, what):
@@ -248,50 +262,78 @@ def _found(self:watch, name, m, xs, what):
     if where and where[0] == 'train': self._saw_grad(key, unit_dim(m, xs[0]), where, xs[0])
 
 # %% ../nbs/04d_watching.ipynb #325a5cb3
-def _hook_grad(x:Tensor, saw):
-    "Have `saw` called with the gradient with respect to `x` as it is now"
-    base = x._base if x._is_view() else None
-    if base is None or base.grad_fn is None: x.register_hook(saw)
-    else:
-        view = _View(saw, x, base)
-        x.register_hook(view.at_view)
-        base.register_hook(view.at_base)
+class _GradTap:
+    "What a tensor gets to see of a watch: calls it, if it is still there, with the gradient"
+    __torch_unserializable__ = True
+    def __init__(self, watcher, *what): self.watcher, self.what = watcher, what
+    def __call__(self, g):
+        w = self.watcher()
+        if w is not None: w._saw_grad(*self.what, g)
 
-class _View:
-    "The gradient with respect to a view: it comes by the view or, if that was changed in place, by its base"
-    def __init__(self, saw, x, base):
-        self.saw, self.x, self.version, self.came = saw, x.detach(), x._version, False
+class _ViewTap(_GradTap):
+    "The gradient with respect to a view `x`: it comes by the view or, if that was changed in place, by its base"
+    def __init__(self, x, base, *args):
+        super().__init__(*args)
+        self.x, self.version, self.came = x.detach(), x._version, False
         self.size, self.stride, self.offset = base.shape, base.stride(), x.storage_offset() - base.storage_offset()
-    def at_view(self, g):
+    def __call__(self, g):
         self.came = True
-        self.saw(g)
-    def at_base(self, g):
-        if self.came or self.x._version == self.version: return
-        if g.stride() != self.stride: g = g.new_empty_strided(self.size, self.stride).copy_(g)
-        self.saw(g.as_strided(self.x.shape, self.x.stride(), g.storage_offset() + self.offset))
+        super().__call__(g)
 
-# %% ../nbs/04d_watching.ipynb #19ffa7b4
+class _BaseTap:
+    __torch_unserializable__ = True
+    def __init__(self, view): self.view = view
+    def __call__(self, g):
+        v = self.view
+        if v.came or v.x._version == v.version: return
+        if g.stride() != v.stride: g = g.new_empty_strided(v.size, v.stride).copy_(g)
+        v(g.as_strided(v.x.shape, v.x.stride(), g.storage_offset() + v.offset))
+
+# %% ../nbs/04d_watching.ipynb #05e2e1e0
+@patch
+def _hook_grad(self:watch, x, *what):
+    "Have `_saw_grad(*what, g)` called with the gradient with respect to `x` as it is now"
+    base = x._base if x._is_view() else None
+    if base is None or base.grad_fn is None: x.register_hook(_GradTap(self.ref, *what))
+    else:
+        view = _ViewTap(x, base, self.ref, *what)
+        x.register_hook(view)
+        base.register_hook(_BaseTap(view))
+
+# %% ../nbs/04d_watching.ipynb #7764748f
 @patch
 def _params(self:watch, modules)->dict:
-    "The parameters that belong to what is watched"
-    named = dict(self.model.named_parameters())
-    if modules is None: return named
-    mine = {p for m in self.modules.values() for p in m.parameters()}
-    return {k:p for k,p in named.items() if p in mine}
+    "Names of the parameters that belong to what is watched, each with the module that holds it and its name there"
+    mine = None if modules is None else {p for m in self.modules.values() for p in m.parameters()}
+    owners = dict(self.model.named_modules())
+    places = {k: k.rpartition('.') for k,p in self.model.named_parameters() if mine is None or p in mine}
+    return {k: (owners[owner], name) for k,(owner, _, name) in places.items()}
 
 @patch
 def _put_params(self:watch, kind, value):
     "Record `value(name, parameter)` of each parameter for which it is not None"
-    for name,p in self.params.items():
+    for name,(m, attr) in self.params.items():
         try:
-            x = value(name, p)
+            p = m._parameters.get(attr)
+            x = None if p is None else value(name, p)
             if x is not None: self.rec.put('train', self.step, self.step, name, kind, x)
-        except Exception as e: self.rec.note(f'{name} ({kind})', f'{type(e).__name__}: {e}')
+        except Exception as e: self.rec.note(f'{name}, {kind}', e)
+
+# %% ../nbs/04d_watching.ipynb #3f8125c2
+_STEP = torch.optim.Optimizer.profile_hook_step(len).__code__  # the function that torch wraps around each step
+
+def _inner_step(opt)->bool:
+    "Is this step of `opt` called by another one of it?"
+    f, steps = sys._getframe(), 0
+    while f is not None and steps < 2:
+        steps += f.f_code is _STEP and f.f_locals['args'][0] is opt
+        f = f.f_back
+    return steps > 1
 
 @patch
 def _before_step(self:watch, opt, args, kwargs):
-    if self.in_step: return  # an optimizer whose step calls the step of its parent class
-    self.in_step, self.closure = True, any(map(callable, (*args[1:], *kwargs.values())))
+    if _inner_step(opt): return
+    self.old, self.closure = {}, any(map(callable, (*args[1:], *kwargs.values())))
     if self.step % self.every: return
     def keep(name, p):
         if p.requires_grad: self.old[name] = p.detach().clone()
@@ -300,9 +342,9 @@ def _before_step(self:watch, opt, args, kwargs):
 
 @patch
 def _after_step(self:watch, opt, args, kwargs):
-    if not self.in_step: return
+    if _inner_step(opt): return
     if not self.step % self.every:
         if self.closure: _aside(self._put_params, 'param_grad', lambda name, p: p.grad)
         _aside(self._put_params, 'param', lambda name, p: p)
         _aside(self._put_params, 'update', lambda name, p: p.detach() - self.old[name] if name in self.old else None)
-    self.old, self.in_step, self.step = {}, False, self.step + 1
+    self.old, self.step = {}, self.step + 1
