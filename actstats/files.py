@@ -135,7 +135,7 @@ def _ticks_of(t:Track, timeline:str, every:int)->tuple:
     if timeline == 'valid': step, every = [0, *accumulate(n)][:-1], 1  # counted by calls
     return step, step[-1] + (n[-1] - 1)*every
 
-# %% ../nbs/04e_files.ipynb #83bc6bc0
+# %% ../nbs/04e_files.ipynb #1c06a614
 class _Saver:
     "Saves a recording now and then"
     def __init__(self, rec, path, every): self.rec, self.path, self.every, self.next = rec, path, every, rec.step + every
@@ -155,7 +155,7 @@ def autosave(self:Recording,
     self.saver = _Saver(self, check_writable(path), operator.index(every))
     return self
 
-# %% ../nbs/04e_files.ipynb #f4cc6725
+# %% ../nbs/04e_files.ipynb #75b0be65
 def _starts(parts:list)->list:
     "Ticks at which a row may begin: no part has a row that begins before and ends after it"
     def free(part, tick):
@@ -180,7 +180,7 @@ def _moved_in(
         new_masks[to] |= masks[old]
     return new, new_masks
 
-# %% ../nbs/04e_files.ipynb #08954f48
+# %% ../nbs/04e_files.ipynb #91ac3b9f
 def _joined(parts:list, max_rows:int, add_steps:bool)->Track:
     "One track of `parts`: triples of a track, the ticks at which its rows begin, and the last tick"
     bins, starts = parts[0][0].bins, _starts(parts)
@@ -201,15 +201,15 @@ def _joined(parts:list, max_rows:int, add_steps:bool)->Track:
     while t.n > max_rows: t._halve()
     return t
 
-# %% ../nbs/04e_files.ipynb #91ac3b9f
+# %% ../nbs/04e_files.ipynb #793130d3
 def _shifted(t:Track, by_tick:int, by_step:int, until)->tuple|None:
     "A part for `_joined`: `t`, later by so much, without the rows that begin at step `until` or after; None if nothing is left"
-    steps = field(t.rows, 'step').amin(0) if len(t.rows) else torch.zeros(t.n)
-    n = int((steps + by_step < until).sum())  # rows are in order
+    some = field(t.rows, 'n_steps') > 0
+    late = (some & (field(t.rows, 'step') + by_step >= until)).any(0)
+    n = int(late.int().argmax()) if late.any() else t.n
     if n == 0: return None
     t.rows, t.masks, end = t.rows[:, :n].clone(), t.masks[:n], t.end if n == t.n else t.first[n] - 1
-    some = field(t.rows, 'n_steps') > 0
-    field(t.rows, 'step').add_(some * by_step)
+    field(t.rows, 'step').add_(some[:, :n] * by_step)
     return t, [tick + by_tick for tick in t.first[:n]], end + by_tick
 
 def _snapshots(rec)->list:
@@ -218,7 +218,7 @@ def _snapshots(rec)->list:
     for _,t in snaps: t.rows = t.rows[:, :t.n]
     return [(tl, t) for tl,t in snaps if t.n and t.slots]
 
-# %% ../nbs/04e_files.ipynb #793130d3
+# %% ../nbs/04e_files.ipynb #b048f902
 @patch(cls_method=True)
 def merge(cls:Recording,
     *recs, # recordings, or paths of saved ones
@@ -237,7 +237,7 @@ def merge(cls:Recording,
             if part: parts.setdefault(timeline, []).append(part)
         ticks = {timeline: max(end for *_,end in ps) + 1 for timeline,ps in parts.items()}
         _add_names(out, r)
-        out.step = r.step + begin
+        out.step = max(out.step, r.step + begin)
     out.tracks = {(timeline, i): _joined(ps, out.max_rows, resumed) for i,(timeline,ps) in enumerate(parts.items())}
     return out
 
@@ -257,7 +257,7 @@ def _add_names(out, rec):
     out.keys |= rec.keys
     for k,n in rec._problems.items(): out._problems[k] = out._problems.get(k, 0) + n
 
-# %% ../nbs/04e_files.ipynb #afe99c8e
+# %% ../nbs/04e_files.ipynb #16bca701
 @patch
 def to_parquet(self:Recording,
     path, # where to; an existing file is replaced in one go

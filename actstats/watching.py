@@ -51,7 +51,6 @@ class watch:
         self.rec = Recording(bins, whole(max_rows), whole(sample) or 0, every=self.every, total_steps=whole(total_steps), first_step=whole(first_step), model=type(model).__name__, torch=torch.__version__)
         self.rec.watched, self.rec.step = list(self.modules), self.rec.meta['first_step']
         self.handles, self.step, self.n_valid, self.old, self.closure = [], self.rec.step, 0, {}, False
-        self.fused, self.hidden = [], False  # pairs (probe, module) inside of layers that may run as one kernel
         self.dims = {}  # (name, number of dimensions) -> that of the units
         self.begun, self.begun_valid = False, False  # has the model been called, in training and in evaluation mode?
         self.ref = ref(self)
@@ -75,6 +74,16 @@ def start(self:watch)->Recording:
     "Attach the hooks; `stop` takes them off"
     if self.handles: raise RuntimeError('watch: already watching; call stop() first')
     backend(_device_of(self.model))  # compiled now and not in the first step
+    try: self._attach()
+    except BaseException:
+        while self.handles: self.handles.pop().remove()
+        raise
+    _forget_compiled()
+    return self.rec
+
+@patch
+def _attach(self:watch):
+    self.fused, self.hidden = [], False  # pairs (probe, module) inside of layers that may run as one kernel
     fused = set() if self.on_valid else {m for layer in self.model.modules() if isinstance(layer, nn.TransformerEncoderLayer) for m in layer.modules()}
     try: self.handles.append(_Probe(self, self._root, self._root_found, self.model).attach(self.model.register_forward_pre_hook))
     except RuntimeError as e: raise RuntimeError(f'watch: this {type(self.model).__name__} takes no hooks ({e}); watch it before it is scripted') from None
@@ -86,8 +95,6 @@ def start(self:watch)->Recording:
             if m in fused: self.fused.append((probe, m))
     if self.fused: self.handles.append(_Probe(self, self._show, None, self.model).attach(self.model.register_forward_hook))
     if self.opt is not None: self.handles += [self.opt.register_step_pre_hook(_uncompiled(self._before_step)), self.opt.register_step_post_hook(_uncompiled(self._after_step))]
-    _forget_compiled()
-    return self.rec
 
 def _device_of(model):
     p = next(model.parameters(), None)
@@ -155,7 +162,7 @@ def _root(self:watch, m, args, out=None):
     "A forward call of the model begins"
     if _recomputing() or _inside_itself(m) or torch._C._get_tracing_state() is not None: return
     self._begin()
-    if self.fused and not m.training: self._hide()
+    if self.fused: self._show() if m.training else self._hide()
 
 @patch
 def _begin(self:watch):
@@ -215,6 +222,7 @@ def _inside_itself(m:nn.Module)->bool:
 @patch
 def _hide(self:watch):
     "Take the probes off the layers that may run as one kernel"
+    if self.hidden: return
     for probe,_ in self.fused: probe.remove()
     self.hidden = True
 
@@ -237,17 +245,17 @@ def _put_output(self:watch, name, key, m, x, where):
     if dim == -1: dim = self.dims[name, x.ndim] = unit_dim(m, x)
     if self.grads and where[0] == 'train' and x.requires_grad:
         if x.grad_fn is not None: self._hook_grad(x, key, dim, where)
-        else: self.rec.note(f'{key}, gradient', 'its output is a leaf, not computed from anything; see its .grad')
+        else: self.rec.note(f'gradient of {key or "model"}', 'its output is a leaf, not computed from anything; see its .grad')
     if not _recomputing(): self.rec.put(*where, key, 'act' if where[0] == 'train' else 'valid', x, dim)
 
 @patch
-def _saw_grad(self:watch, key, dim, where, g):
-    "The gradient with respect to an output has been computed"
+def _saw_grad(self:watch, g, key, dim, where, part=None):
+    "The gradient with respect to an output has been computed, or one that it is a `part` of"
     try:
         if not self.handles: return
-        put = partial(_aside, self.rec.put) if type(g) is not Tensor or _modes() else self.rec.put
-        put(*where, key, 'grad', g, dim)
-    except Exception as e: self.rec.note(f'{key}, gradient', e)
+        if type(g) is Tensor and part is None and not _modes(): self.rec.put(*where, key, 'grad', g, dim)
+        else: _aside(lambda: self.rec.put(*where, key, 'grad', part(g) if part else g, dim))
+    except Exception as e: self.rec.note(f'gradient of {key or "model"}', e)
 
 @patch
 def _root_found(self:watch, m, xs, what):
@@ -259,7 +267,7 @@ def _found(self:watch, name, m, xs, what):
     xs = [x.detach() for x in xs]  # their gradients come from the graph
     if what < _GRAD: return self._saw(name, m, (), xs[0] if what == _OUTPUT and xs else xs)
     key, where = name if what == _GRAD or not self.all else f'{name}[{what - _GRAD - 1}]', self._moment()
-    if where and where[0] == 'train': self._saw_grad(key, unit_dim(m, xs[0]), where, xs[0])
+    if where and where[0] == 'train': self._saw_grad(xs[0], key, unit_dim(m, xs[0]), where)
 
 # %% ../nbs/04d_watching.ipynb #325a5cb3
 class _GradTap:
@@ -268,10 +276,10 @@ class _GradTap:
     def __init__(self, watcher, *what): self.watcher, self.what = watcher, what
     def __call__(self, g):
         w = self.watcher()
-        if w is not None: w._saw_grad(*self.what, g)
+        if w is not None: w._saw_grad(g, *self.what)
 
 class _ViewTap(_GradTap):
-    "The gradient with respect to a view `x`: it comes by the view or, if that was changed in place, by its base"
+    "The gradient with respect to a view `x` of `base`, as long as it comes by the view itself"
     def __init__(self, x, base, *args):
         super().__init__(*args)
         self.x, self.version, self.came = x.detach(), x._version, False
@@ -279,20 +287,23 @@ class _ViewTap(_GradTap):
     def __call__(self, g):
         self.came = True
         super().__call__(g)
+    def part(self, g):
+        "Of the gradient with respect to the base, what belongs to the view"
+        if g.stride() != self.stride: g = g.new_empty_strided(self.size, self.stride).copy_(g)
+        return g.as_strided(self.x.shape, self.x.stride(), g.storage_offset() + self.offset)
 
-class _BaseTap:
-    __torch_unserializable__ = True
-    def __init__(self, view): self.view = view
+class _BaseTap(_GradTap):
+    "The same gradient, when the view was changed in place"
+    def __init__(self, view):
+        super().__init__(view.watcher, *view.what, view.part)
+        self.view = view
     def __call__(self, g):
-        v = self.view
-        if v.came or v.x._version == v.version: return
-        if g.stride() != v.stride: g = g.new_empty_strided(v.size, v.stride).copy_(g)
-        v(g.as_strided(v.x.shape, v.x.stride(), g.storage_offset() + v.offset))
+        if not self.view.came and self.view.x._version != self.view.version: super().__call__(g)
 
 # %% ../nbs/04d_watching.ipynb #05e2e1e0
 @patch
 def _hook_grad(self:watch, x, *what):
-    "Have `_saw_grad(*what, g)` called with the gradient with respect to `x` as it is now"
+    "Have `_saw_grad(g, *what)` called with the gradient with respect to `x` as it is now"
     base = x._base if x._is_view() else None
     if base is None or base.grad_fn is None: x.register_hook(_GradTap(self.ref, *what))
     else:
