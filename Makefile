@@ -4,7 +4,7 @@ BIN    := .venv/bin
 # Which flagged cells to test: `make test FLAGS=fashion` fetches Fashion-MNIST from the hub; with ACTSTATS_DATA set it is on by itself.
 FLAGS  ?=
 
-.PHONY: demo test notebooks ladder bench export readme clean
+.PHONY: demo test notebooks ladder bench sweep export readme clean
 .DEFAULT_GOAL := demo
 
 .venv/.installed: settings.ini setup.py
@@ -39,6 +39,13 @@ bench: .venv/.installed-dev .bench/.installed  ## what watching costs, beside ot
 
 .bench/.installed: benchmarks/peers.txt  # apart from .venv, and without their PyTorch
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --target .bench --upgrade $$(sed -n 's/^with: //p' $<)
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --target .bench --upgrade --no-deps $$(sed -n 's/^alone: //p' $<)
+	@touch $@
+
+sweep: .venv/.installed-dev .bench/.installed-sweep  ## watch what others wrote, some 750 models: half an hour; results go to benchmarks/sweep.json
+	@$(BIN)/python benchmarks/sweep.py $(ARGS)
+
+.bench/.installed-sweep: benchmarks/sweep.txt
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --target .bench --upgrade --no-deps $$(sed -n 's/^alone: //p' $<)
 	@touch $@
 

@@ -188,7 +188,7 @@ def _joined(parts:list, max_rows:int, add_steps:bool)->Track:
     for p,_,_ in parts:
         for key,i in p.slots.items(): units[key] = max(units.get(key, 0), p.span[i][1])
     for key,u in units.items(): t.add(key, u)
-    t.rows, t.masks = empty_rows(len(units), len(starts), bins=bins), t.masks.new_zeros(len(starts), t.masks.shape[1])
+    t.rows, t.masks = empty_rows(len(units), len(starts), bins=bins), t.masks.new_zeros(len(starts), t.width)
     for p,first,_ in parts:
         rows, masks = _moved_in(p.rows, p.masks, [bisect_right(starts, tick) - 1 for tick in first], len(starts), bins)
         for key,i in p.slots.items():

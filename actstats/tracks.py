@@ -21,7 +21,8 @@ class Track:
     "Rows of many keys over time: one int64 array, keys x rows x fields, of at most `max_rows` rows"
     def __init__(self, bins, max_rows:int, device=None, sample:int=0):
         self.bins, self.max_rows, self.device, self.sample = bins, max_rows, torch.device(device or 'cpu'), sample
-        self.slots, self.span, self.last = {}, [], []  # key -> slot; for each slot: first byte of its mask and units; the tick it last got something for
+        self.slots, self.span, self.last, self.recorders = {}, [], [], []  # key -> slot; for each slot: first byte of its mask and units; the tick it last got something for; what records into it
+        self.width = 0  # bytes of the masks
         self.n, self.stride, self.filled = 0, 1, 0  # rows in use, steps a row is to hold, steps in the last one
         self.tick = self.step = None  # what `now` belongs to
         self.ticks, self.first, self.end = 0, [], None  # how many there were; the first one of each row; the last one in a row
@@ -43,17 +44,26 @@ def _now(self:Track, i:int)->tuple:
 @patch
 def add(self:Track, key, units:int)->int:
     "A new slot for `key`"
-    grow = lambda t, *size: torch.cat([t, t.new_zeros(*size)], -1)
+    k, n_bytes = len(self.span), -(-units//8)
+    with real_memory():  # room in doubling portions
+        if more := k == len(self.now): self.now = torch.cat([self.now, empty_rows(max(8, k), bins=self.bins, device=self.device)])
+        if 8*(self.width + n_bytes) > len(self.alive): more, self.alive = True, torch.cat([self.alive, self.alive.new_zeros(max(len(self.alive), 8*n_bytes))])
+    self.slots[key] = k
+    self.span.append((self.width, units))
+    self.width += n_bytes
+    self.last.append(None)
+    self.recorders.append(None)
+    if more: self._moved()
+    return k
+
+@patch
+def _widen(self:Track):
+    "Make room in the array for all keys that are new"
+    (keys, n, _), width = self.rows.shape, self.masks.shape[1]
+    if keys == len(self.span): return
     with real_memory():
-        one = lambda *s: empty_rows(1, *s, bins=self.bins, device=self.device)
-        self.now, self.rows = torch.cat([self.now, one()]), torch.cat([self.rows, one(self.rows.shape[1])])
-        n_bytes = -(-units//8)
-        self.span.append((self.masks.shape[1], units))
-        self.last.append(None)
-        self.alive, self.masks = grow(self.alive, 8*n_bytes), grow(self.masks, len(self.masks), n_bytes)
-    self.slots[key] = len(self.span) - 1
-    self._moved()
-    return self.slots[key]
+        self.rows = torch.cat([self.rows, empty_rows(len(self.span) - keys, n, bins=self.bins, device=self.device)])
+        self.masks = torch.cat([self.masks, self.masks.new_zeros(len(self.masks), self.width - width)], 1)
 
 # %% ../nbs/04b_tracks.ipynb #cc5fc7ff
 @patch
@@ -107,7 +117,8 @@ def flush(self:Track):
     "Put the current rows into the array, as a new row or merged into the last one"
     if self.tick is None or not self.slots: return
     if self.n == 0 or self.filled >= self.stride: self._next_row()
-    backend(self.device.type).close_(self.now, self.alive, self.rows, self.masks, self.n - 1, self.step)
+    self._widen()
+    backend(self.device.type).close_(self.now[:len(self.span)], self.alive[:8*self.width], self.rows, self.masks, self.n - 1, self.step)
     self.filled += 1
     self.end, self.tick = self.tick, None
 
@@ -149,6 +160,7 @@ def put_late(self:Track, tick, step:int, key, x:Tensor, dim:int|None=None, zeros
     "Merge the summary of `x` into the row that holds the past `tick`"
     i, r = self._slot(key, x, dim), bisect_right(self.first, tick) - 1
     if r < 0: return
+    self._widen()
     b, u = self.span[i]
     row, alive = empty_rows(bins=self.bins, device=self.device), torch.zeros(u, dtype=torch.bool, device=self.device)
     record(x, row, alive, dim or 0, self.bins, self.sample)
@@ -172,6 +184,7 @@ def __setstate__(self:Track, state):
 @patch
 def read(self:Track, key)->tuple:
     "Rows of `key` that hold a step, and their masks, on the CPU; the row in progress is the last"
+    self._widen()
     i = self.slots[key]
     b, u = self.span[i]
     rows, masks = self.rows[i, :self.n].cpu(), self.masks[:self.n, b:b+-(-u//8)].cpu()
@@ -191,5 +204,6 @@ def snapshot(self:Track)->Track:
     with real_memory():
         for k in ('now', 'alive', 'rows', 'masks'): setattr(t, k, getattr(self, k).to('cpu', copy=True))
         t._moved()
+        t._widen()
         t.flush()
     return t
