@@ -4,7 +4,7 @@ BIN    := .venv/bin
 # Which flagged cells to test: `make test FLAGS=fashion` fetches Fashion-MNIST from the hub; with ACTSTATS_DATA set it is on by itself.
 FLAGS  ?=
 
-.PHONY: demo test notebooks ladder bench sweep export readme clean
+.PHONY: demo test notebooks ladder bench long sweep export readme clean
 .DEFAULT_GOAL := demo
 
 .venv/.installed: settings.ini setup.py
@@ -37,12 +37,15 @@ ladder: .venv/.installed-dev  ## train what takes long again, most of an hour on
 bench: .venv/.installed-dev .bench/.installed  ## what watching costs, beside other tools: half an hour; results go to benchmarks/overhead.json
 	@$(BIN)/python -W ignore benchmarks/overhead.py $(ARGS)
 
+long: .venv/.installed-dev  ## 100,000 steps, watched: are totals exact, memory and time flat? two minutes; results go to benchmarks/long_run.json
+	@$(BIN)/python benchmarks/long_run.py $(ARGS)
+
 .bench/.installed: benchmarks/peers.txt  # apart from .venv, and without their PyTorch
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --target .bench --upgrade $$(sed -n 's/^with: //p' $<)
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --target .bench --upgrade --no-deps $$(sed -n 's/^alone: //p' $<)
 	@touch $@
 
-sweep: .venv/.installed-dev .bench/.installed-sweep  ## watch what others wrote, some 750 models: half an hour; results go to benchmarks/sweep.json
+sweep: .venv/.installed-dev .bench/.installed-sweep  ## watch what others wrote, a thousand models: half an hour; results go to benchmarks/sweep.json
 	@$(BIN)/python benchmarks/sweep.py $(ARGS)
 
 .bench/.installed-sweep: benchmarks/sweep.txt

@@ -1,6 +1,6 @@
 """A long run: is every value counted, and do memory and time per step stay as they are?
 
-    python benchmarks/long_run.py                     # 100,000 steps, a minute or two; writes benchmarks/long_run.json
+    make long                                         # 100,000 steps, two minutes; writes benchmarks/long_run.json
     python benchmarks/long_run.py --steps 20000
 
 Parts of the run that are watched alternate with parts of the same length that are not, so that a busy machine is not taken for a slow recording.
