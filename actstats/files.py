@@ -6,16 +6,16 @@
 from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from functools import partial
-from itertools import accumulate
+from itertools import groupby
 from pathlib import Path
-import hashlib, io, json, math, operator, os, tempfile, zipfile
+import hashlib, io, json, math, operator, os, secrets, zipfile
 
 import numpy as np
 import torch
-from torch import Tensor
 from fastcore.basics import patch
 
-from .recording import _LOCK, Recording
+from .hooks import aside
+from .recording import _CALLS, _LOCK, Recording
 from .stats import HEAD, bins_from, empty_rows, field, merge
 from .tracks import Track
 
@@ -24,20 +24,19 @@ __all__ = ['check_writable', 'write_bytes']
 
 # %% ../nbs/04e_files.ipynb #9353f56a
 _FORMAT = 2
-_STATE = ('n', 'stride', 'filled', 'ticks')
 
 @patch
 def save(self:Recording,
     path, # where to; an existing file is replaced in one go
 )->Path:
     "Write the recording to one file: no pickle, checksummed, atomically; OSError if that is not possible"
-    path = check_writable(path)
-    with _LOCK: snaps = [t.snapshot() for t in self.tracks.values()]
-    tracks = [dict(timeline=tl, bins=t.bins.spec, keys=list(t.slots), span=t.span, end=t.end, **{k:getattr(t, k) for k in _STATE}) for (tl,_),t in zip(self.tracks, snaps)]
-    head = dict(actstats=_FORMAT, bins=self.bins.spec, max_rows=self.max_rows, sample=self.sample, meta=self.meta, step=self.step, tracks=tracks,
-                keys=list(self.keys), watched=self.watched, called=list(self.called), problems=self._problems)
+    with _LOCK:
+        snaps = [aside(t.snapshot) for t in self.tracks.values()]
+        tracks = [dict(timeline=tl, bins=t.bins.spec, keys=list(t.slots), span=t.span, n=t.n, ticks=t.ticks) for (tl,_),t in zip(self.tracks, snaps)]
+        head = dict(actstats=_FORMAT, bins=self.bins.spec, max_rows=self.max_rows, sample=self.sample, meta=self.meta, step=self.step, tracks=tracks,
+                    keys=list(self.keys), watched=self.watched, called=list(self.called), problems=dict(self._problems))
     arrays = dict(head=np.frombuffer(json.dumps(head).encode(), np.uint8))
-    for i,t in enumerate(snaps): arrays |= {f'rows{i}': t.rows[:, :t.n].numpy(), f'masks{i}': t.masks[:t.n].numpy(), f'first{i}': np.array(t.first, np.int64)}
+    for i,t in enumerate(snaps): arrays |= {f'rows{i}': t.rows[:, :t.n].numpy(), f'masks{i}': t.masks[:t.n].numpy(), f'ticks{i}': np.array([t.first, t.last], np.int64)}
     return write_bytes(path, _seal(arrays))
 
 # %% ../nbs/04e_files.ipynb #7e3245ee
@@ -64,39 +63,35 @@ def _seal(arrays:dict)->bytes:
 # %% ../nbs/04e_files.ipynb #789b8792
 def write_bytes(path, data:bytes)->Path:
     "Write `data` to `path`, all of it or nothing"
-    path = check_writable(path)
-    fd, tmp = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}.')
+    path = check_writable(path).resolve()  # where a link leads
+    tmp = path.with_name(f'.{secrets.token_hex(8)}.tmp')
     try:
-        with open(fd, 'wb') as f:
+        with open(os.open(tmp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, 'O_BINARY', 0), 0o666), 'wb') as f:
             f.write(data)
             f.flush()
             os.fsync(f.fileno())
-        os.chmod(tmp, 0o666 & ~_umask())
         os.replace(tmp, path)
     except BaseException:
-        Path(tmp).unlink(missing_ok=True)
+        tmp.unlink(missing_ok=True)
         raise
     return path
-
-def _umask()->int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 # %% ../nbs/04e_files.ipynb #d4d1d21e
 @patch(cls_method=True)
 def load(cls:Recording,
     path, # a file that save has written
+    max_bytes:int=8 << 30, # of memory that it may take
 )->Recording:
-    "Read a recording; ValueError if the file is damaged, cut short or no recording"
+    "Read a recording; ValueError if the file is damaged, cut short, no recording, or too large"
     if not Path(path).is_file(): raise FileNotFoundError(f'{path}: there is no such file')
     data = Path(path).read_bytes()
     if hashlib.sha256(data[:-64]).hexdigest().encode() != data[-64:]:
         raise ValueError(f'{path}: not a recording, or a damaged one: the checksum of its {len(data):,} bytes does not match. Expected a file written by Recording.save')
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as z:
-            head = json.loads(_unzip(z, 'head', np.uint8, None).tobytes())
+            head = json.loads(_unzip(z, 'head', np.uint8, None).tobytes(), parse_constant=_whole)
             if head['actstats'] > _FORMAT: raise ValueError(f'format {head["actstats"]}, newer than {_FORMAT}: update actstats')
+            _check(head, max_bytes)
             return _rebuild(cls, head, partial(_unzip, z))
     except Exception as e: raise ValueError(f'{path}: cannot be read as a recording: {type(e).__name__}: {e}') from None
 
@@ -109,46 +104,69 @@ def _unzip(z:zipfile.ZipFile, name:str, dtype, shape)->np.ndarray:
     return a
 
 # %% ../nbs/04e_files.ipynb #7c341d96
-def _bins(spec:list):
-    if spec[0] == 0 and spec[-1] > 10**6: raise ValueError(f'{spec[-1]:,} bins, more than anybody wants')
-    return bins_from(spec)
+def _whole(v, least:int=0, most:int=1 << 62)->int:
+    if type(v) is not int or not least <= v <= most: raise ValueError(f'expected a whole number from {least:,} to {most:,}, got {v!r}')
+    return v
+
+def _columns(spec:list)->int:
+    "How many columns rows of these bins have"
+    if spec[0] == 0 and not spec[-1] <= 10**5: raise ValueError(f'{spec[-1]:,} bins, more than anybody wants')
+    return HEAD + len(bins_from(spec))
+
+def _check(head:dict, max_bytes:int):
+    "ValueError if something in `head` is not as `save` writes it"
+    for k,least in (('max_rows', 2), ('sample', 0), ('step', 0)): _whole(head[k], least)
+    words, n_bytes, keys = [*head['watched'], *head['called'], *head['problems']], 8*_columns(head['bins']), set()
+    for h in head['tracks']:
+        n, units = _whole(h['n'], 0, head['max_rows']), [_whole(u) for _,u in h['span']]
+        _whole(h['ticks'])
+        if len(units) != len(h['keys']): raise ValueError(f'{len(h["keys"])} keys and {len(units)} masks')
+        n_bytes += 8*len(units)*_columns(h['bins'])*(n + 2) + sum(-(-u//8) for u in units)*(n + 16)
+        keys |= set(map(tuple, h['keys']))
+    if n_bytes > max_bytes: raise ValueError(f'it takes {n_bytes:,} bytes of memory, more than {max_bytes:,}; if that is meant, give load a larger max_bytes')
+    if keys != set(map(tuple, head['keys'])): raise ValueError('the keys are not those of the rows')
+    words += [word for key in keys for word in key]
+    if not all(isinstance(o, str) for o in words): raise ValueError('names that are no text')
+    for n in head['problems'].values(): _whole(n, 1)
 
 def _rebuild(cls, head:dict, read)->Recording:
-    rec = cls(_bins(head['bins']), head['max_rows'], head['sample'], **head['meta'])
+    rec = cls(bins_from(head['bins']), head['max_rows'], head['sample'], **head['meta'])
     rec.step, rec.watched, rec.called, rec._problems = head['step'], head['watched'], dict.fromkeys(head['called']), head['problems']
-    rec.keys = {tuple(k):None for k in head['keys']}
+    rec.keys = {(name, kind):None for name,kind in head['keys']}
     for i,h in enumerate(head['tracks']):
-        t = rec.tracks[h['timeline'], i] = Track(_bins(h['bins']), rec.max_rows, torch.device('cpu'), rec.sample)
+        t = rec.tracks[h['timeline'], i] = Track(bins_from(h['bins']), rec.max_rows, torch.device('cpu'), rec.sample)
         rows = read(f'rows{i}', np.int64, (len(h['keys']), h['n'], HEAD + len(t.bins)))
         masks = read(f'masks{i}', np.uint8, (h['n'], sum(-(-units//8) for _,units in h['span'])))
-        for key,(_,units) in zip(h['keys'], h['span'], strict=True): t.add(tuple(key), units)
-        t.rows, t.masks = torch.from_numpy(rows), torch.from_numpy(masks)
-        for k in _STATE: setattr(t, k, h[k])
-        if head['actstats'] > 1: t.first, t.end = read(f'first{i}', np.int64, (h['n'],)).tolist(), h['end']
-        else: t.first, t.end = _ticks_of(t, h['timeline'], rec.meta.get('every', 1))
+        for key,(_,units) in zip(h['keys'], h['span']): t.add(tuple(key), units)
+        t.rows, t.masks, t.n, t.ticks = torch.from_numpy(rows), torch.from_numpy(masks), h['n'], h['ticks']
+        if head['actstats'] > 1: t.first, t.last = read(f'ticks{i}', np.int64, (2, h['n'])).tolist()
+        else: t.first, t.last = _ticks_of(t, h['timeline'], rec.meta.get('every', 1))
     return rec
 
 def _ticks_of(t:Track, timeline:str, every:int)->tuple:
-    "Where the rows of `t` begin and where the last one ends, told from the rows: files of format 1 do not say"
-    if not t.n: return [], None
+    "Where the rows of `t` begin and end, told from the rows: files of format 1 do not say"
+    if not t.n: return [], []
     step, n = field(t.rows, 'step').amin(0).tolist(), field(t.rows, 'n_steps').amax(0).tolist()
-    if timeline == 'valid': step, every = [0, *accumulate(n)][:-1], 1  # counted by calls
-    return step, step[-1] + (n[-1] - 1)*every
+    if timeline != 'train': every = 1
+    if timeline == 'valid': step = [s*_CALLS + sum(n[step.index(s):i]) for i,s in enumerate(step)]  # the calls after a step are counted
+    return step, [s + (k - 1)*every for s,k in zip(step, n)]
 
 # %% ../nbs/04e_files.ipynb #1c06a614
 class _Saver:
-    "Saves a recording now and then"
-    def __init__(self, rec, path, every): self.rec, self.path, self.every, self.next = rec, path, every, rec.step + every
-    def __call__(self, step):
-        if step is not None and step < self.next: return
-        if step is not None: self.next = step + self.every
+    "Saves a recording after each `every` steps; it is told what begins, and None at the end"
+    def __init__(self, rec, path, every): self.rec, self.path, self.every, self.last, self.n = rec, path, every, None, 0
+    def __call__(self, begins):
+        if begins is not None:
+            if begins == self.last: return  # on another device
+            self.last, self.n = begins, self.n + 1
+            if self.n == 1 or (self.n - 1) % self.every: return
         try: self.rec.save(self.path)
         except Exception as e: self.rec.note('autosave', e)
 
 @patch
 def autosave(self:Recording,
     path, # where to; an existing file is replaced
-    every:int=1000, # after each so many steps, and at the end
+    every:int=1000, # after each so many recorded steps (in evaluation mode: calls), and at the end
 )->Recording:
     "Save while it is recorded: a process that is killed loses `every` steps at most; OSError if `path` cannot be written"
     if not hasattr(every, '__index__') or every < 1: raise ValueError(f'autosave: expected every to be a whole number of steps, 1 or more, got {every!r}')
@@ -158,65 +176,72 @@ def autosave(self:Recording,
 # %% ../nbs/04e_files.ipynb #75b0be65
 def _starts(parts:list)->list:
     "Ticks at which a row may begin: no part has a row that begins before and ends after it"
-    def free(part, tick):
-        first, end = part[1:]
-        return tick <= first[0] or tick > end or first[bisect_left(first, tick)%len(first)] == tick
-    return [tick for tick in sorted({t for _,first,_ in parts for t in first}) if all(free(p, tick) for p in parts)]
+    def free(t, tick):
+        i = bisect_left(t.first, tick) - 1
+        return i < 0 or t.last[i] < tick
+    return [tick for tick in sorted({tick for t in parts for tick in t.first}) if all(free(t, tick) for t in parts)]
 
 def _moved_in(
-    rows:Tensor, # int64 (keys, rows, fields)
-    masks:Tensor, # uint8 (rows, bytes)
+    t:Track, # rows (keys, rows, fields), and masks (rows, bytes)
     into:list, # for each row the new one, in ascending order
     n:int, # how many new ones there are
-    bins, # those of rows
 )->tuple: # new rows (keys, n, fields), and masks (n, bytes)
     "Merge rows that belong together"
-    new, new_masks = empty_rows(len(rows), n, bins=bins), masks.new_zeros(n, masks.shape[1])
-    nth = [k - into.index(i) for k,i in enumerate(into)]  # the how manieth of its group
+    new, new_masks = empty_rows(len(t.rows), n, bins=t.bins, device='cpu'), t.masks.new_zeros(n, t.masks.shape[1])
+    nth = [k for _,group in groupby(into) for k,_ in enumerate(group)]  # the place of a row within its group
     for k in range(max(nth, default=-1) + 1):
         old = [j for j,o in enumerate(nth) if o == k]
         to = [into[j] for j in old]
-        new[:, to] = merge(new[:, to], rows[:, old])
-        new_masks[to] |= masks[old]
+        new[:, to] = merge(new[:, to], t.rows[:, old])
+        new_masks[to] |= t.masks[old]
     return new, new_masks
 
 # %% ../nbs/04e_files.ipynb #91ac3b9f
 def _joined(parts:list, max_rows:int, add_steps:bool)->Track:
-    "One track of `parts`: triples of a track, the ticks at which its rows begin, and the last tick"
-    bins, starts = parts[0][0].bins, _starts(parts)
-    t, units = Track(bins, max_rows), {}
-    for p,_,_ in parts:
+    "One track of several, all of them on the CPU and with no step in progress"
+    t, starts, units = Track(parts[0].bins, max_rows), _starts(parts), {}
+    for p in parts:
         for key,i in p.slots.items(): units[key] = max(units.get(key, 0), p.span[i][1])
     for key,u in units.items(): t.add(key, u)
-    t.rows, t.masks = empty_rows(len(units), len(starts), bins=bins), t.masks.new_zeros(len(starts), t.width)
-    for p,first,_ in parts:
-        rows, masks = _moved_in(p.rows, p.masks, [bisect_right(starts, tick) - 1 for tick in first], len(starts), bins)
+    t.rows, t.masks = empty_rows(len(units), len(starts), bins=t.bins, device='cpu'), torch.zeros(len(starts), t.width, dtype=torch.uint8, device='cpu')
+    for p in parts:
+        rows, masks = _moved_in(p, [bisect_right(starts, tick) - 1 for tick in p.first], len(starts))
         for key,i in p.slots.items():
             j, (b, u), (c, _) = t.slots[key], p.span[i], t.span[t.slots[key]]
             n = field(t.rows[j], 'n_steps').clone()
             t.rows[j] = merge(t.rows[j], rows[i])
             if not add_steps: field(t.rows[j], 'n_steps').copy_(torch.maximum(n, field(rows[i], 'n_steps')))
             t.masks[:, c:c+-(-u//8)] |= masks[:, b:b+-(-u//8)]
-    t.n, t.first, t.end, t.ticks = len(starts), starts, max(end for *_,end in parts), int(field(t.rows, 'n_steps').amax(0).sum())
+    t.n, t.first = len(starts), starts
+    t.last = [max(p.last[bisect_left(p.first, after) - 1] for p in parts if p.first[0] < after) for after in [*starts[1:], math.inf]]
+    t.ticks = (sum if add_steps else max)(p.ticks for p in parts)
     while t.n > max_rows: t._halve()
     return t
 
 # %% ../nbs/04e_files.ipynb #793130d3
-def _shifted(t:Track, by_tick:int, by_step:int, until)->tuple|None:
-    "A part for `_joined`: `t`, later by so much, without the rows that begin at step `until` or after; None if nothing is left"
-    some = field(t.rows, 'n_steps') > 0
-    late = (some & (field(t.rows, 'step') + by_step >= until)).any(0)
-    n = int(late.int().argmax()) if late.any() else t.n
-    if n == 0: return None
-    t.rows, t.masks, end = t.rows[:, :n].clone(), t.masks[:n], t.end if n == t.n else t.first[n] - 1
-    field(t.rows, 'step').add_(some[:, :n] * by_step)
-    return t, [tick + by_tick for tick in t.first[:n]], end + by_tick
+def _timelines(rec)->dict:
+    "A copy of each timeline of `rec`, as one track, whatever devices it was on"
+    found = {}
+    with _LOCK:
+        for (timeline,_),t in rec.tracks.items():
+            t = t.snapshot()
+            t.rows = t.rows[:, :t.n]
+            if t.n and t.slots: found.setdefault(timeline, []).append(t)
+    return {timeline: ts[0] if len(ts) == 1 else _joined(ts, sum(t.n for t in ts) + 1, False) for timeline,ts in found.items()}
 
-def _snapshots(rec)->list:
-    "Copies of the tracks of `rec`, with their timelines"
-    snaps = [(tl, t.snapshot()) for (tl,_),t in rec.tracks.items()]
-    for _,t in snaps: t.rows = t.rows[:, :t.n]
-    return [(tl, t) for tl,t in snaps if t.n and t.slots]
+def _shifted(t:Track, by:int, per_step:int, until)->Track|None:
+    "`t`, later by so many steps, without the rows that begin at step `until` or after; None if nothing is left"
+    some, steps = field(t.rows, 'n_steps') > 0, field(t.rows, 'step')
+    late = (some & (steps + by >= until)).any(0)
+    if late.any():
+        t.n = n = int(late.int().argmax())
+        if n == 0: return None
+        t.rows, t.masks, t.first, t.last = t.rows[:, :n], t.masks[:n], t.first[:n], t.last[:n]
+        t.ticks = int(field(t.rows, 'n_steps').amax(0).sum())
+    t.rows = t.rows.clone()
+    field(t.rows, 'step').add_(some[:, :t.n] * by)
+    t.first, t.last = ([tick + by*per_step for tick in ticks] for ticks in (t.first, t.last))
+    return t
 
 # %% ../nbs/04e_files.ipynb #b048f902
 @patch(cls_method=True)
@@ -224,31 +249,30 @@ def merge(cls:Recording,
     *recs, # recordings, or paths of saved ones
     resumed:bool=False, # do they follow each other? Else they are ranks of one run
 )->Recording:
-    "One recording of several, which stay as they are; ValueError if there are fewer than two, or their bins differ"
+    "One recording of several, which stay as they are; ValueError if there are fewer than two, or their bins or samples differ"
     if len(recs) < 2: raise ValueError(f'Recording.merge: expected two recordings or more, as in Recording.merge(a, b), got {len(recs)}')
     recs = [r if isinstance(r, cls) else cls.load(r) for r in recs]
-    if len({r.bins for r in recs}) > 1: raise ValueError(f'Recording.merge: expected recordings with the same bins, got {", ".join(sorted({repr(r.bins) for r in recs}))}')
-    out = cls(recs[0].bins, max(r.max_rows for r in recs), recs[0].sample, **recs[0].meta)
-    parts, ticks = {}, {}
+    for what,of in (('bins', lambda r: r.bins), ('sample', lambda r: r.sample)):
+        if len({of(r) for r in recs}) > 1: raise ValueError(f'Recording.merge: expected recordings with the same {what}, got {", ".join(sorted({repr(of(r)) for r in recs}))}')
+    out, parts = cls(recs[0].bins, max(r.max_rows for r in recs), recs[0].sample, **recs[0].meta), {}
     for r,begin,until in _placed(recs, resumed):
-        for timeline,t in _snapshots(r):
-            by = begin if timeline != 'valid' else ticks.get('valid', 0) if resumed else 0
-            part = _shifted(t, by, begin, until)
-            if part: parts.setdefault(timeline, []).append(part)
-        ticks = {timeline: max(end for *_,end in ps) + 1 for timeline,ps in parts.items()}
+        for timeline,t in _timelines(r).items():
+            t = _shifted(t, begin, _CALLS if timeline == 'valid' else 1, until)
+            if t: parts.setdefault(timeline, []).append(t)
         _add_names(out, r)
         out.step = max(out.step, r.step + begin)
-    out.tracks = {(timeline, i): _joined(ps, out.max_rows, resumed) for i,(timeline,ps) in enumerate(parts.items())}
+    out.tracks = {(timeline, i): _joined(ts, out.max_rows, resumed) for i,(timeline,ts) in enumerate(parts.items())}
     return out
 
 def _placed(recs:list, resumed:bool)->list:
-    "Each recording with the step that its first one becomes, less that step, and the step from which the next ones take over"
+    "Each recording, by how many steps it comes later, and the step from which the next ones take over"
+    if not resumed: return [(r, 0, math.inf) for r in recs]
     begins, end = [], 0
     for r in recs:
-        begins.append(end if resumed and not r.meta.get('first_step') else 0)
+        begins.append(0 if r.meta.get('first_step') else end)
         end = begins[-1] + r.step + 1
     froms = [b + (r.meta.get('first_step') or 0) for b,r in zip(begins, recs)]
-    return [(r, b, min(froms[i+1:], default=math.inf) if resumed else math.inf) for i,(r,b) in enumerate(zip(recs, begins))]
+    return [(r, b, min(froms[i+1:], default=math.inf)) for i,(r,b) in enumerate(zip(recs, begins))]
 
 def _add_names(out, rec):
     "Everything of `rec` but its tracks"
@@ -261,7 +285,7 @@ def _add_names(out, rec):
 @patch
 def to_parquet(self:Recording,
     path, # where to; an existing file is replaced in one go
-    hist:bool=False, # with the histograms?
+    hist:bool=False, # with the histograms, and the edges of their bins?
 )->Path:
     "Write the frame of `to_df` as a Parquet file; needs pyarrow, which comes with datasets"
     buf = io.BytesIO()

@@ -13,11 +13,12 @@ import copyreg, difflib, re
 
 import torch
 from torch import nn, Tensor
+from torch.utils._python_dispatch import _disable_current_modes
 
 from .stats import is_plain, real_memory
 
 # %% auto #0
-__all__ = ['Hook', 'Hooks', 'unit_dim', 'choose_modules', 'tensors', 'plain_parts']
+__all__ = ['Hook', 'Hooks', 'unit_dim', 'choose_modules', 'tensors', 'plain', 'modes', 'aside']
 
 # %% ../nbs/04a_hooks.ipynb #d904b8bd
 class _Tap:
@@ -31,7 +32,7 @@ class _Tap:
         return self
     def remove(self):
         if self.handle is not None: self.handle.remove()
-    def __reduce__(self): return getattr, (nullcontext(), '__exit__')  # should it be copied all the same: does nothing, and needs nothing of ours
+    def __reduce__(self): return getattr, (nullcontext(), '__exit__')  # if it is copied after all, the copy does nothing and needs no actstats
 
 def _without_taps(d:OrderedDict):
     "How an OrderedDict is copied and pickled: modules keep their hooks in them"
@@ -48,13 +49,17 @@ class Hook:
     def remove(self): self.tap.remove()
     def __enter__(self): return self
     def __exit__(self, *args): self.remove()
-    def __del__(self):
-        if hasattr(self, 'tap'): self.remove()
 
 # %% ../nbs/04a_hooks.ipynb #d3ffc4cb
 class Hooks(list):
     "A `Hook` with `f` on each of the modules `ms`; leaving the `with` block removes them"
-    def __init__(self, ms, f): super().__init__(Hook(m, f) for m in ms)
+    def __init__(self, ms, f):
+        super().__init__()
+        try:
+            for m in ms: self.append(Hook(m, f))
+        except BaseException:
+            self.remove()
+            raise
     def remove(self):
         for h in self: h.remove()
     def __enter__(self): return self
@@ -62,6 +67,10 @@ class Hooks(list):
     def __delitem__(self, i):
         for h in (self[i] if isinstance(i, slice) else [self[i]]): h.remove()
         super().__delitem__(i)
+    def pop(self, i=-1):
+        h = self[i]
+        del self[i]
+        return h
     def clear(self): del self[:]
 
 # %% ../nbs/04a_hooks.ipynb #1bc6ee9e
@@ -151,20 +160,43 @@ def _unwrapped(x:Tensor, dim)->tuple:
         if dim is not None and 0 <= b <= dim: dim += 1
     return x, dim
 
-def plain_parts(
+def plain(
     x:Tensor, # any tensor of floating point or quantized values
-    dim:int|None, # the dimension of its units
-)->list: # of pairs: a tensor with all its values in memory, and the dimension of the units in it
-    "The values of `x` as plain tensors, of a sparse one those that it stores; TypeError, with the reason, if there are none"
+    dim:int|None=None, # the dimension of its units
+)->tuple: # a tensor with all its values in memory, the dimension of the units in it, and how many zeros there are beside
+    "The values of `x` as a plain tensor; TypeError, with the reason, if there are none"
     with real_memory(), torch._C.DisableTorchFunctionSubclass():
         if nn.parameter.is_lazy(x): raise TypeError('a lazy parameter has no values yet')
         x, dim = _unwrapped(x, dim)
-        x, less = x.detach(), None if not dim else dim - 1
+        x = x.detach()
         if x.is_meta or type(x).__name__ == 'FakeTensor': raise TypeError('a tensor of the meta device, or a fake one, has no values')
-        if x.is_nested: return [(x.values(), less)] if x.layout == torch.jagged else [(part, less) for part in x.unbind()]
-        if x.layout != torch.strided: return [((x.coalesce() if x.layout == torch.sparse_coo else x).values(), None)]
+        if x.is_nested: return *_joined_rows(x, dim), 0
+        if x.layout != torch.strided:
+            stored = (x.coalesce() if x.layout == torch.sparse_coo else x).values()
+            return stored, None, x.numel() - stored.numel()
         if x.is_quantized: x = x.dequantize()
-        if hasattr(x, 'to_local'): x = x.to_local()
+        if hasattr(x, 'to_local'):
+            if any(p.is_partial() for p in x.placements): raise TypeError('a distributed tensor whose parts are not added up yet')
+            x = x.to_local()
         x = x.as_subclass(Tensor)
         if x.numel() and not is_plain(x): raise TypeError('its values are not in memory')
-        return [(x, dim)]
+        return x, dim, 0
+
+def _joined_rows(x:Tensor, dim)->tuple:
+    "What is in a nested tensor, side by side; units are kept if they lie along the last dimension"
+    if x.layout == torch.jagged and x.lengths() is None: return x.values(), dim and dim - 1
+    rows = x.unbind()
+    if dim == x.ndim - 1 and len({r.shape[-1] for r in rows}) == 1: return torch.cat([r.flatten(0, -2) for r in rows]), 1
+    return torch.cat([r.flatten() for r in rows]), None
+
+# %% ../nbs/04a_hooks.ipynb #7bc97d2c
+def modes()->int:
+    "How many modes see what is done to tensors at the moment"
+    return torch._C._len_torch_function_stack() + torch._C._len_torch_dispatch_stack()
+
+def aside(
+    f, # any function
+    *args, # for it
+): # what it gives
+    "Call `f` unseen by modes, and by tensors with a will of their own"
+    with torch._C.DisableTorchFunction(), _disable_current_modes(): return f(*args)

@@ -12,7 +12,7 @@ import torch
 from torch import nn, Tensor
 from fastcore.basics import patch
 
-from .hooks import _nearest, plain_parts
+from .hooks import _nearest, aside, modes, plain
 from .stats import FloatBins, INTS, LinearBins, field, is_plain, quantile, real_memory, rebin, std, unpack
 from .tracks import Track
 
@@ -39,7 +39,7 @@ class History:
         self._rows, self._masks = rows, masks
 
     def __len__(self): return len(self.step)
-    def __repr__(self): return f'History of {self.name!r} ({self.kind}): {len(self)} rows, steps {self.step[0]} to {self.step[-1] + self.n_steps[-1] - 1}' if len(self) else f'History of {self.name!r} ({self.kind}): no rows'
+    def __repr__(self): return f'History of {self.name!r} ({self.kind}): {len(self)} rows, {self.n_steps.sum()} steps from step {self.step[0]} on' if len(self) else f'History of {self.name!r} ({self.kind}): no rows'
 
 # %% ../nbs/04c_recording.ipynb #c586e410
 @patch
@@ -93,16 +93,17 @@ _FRAME = ('step', 'n_steps', 'n_total', 'n', 'mean', 'std', 'min', 'max', 'frac_
 # %% ../nbs/04c_recording.ipynb #5dd3b9a3
 @patch
 def to_df(self:History,
-    hist:bool=False, # with a column of histograms, each a list of counts?
+    hist:bool=False, # with two columns of lists: the counts of the histogram, and the edges of its bins?
 ):
     "A pandas frame: layer, kind, then a column for each statistic"
     import pandas as pd
-    more = dict(hist=self.hist.tolist()) if hist else {}
+    more = dict(hist=self.hist.tolist(), edges=[self.edges.tolist()]*len(self)) if hist else {}
     return pd.DataFrame(dict(layer=self.name, kind=self.kind, **{k:getattr(self, k) for k in _FRAME}, **more), index=range(len(self)))
 
 # %% ../nbs/04c_recording.ipynb #dd9524e3
 _LOG = LinearBins(0, 1, 1)  # a logged number needs no histogram: its row is small
 KINDS = ('act', 'grad', 'valid', 'param', 'param_grad', 'update', 'log')
+_CALLS = 1 << 32  # a tick of the validation timeline is the training step it follows, times this, plus the number of the call
 _LOCK = RLock()  # modules may run in several threads, and backward passes do
 if hasattr(os, 'register_at_fork'): os.register_at_fork(after_in_child=_LOCK._at_fork_reinit)  # who held it is not there
 _transform = torch._C._functorch.peek_interpreter_stack  # None outside of torch.func
@@ -114,15 +115,12 @@ class Recording:
         self.tracks, self.keys = {}, {}  # (timeline, device) -> Track; (name, kind) in order of first sight
         self.watched, self.called, self._problems = [], {}, {}  # names; names; what -> how often
         self.step = 0  # the step whose forward pass ran last
-        self.saver = None  # called with the step that begins, and with None at the end
+        self.saver = None  # called with what begins, and with None at the end
 
     def put(self, timeline:str, tick, step:int, name:str, kind:str, x:Tensor, dim:int|None=None):
         "Merge the summary of `x` into the current row of (`name`, `kind`)"
         if is_plain(x) and _transform() is None: return self._put(timeline, tick, step, (name, kind), x, dim)
-        with real_memory():
-            sparse, parts = x.layout not in (torch.strided, torch.jagged), plain_parts(x, dim)
-            zeros = x.numel() - parts[0][0].numel() if sparse else 0
-            for part in parts: self._put(timeline, tick, step, (name, kind), *part, zeros)
+        with real_memory(): self._put(timeline, tick, step, (name, kind), *plain(x, dim))
 
     def _put(self, timeline, tick, step, key, x, dim, zeros=0):
         dev = x.device
@@ -130,17 +128,17 @@ class Recording:
         with _LOCK:
             t = self.tracks.get((timeline, dev))
             if t is None: t = self.tracks[timeline, dev] = Track(_LOG if timeline == 'log' else self.bins, self.max_rows, dev, self.sample)
-            if t.tick is not None and tick < t.tick: t.put_late(tick, step, key, x, dim, zeros)
+            if tick == t.tick: t.put(key, x, dim, zeros)
+            elif t.is_past(tick): t.put_late(tick, step, key, x, dim, zeros)
             else:
-                if tick != t.tick:
-                    if self.saver is not None and timeline == 'train': self.saver(step)
-                    t.at(tick, step)
+                if self.saver is not None and timeline != 'log': self.saver((timeline, tick))
+                t.at(tick, step)
                 t.put(key, x, dim, zeros)
             self.keys[key] = None
 
     def flush(self):
         "Close the current rows"
-        for t in self.tracks.values():
+        for t in list(self.tracks.values()):
             try:
                 with _LOCK, real_memory(): t.flush()
             except Exception as e: self.note('recording', f'its last step could not be closed: {type(e).__name__}: {e}')
@@ -243,21 +241,25 @@ def __repr__(self:Recording):
 
 @patch
 def to_df(self:Recording,
-    hist:bool=False, # with a column of histograms, each a list of counts? Their edges are df.attrs['edges']; what is logged has none
+    hist:bool=False, # with two columns of lists: the counts of the histogram, and the edges of its bins? What is logged has none
 ):
     "A tidy pandas frame of everything: layer, kind, step, then the statistics"
     import pandas as pd
     hs = [self._history(*k).to_df(hist and k[1] != 'log') for k in self.keys]
-    df = pd.concat(hs, ignore_index=True) if hs else pd.DataFrame(columns=['layer', 'kind', *_FRAME])
-    if hist: df.attrs['edges'] = self.bins.edges.tolist()
-    return df
+    return pd.concat(hs, ignore_index=True) if hs else pd.DataFrame(columns=['layer', 'kind', *_FRAME, *(('hist', 'edges') if hist else ())])
 
-# %% ../nbs/04c_recording.ipynb #89bb163f
+# %% ../nbs/04c_recording.ipynb #41c97b3d
 @patch
 def log(self:Recording, **values):
     "Record numbers under their names; they belong to the step whose forward pass ran last"
     for k,v in values.items():
         try:
-            v = v.detach() if isinstance(v, Tensor) and not v.is_complex() else torch.tensor(float(v), dtype=torch.float64, device='cpu')
-            self.put('log', self.step, self.step, k, 'log', v if v.is_floating_point() else v.double())
+            if modes() or not type(v) in (Tensor, float, int): aside(self._log, k, v)
+            else: self._log(k, v)
         except Exception: self.note(f'log({k}=...)', f'expected a real number, got {type(v).__name__}; not recorded')
+
+# %% ../nbs/04c_recording.ipynb #2daf0eaa
+@patch
+def _log(self:Recording, name:str, v):
+    v = v.detach() if isinstance(v, Tensor) and not v.is_complex() else torch.tensor(float(v), dtype=torch.float64, device='cpu')
+    self.put('log', self.step, self.step, name, 'log', v if v.is_floating_point() else v.double())

@@ -21,13 +21,13 @@ class Track:
     "Rows of many keys over time: one int64 array, keys x rows x fields, of at most `max_rows` rows"
     def __init__(self, bins, max_rows:int, device=None, sample:int=0):
         self.bins, self.max_rows, self.device, self.sample = bins, max_rows, torch.device(device or 'cpu'), sample
-        self.slots, self.span, self.last, self.recorders = {}, [], [], []  # key -> slot; for each slot: first byte of its mask and units; the tick it last got something for; what records into it
+        self.slots, self.span, self.latest, self.recorders = {}, [], [], []  # key -> slot; for each slot: first byte of its mask and units; the tick it last got something for; what records into it
         self.width = 0  # bytes of the masks
         self.n, self.stride, self.filled = 0, 1, 0  # rows in use, steps a row is to hold, steps in the last one
         self.tick = self.step = None  # what `now` belongs to
-        self.ticks, self.first, self.end = 0, [], None  # how many there were; the first one of each row; the last one in a row
-        self.now, self.rows = (empty_rows(*s, bins=bins, device=device) for s in ((0,), (0, 0)))
-        with real_memory(): self.alive, self.masks = torch.zeros(0, dtype=torch.bool, device=device), torch.zeros(0, 0, dtype=torch.uint8, device=device)
+        self.ticks, self.first, self.last = 0, [], []  # how many there were; the first and the last one of each row
+        self.now, self.rows = (empty_rows(*s, bins=bins, device=self.device) for s in ((0,), (0, 0)))
+        with real_memory(): self.alive, self.masks = torch.zeros(0, dtype=torch.bool, device=self.device), torch.zeros(0, 0, dtype=torch.uint8, device=self.device)
 
 @patch
 def _moved(self:Track):
@@ -51,7 +51,7 @@ def add(self:Track, key, units:int)->int:
     self.slots[key] = k
     self.span.append((self.width, units))
     self.width += n_bytes
-    self.last.append(None)
+    self.latest.append(None)
     self.recorders.append(None)
     if more: self._moved()
     return k
@@ -76,9 +76,9 @@ def put(self:Track,
     "Merge the summary of `x` into the current row of `key`"
     i = self.slots.get(key)
     if i is None: i = self._slot(key, x, dim)
-    self.last[i] = self.tick
-    if x.numel(): (self.recorders[i] or self._recorder(i))(x, dim or 0)
-    else: record(x, *self._now(i), dim or 0, self.bins, self.sample)
+    self.latest[i] = self.tick
+    if x.numel() and not zeros: (self.recorders[i] or self._recorder(i))(x, dim or 0)
+    else: record(x, *self._now(i), dim or 0, self.bins, 0)  # no sample of a part: that would give zeros the wrong weight
     if zeros: _add_zeros_(self.now[i], zeros, self.bins)
 
 def _add_zeros_(row:Tensor, n:int, bins):
@@ -113,6 +113,12 @@ def at(self:Track,
 
 # %% ../nbs/04b_tracks.ipynb #2387911c
 @patch
+def is_past(self:Track, tick)->bool:
+    "Is what belongs to `tick` in a row that was closed already?"
+    return tick < self.tick if self.tick is not None else bool(self.last) and tick <= self.last[-1]
+
+# %% ../nbs/04b_tracks.ipynb #d4abda1a
+@patch
 def flush(self:Track):
     "Put the current rows into the array, as a new row or merged into the last one"
     if self.tick is None or not self.slots: return
@@ -120,9 +126,9 @@ def flush(self:Track):
     self._widen()
     backend(self.device.type).close_(self.now[:len(self.span)], self.alive[:8*self.width], self.rows, self.masks, self.n - 1, self.step)
     self.filled += 1
-    self.end, self.tick = self.tick, None
+    self.last[-1], self.tick = self.tick, None
 
-# %% ../nbs/04b_tracks.ipynb #107e758a
+# %% ../nbs/04b_tracks.ipynb #3c8fa99b
 @patch
 def _next_row(self:Track):
     if self.n == self.max_rows:
@@ -131,6 +137,7 @@ def _next_row(self:Track):
     if self.n == self.rows.shape[1]: self._reserve(min(self.max_rows, max(16, 2*self.n)))
     self.n, self.filled = self.n + 1, 0
     self.first.append(self.tick)
+    self.last.append(self.tick)
 
 @patch
 def _reserve(self:Track, cap:int):
@@ -152,27 +159,28 @@ def _halve(self:Track):
     for r in self.rows: halve(r, merge(r[0:2*h:2], r[1:2*h:2]), clear_)  # one by one: it takes no memory to speak of
     halve(self.masks, self.masks[0:2*h:2] | self.masks[1:2*h:2], torch.zero_)
     self.n, self.filled, self.stride = h + n%2, self.stride if n%2 else 2*self.stride, 2*self.stride
-    self.first = self.first[::2]
+    self.first, self.last = self.first[::2], self.last[1::2] + self.last[2*h:]
 
-# %% ../nbs/04b_tracks.ipynb #69aa284e
+# %% ../nbs/04b_tracks.ipynb #c3597353
 @patch
 def put_late(self:Track, tick, step:int, key, x:Tensor, dim:int|None=None, zeros:int=0):
     "Merge the summary of `x` into the row that holds the past `tick`"
-    i, r = self._slot(key, x, dim), bisect_right(self.first, tick) - 1
-    if r < 0: return
+    i, r = self._slot(key, x, dim), max(bisect_right(self.first, tick), self.n > 0) - 1
+    if r < 0: return self.put(key, x, dim, zeros)  # there is no row yet: that in progress is the nearest
     self._widen()
     b, u = self.span[i]
     row, alive = empty_rows(bins=self.bins, device=self.device), torch.zeros(u, dtype=torch.bool, device=self.device)
-    record(x, row, alive, dim or 0, self.bins, self.sample)
+    record(x, row, alive, dim or 0, self.bins, 0 if zeros else self.sample)
     if zeros: _add_zeros_(row, zeros, self.bins)
-    field(row, 'n_steps').fill_(self.last[i] != tick)  # a step counts once
+    field(row, 'n_steps').fill_(self.latest[i] != tick)  # a step counts once
     field(row, 'step').fill_(step)
-    self.last[i] = tick
+    self.latest[i] = tick
     self.rows[i, r].copy_(merge(self.rows[i, r], row))
+    field(self.rows[i, r], 'n_steps').clamp_(max=self.filled if r == self.n - 1 else self.stride)
     self.masks[r, b:b+-(-u//8)] |= pack(alive)
 
 @patch
-def __getstate__(self:Track): return {**self.__dict__, 'recorders': None}
+def __getstate__(self:Track): return {**self.__dict__, 'recorders': None}  # they hold addresses
 
 @patch
 def __setstate__(self:Track, state):
@@ -180,7 +188,7 @@ def __setstate__(self:Track, state):
     self.__dict__.update(state)
     self._moved()
 
-# %% ../nbs/04b_tracks.ipynb #226d3a98
+# %% ../nbs/04b_tracks.ipynb #e0ef1767
 @patch
 def read(self:Track, key)->tuple:
     "Rows of `key` that hold a step, and their masks, on the CPU; the row in progress is the last"
@@ -195,12 +203,12 @@ def read(self:Track, key)->tuple:
     some = field(rows, 'n_steps') > 0
     return rows[some], masks[some]
 
-# %% ../nbs/04b_tracks.ipynb #e0ef1767
+# %% ../nbs/04b_tracks.ipynb #92c6cdd3
 @patch
 def snapshot(self:Track)->Track:
     "A copy on the CPU in which the step in progress is closed; this one goes on"
     t = copy(self)
-    t.device, t.first = torch.device('cpu'), list(self.first)
+    t.device, t.first, t.last = torch.device('cpu'), list(self.first), list(self.last)
     with real_memory():
         for k in ('now', 'alive', 'rows', 'masks'): setattr(t, k, getattr(self, k).to('cpu', copy=True))
         t._moved()

@@ -12,11 +12,10 @@ import operator, sys, warnings
 
 import torch
 from torch import nn, Tensor
-from torch.utils._python_dispatch import _disable_current_modes
 from fastcore.basics import patch
 
-from .hooks import _Tap, choose_modules, tensors, unit_dim
-from .recording import Recording
+from .hooks import _Tap, aside, choose_modules, modes, tensors, unit_dim
+from .recording import _CALLS, Recording
 from .stats import FloatBins, LinearBins, backend, call_back, hand_on, register
 
 # %% auto #0
@@ -51,6 +50,7 @@ class watch:
         self.rec = Recording(bins, whole(max_rows), whole(sample) or 0, every=self.every, total_steps=whole(total_steps), first_step=whole(first_step), model=type(model).__name__, torch=torch.__version__)
         self.rec.watched, self.rec.step = list(self.modules), self.rec.meta['first_step']
         self.handles, self.step, self.n_valid, self.old, self.closure = [], self.rec.step, 0, {}, False
+        self.valid = None, 0  # the training step that evaluation follows, and how many of its forward calls there were before
         self.dims = {}  # (name, number of dimensions) -> that of the units
         self.begun, self.begun_valid = False, False  # has the model been called, in training and in evaluation mode?
         self.ref = ref(self)
@@ -158,32 +158,38 @@ def stop(self:watch,
 
 # %% ../nbs/04d_watching.ipynb #d669653c
 @patch
-def _root(self:watch, m, args, out=None):
+def _root(self:watch, m, *args):
     "A forward call of the model begins"
-    if _recomputing() or _inside_itself(m) or torch._C._get_tracing_state() is not None: return
-    self._begin()
-    if self.fused: self._show() if m.training else self._hide()
+    try:
+        if _recomputing() or _inside_itself(m) or torch._C._get_tracing_state() is not None: return
+        self._begin()
+        if self.fused: self._show() if m.training else self._hide()
+    except Exception as e: self.rec.note('model', e)
 
 @patch
 def _begin(self:watch):
-    if not self.model.training: self.n_valid, self.begun_valid = self.n_valid + self.begun_valid, True
-    else:
+    if self.model.training:
         self.step, self.begun = self.step + (self.begun and self.opt is None), True
         self.rec.step = self.step
+    else:
+        self.n_valid, self.begun_valid = self.n_valid + self.begun_valid, True
+        step, i = self.valid
+        self.valid = (self.rec.step, 0) if step != self.rec.step else (step, i + 1)
 
 @patch
 def _moment(self:watch):
     "Where an output that comes now belongs: timeline, tick and step; None if it is not to be recorded"
     if self.model.training: return ('train', self.step, self.step) if self.on_train and not self.step % self.every else None
-    return ('valid', self.n_valid, self.rec.step) if self.on_valid and not self.n_valid % self.every else None
+    step, i = self.valid
+    return ('valid', step*_CALLS + i, step) if self.on_valid and not self.n_valid % self.every else None
 
 @patch
 def _saw(self:watch, name, m, args, out):
     "A module has given its output"
     try:
         if not self.handles: return
-        if type(out) is Tensor and not _modes(): self._look(name, m, out)
-        else: _aside(self._look, name, m, out)
+        if type(out) is Tensor and not modes(): self._look(name, m, out)
+        else: aside(self._look, name, m, out)
     except Exception as e: self.rec.note(name, e)
 
 @patch
@@ -197,12 +203,6 @@ def _look(self:watch, name, m, out):
     if isinstance(out, Tensor) and out.is_floating_point(): self._put_output(name, name, m, out, where)
     else: self._put_outputs(name, m, out, where)
 
-def _modes()->int: return torch._C._len_torch_function_stack() + torch._C._len_torch_dispatch_stack()
-
-def _aside(f, *args):
-    "Call `f` unseen by active modes, which may count operations or change them, and by tensors with a will of their own"
-    with torch._C.DisableTorchFunction(), _disable_current_modes(): return f(*args)
-
 # %% ../nbs/04d_watching.ipynb #7b303da3
 _graph_task, _CALL = getattr(torch._C, '_current_graph_task_id', lambda: -1), nn.Module._call_impl.__code__
 
@@ -210,13 +210,17 @@ def _recomputing()->bool:
     "Is a backward pass running in this thread?"
     return _graph_task() != -1
 
-def _inside_itself(m:nn.Module)->bool:
-    "Is the call of `m` that begins inside of another one?"
+def _twice(code, is_it)->bool:
+    "Does the function with this code stand on the stack twice, with local names of which `is_it` holds?"
     f, calls = sys._getframe(), 0
     while f is not None and calls < 2:
-        calls += f.f_code is _CALL and f.f_locals['self'] is m
+        calls += f.f_code is code and is_it(f.f_locals)
         f = f.f_back
     return calls > 1
+
+def _inside_itself(m:nn.Module)->bool:
+    "Is the call of `m` that begins inside of another one?"
+    return _twice(_CALL, lambda names: names['self'] is m)
 
 # %% ../nbs/04d_watching.ipynb #4bdb48f1
 @patch
@@ -228,6 +232,7 @@ def _hide(self:watch):
 
 @patch
 def _show(self:watch, *args):
+    "Put them on again"
     if not self.hidden: return
     for probe,m in self.fused: probe.attach(m.register_forward_hook)
     self.hidden = False
@@ -253,8 +258,8 @@ def _saw_grad(self:watch, g, key, dim, where, part=None):
     "The gradient with respect to an output has been computed, or one that it is a `part` of"
     try:
         if not self.handles: return
-        if type(g) is Tensor and part is None and not _modes(): self.rec.put(*where, key, 'grad', g, dim)
-        else: _aside(lambda: self.rec.put(*where, key, 'grad', part(g) if part else g, dim))
+        if type(g) is Tensor and part is None and not modes(): self.rec.put(*where, key, 'grad', g, dim)
+        else: aside(lambda: self.rec.put(*where, key, 'grad', part(g) if part else g, dim))
     except Exception as e: self.rec.note(f'gradient of {key or "model"}', e)
 
 @patch
@@ -273,39 +278,41 @@ def _found(self:watch, name, m, xs, what):
 class _GradTap:
     "What a tensor gets to see of a watch: calls it, if it is still there, with the gradient"
     __torch_unserializable__ = True
-    def __init__(self, watcher, *what): self.watcher, self.what = watcher, what
-    def __call__(self, g):
+    def __init__(self, watcher, key, dim, where): self.watcher, self.key, self.dim, self.where = watcher, key, dim, where
+    def __call__(self, g, part=None):
         w = self.watcher()
-        if w is not None: w._saw_grad(g, *self.what)
+        if w is not None: w._saw_grad(g, self.key, self.dim, self.where, part)
 
 class _ViewTap(_GradTap):
     "The gradient with respect to a view `x` of `base`, as long as it comes by the view itself"
     def __init__(self, x, base, *args):
         super().__init__(*args)
-        self.x, self.version, self.came = x.detach(), x._version, False
-        self.size, self.stride, self.offset = base.shape, base.stride(), x.storage_offset() - base.storage_offset()
+        self.like, self.version, self.came = x.detach(), x._version, None
+        self.like.data = x.new_empty(0)  # of the view only its version is needed, which counts changes in place: its memory is not kept
+        self.shape, self.strides, self.offset = x.shape, x.stride(), x.storage_offset() - base.storage_offset()
+        self.base_shape, self.base_strides = base.shape, base.stride()
     def __call__(self, g):
-        self.came = True
+        self.came = _graph_task()
         super().__call__(g)
     def part(self, g):
         "Of the gradient with respect to the base, what belongs to the view"
-        if g.stride() != self.stride: g = g.new_empty_strided(self.size, self.stride).copy_(g)
-        return g.as_strided(self.x.shape, self.x.stride(), g.storage_offset() + self.offset)
+        if g.stride() != self.base_strides: g = g.new_empty_strided(self.base_shape, self.base_strides).copy_(g)
+        return g.as_strided(self.shape, self.strides, g.storage_offset() + self.offset)
 
-class _BaseTap(_GradTap):
-    "The same gradient, when the view was changed in place"
-    def __init__(self, view):
-        super().__init__(view.watcher, *view.what, view.part)
-        self.view = view
+class _BaseTap:
+    "The same gradient, when the view was changed in place: it did not come by the view in this backward pass"
+    __torch_unserializable__ = True
+    def __init__(self, view): self.view = view
     def __call__(self, g):
-        if not self.view.came and self.view.x._version != self.view.version: super().__call__(g)
+        v = self.view
+        if v.came != _graph_task() and v.like._version != v.version: _GradTap.__call__(v, g, v.part)
 
 # %% ../nbs/04d_watching.ipynb #05e2e1e0
 @patch
 def _hook_grad(self:watch, x, *what):
     "Have `_saw_grad(g, *what)` called with the gradient with respect to `x` as it is now"
     base = x._base if x._is_view() else None
-    if base is None or base.grad_fn is None: x.register_hook(_GradTap(self.ref, *what))
+    if base is None or base.grad_fn is None or base.dtype != x.dtype: x.register_hook(_GradTap(self.ref, *what))
     else:
         view = _ViewTap(x, base, self.ref, *what)
         x.register_hook(view)
@@ -335,27 +342,34 @@ _STEP = torch.optim.Optimizer.profile_hook_step(len).__code__  # the function th
 
 def _inner_step(opt)->bool:
     "Is this step of `opt` called by another one of it?"
-    f, steps = sys._getframe(), 0
-    while f is not None and steps < 2:
-        steps += f.f_code is _STEP and f.f_locals['args'][0] is opt
-        f = f.f_back
-    return steps > 1
+    return _twice(_STEP, lambda names: names['args'][0] is opt)
 
 @patch
 def _before_step(self:watch, opt, args, kwargs):
-    if _inner_step(opt): return
-    self.old, self.closure = {}, any(map(callable, (*args[1:], *kwargs.values())))
-    if self.step % self.every: return
-    def keep(name, p):
-        if p.requires_grad: self.old[name] = p.detach().clone()
-    if not self.closure: _aside(self._put_params, 'param_grad', lambda name, p: p.grad)
-    _aside(self._put_params, 'update', keep)
+    try:
+        if _inner_step(opt): return
+        self.old, self.closure = {}, any(map(callable, (*args[1:], *kwargs.values())))
+        if not self.step % self.every: aside(self._look_before)
+    except Exception as e: self.rec.note('optimizer', e)
 
 @patch
 def _after_step(self:watch, opt, args, kwargs):
-    if _inner_step(opt): return
-    if not self.step % self.every:
-        if self.closure: _aside(self._put_params, 'param_grad', lambda name, p: p.grad)
-        _aside(self._put_params, 'param', lambda name, p: p)
-        _aside(self._put_params, 'update', lambda name, p: p.detach() - self.old[name] if name in self.old else None)
-    self.old, self.step = {}, self.step + 1
+    try:
+        if _inner_step(opt): return
+        if not self.step % self.every: aside(self._look_after)
+        self.old, self.step = {}, self.step + 1
+        if self.model.training: self._show()
+    except Exception as e: self.rec.note('optimizer', e)
+
+@patch
+def _look_before(self:watch):
+    def keep(name, p):
+        if p.requires_grad: self.old[name] = p.detach().clone()
+    if not self.closure: self._put_params('param_grad', lambda name, p: p.grad)
+    self._put_params('update', keep)
+
+@patch
+def _look_after(self:watch):
+    if self.closure: self._put_params('param_grad', lambda name, p: p.grad)
+    self._put_params('param', lambda name, p: p)
+    self._put_params('update', lambda name, p: p.detach() - self.old[name] if name in self.old else None)
