@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
-from dataclasses import is_dataclass, fields as dc_fields
+from dataclasses import fields as dc_fields
 from functools import partial
 import copyreg, difflib, re
 
@@ -149,7 +149,7 @@ def tensors(
         if out.is_floating_point() or out.is_quantized: yield out
     elif isinstance(out, Mapping): yield from (t for v in out.values() for t in tensors(v))
     elif isinstance(out, (tuple, list)): yield from (t for v in out for t in tensors(v))
-    elif is_dataclass(out) and not isinstance(out, type): yield from (t for f in dc_fields(out) for t in tensors(getattr(out, f.name)))
+    elif out is not None and hasattr(out, '__dataclass_fields__') and not isinstance(out, type): yield from (t for f in dc_fields(out) for t in tensors(getattr(out, f.name)))
 
 # %% ../nbs/04a_hooks.ipynb #601dae33
 def _unwrapped(x:Tensor, dim)->tuple:
@@ -168,9 +168,9 @@ def plain(
     with real_memory(), torch._C.DisableTorchFunctionSubclass():
         if nn.parameter.is_lazy(x): raise TypeError('a lazy parameter has no values yet')
         x, dim = _unwrapped(x, dim)
-        x = x.detach()
         if x.is_meta or type(x).__name__ == 'FakeTensor': raise TypeError('a tensor of the meta device, or a fake one, has no values')
         if x.is_nested: return *_joined_rows(x, dim), 0
+        x = x.detach()
         if x.layout != torch.strided:
             stored = (x.coalesce() if x.layout == torch.sparse_coo else x).values()
             return stored, None, x.numel() - stored.numel()
@@ -184,8 +184,10 @@ def plain(
 
 def _joined_rows(x:Tensor, dim)->tuple:
     "What is in a nested tensor, side by side; units are kept if they lie along the last dimension"
-    if x.layout == torch.jagged and x.lengths() is None: return x.values(), dim and dim - 1
-    rows = x.unbind()
+    if x.layout == torch.jagged:
+        values, dim, n = x.values(), dim and dim - 1, x.lengths()
+        return (values if n is None else torch.cat([values[i:i+k] for i,k in zip(x.offsets().tolist(), n.tolist())])).detach(), dim
+    rows = x.detach().unbind()
     if dim == x.ndim - 1 and len({r.shape[-1] for r in rows}) == 1: return torch.cat([r.flatten(0, -2) for r in rows]), 1
     return torch.cat([r.flatten() for r in rows]), None
 

@@ -117,13 +117,15 @@ class _Probe(_Tap):
 
     def leave(self, out):
         "Leave operations in the graph that is being made, unless it is made to be taken elsewhere"
-        if self.found is None or getattr(torch.compiler, 'is_exporting', bool)(): return
+        if self.found is None or getattr(torch.compiler, '_is_exporting_flag', False): return  # is_exporting() is true in any graph, for some versions of PyTorch
         xs, bare = list(tensors(out)), isinstance(out, Tensor)
         if not self.all: xs = xs[:1]
         call_back(xs, self.id, _OUTPUT if bare else _OUTPUTS)
-        if not self.grads: return
+        if not (self.grads and _IN_GRAPHS): return
         for i,x in enumerate(xs):
             if x.requires_grad: x.register_hook(partial(_leave_grad, self.id, _GRAD if bare else _GRAD + 1 + i))
+
+_IN_GRAPHS = torch.__version__ >= (2, 13)  # can hooks on tensors be a part of a compiled graph?
 
 def _leave_grad(id, what, g): return hand_on(g, id, what)
 
@@ -270,7 +272,9 @@ def _root_found(self:watch, m, xs, what):
 def _found(self:watch, name, m, xs, what):
     "What `_saw` and `_saw_grad` do, called from a compiled graph"
     xs = [x.detach() for x in xs]  # their gradients come from the graph
-    if what < _GRAD: return self._saw(name, m, (), xs[0] if what == _OUTPUT and xs else xs)
+    if what < _GRAD:
+        if self.grads and not _IN_GRAPHS: self.rec.note('gradients', 'inside of compiled code they need PyTorch 2.13 or newer')
+        return self._saw(name, m, (), xs[0] if what == _OUTPUT and xs else xs)
     key, where = name if what == _GRAD or not self.all else f'{name}[{what - _GRAD - 1}]', self._moment()
     if where and where[0] == 'train': self._saw_grad(xs[0], key, unit_dim(m, xs[0]), where)
 
