@@ -244,7 +244,8 @@ def write(results, path):
     before, again = json.loads(path.read_text()) if path.exists() else {}, set(map(key, results))
     if before.get('versions') == new['versions']:
         for k in ('models', 'not_run'): new[k] = sorted([r for r in before[k] if key(r) not in again] + new[k], key=lambda r: (order(r['library']), key(r)))
-    path.write_text(json.dumps(new, indent=1) + '\n')
+    lines = lambda rs: '[\n' + ',\n'.join(map(json.dumps, rs)) + '\n]'  # a model a line, so that differences can be read
+    path.write_text(f'{{"versions": {json.dumps(new["versions"])},\n"models": {lines(new["models"])},\n"not_run": {lines(new["not_run"])}}}\n')
 
 def main():
     p = argparse.ArgumentParser(description=__doc__.split('\n')[0])
