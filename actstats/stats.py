@@ -454,6 +454,8 @@ def _call(xs, id, what):
     target = _TARGETS.get(int(id))
     if target is not None: target.call_back(xs, what)
 
+def _in_front(x, dim): return x if dim is None else x.movedim(dim, 0)
+
 def _hand_on(x, id, what):
     _call([x], id, what)
     return x.clone()
@@ -468,6 +470,9 @@ if not hasattr(torch.ops.actstats, 'call_back'):
     _lib2.impl('hand_on', lambda x, id, what: _hand_on(x, id, what), 'CompositeExplicitAutograd')
     torch.library.register_fake('actstats::call_back', lambda *args: None, lib=_lib2)
     torch.library.register_fake('actstats::hand_on', lambda x, id, what: torch.empty_like(x), lib=_lib2)
+    if hasattr(torch.library, 'register_vmap'):  # under vmap the values of all samples, in one tensor
+        torch.library.register_vmap('actstats::call_back', lambda info, dims, xs, *rest: (torch.ops.actstats.call_back([*map(_in_front, xs, dims[0])], *rest), None), lib=_lib2)
+        torch.library.register_vmap('actstats::hand_on', lambda info, dims, x, *rest: (torch.ops.actstats.hand_on(_in_front(x, dims[0]), *rest), 0), lib=_lib2)
 
 # %% ../nbs/03_stats.ipynb #8aafeff7
 def std(
