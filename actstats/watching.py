@@ -288,28 +288,27 @@ class _GradTap:
         if w is not None: w._saw_grad(g, self.key, self.dim, self.where, part)
 
 class _ViewTap(_GradTap):
-    "The gradient with respect to a view `x` of `base`, as long as it comes by the view itself"
+    "The gradient with respect to a view `x` of `base`, which comes by the view as long as that was not changed in place"
     def __init__(self, x, base, *args):
         super().__init__(*args)
-        self.like, self.version, self.came = x.detach(), x._version, None
+        self.like, self.version = x.detach(), x._version
         self.like.data = x.new_empty(0)  # of the view only its version is needed, which counts changes in place: its memory is not kept
         self.shape, self.strides, self.offset = x.shape, x.stride(), x.storage_offset() - base.storage_offset()
         self.base_shape, self.base_strides = base.shape, base.stride()
+    def changed(self)->bool: return self.like._version != self.version
     def __call__(self, g):
-        self.came = _graph_task()
-        super().__call__(g)
+        if not self.changed(): super().__call__(g)
     def part(self, g):
         "Of the gradient with respect to the base, what belongs to the view"
         if g.stride() != self.base_strides: g = g.new_empty_strided(self.base_shape, self.base_strides).copy_(g)
         return g.as_strided(self.shape, self.strides, g.storage_offset() + self.offset)
 
 class _BaseTap:
-    "The same gradient, when the view was changed in place: it did not come by the view in this backward pass"
+    "The same gradient, when the view was changed"
     __torch_unserializable__ = True
     def __init__(self, view): self.view = view
     def __call__(self, g):
-        v = self.view
-        if v.came != _graph_task() and v.like._version != v.version: _GradTap.__call__(v, g, v.part)
+        if self.view.changed(): _GradTap.__call__(self.view, g, self.view.part)
 
 # %% ../nbs/04d_watching.ipynb #05e2e1e0
 @patch
