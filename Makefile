@@ -45,7 +45,7 @@ long: .venv/.installed-dev  ## 100,000 steps, watched: are totals exact, memory 
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --target .bench --upgrade --no-deps $$(sed -n 's/^alone: //p' $<)
 	@touch $@
 
-sweep: .venv/.installed-dev .bench/.installed-sweep  ## watch what others wrote, a thousand models: half an hour; results go to benchmarks/sweep.json
+sweep: .venv/.installed-dev .bench/.installed-sweep  ## watch what others wrote, some eight hundred models: half an hour; results go to benchmarks/sweep.json
 	@$(BIN)/python benchmarks/sweep.py $(ARGS)
 
 .bench/.installed-sweep: benchmarks/sweep.txt
