@@ -119,5 +119,5 @@ def diagnose(self:Recording,
     hs, logs, found = [h for h in hs if len(h)], {h.name:h for h in logs if len(h)}, []
     for rule in RULES:
         try: found += rule(hs, logs)
-        except Exception as e: self.note(f'diagnose: {rule.__name__}', f'{type(e).__name__}: {e}')
+        except Exception as e: self.note(f'diagnose: {rule.__name__}', e)
     return Diagnosis(sorted(found, key=lambda f: f.severity != 'error'))
