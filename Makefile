@@ -4,7 +4,7 @@ BIN    := .venv/bin
 # Which flagged cells to test: `make test FLAGS=fashion` fetches Fashion-MNIST from the hub; with ACTSTATS_DATA set it is on by itself.
 FLAGS  ?=
 
-.PHONY: demo test notebooks ladder bench long sweep export readme clean
+.PHONY: demo test notebooks ladder bench long sweep failures export readme clean
 .DEFAULT_GOAL := demo
 
 .venv/.installed: settings.ini setup.py
@@ -45,6 +45,9 @@ long: .venv/.installed-dev  ## 100,000 steps, watched: are totals exact, memory 
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --target .bench --upgrade --no-deps $$(sed -n 's/^alone: //p' $<)
 	@touch $@
 
+failures: .venv/.installed-dev  ## how often is the diagnosis right? trains 3,100 small models, fits the risk, judges it: two hours; runs are kept in .runs/, results go to benchmarks/failures.json
+	@for step in "runs.py dev 1600" fit.py "cures.py dev 300" "runs.py test 1500" evaluate.py real.py; do echo "$$step" && $(BIN)/python -W ignore benchmarks/failures/$$step || exit 1; done
+
 sweep: .venv/.installed-dev .bench/.installed-sweep  ## watch what others wrote, some eight hundred models: half an hour; results go to benchmarks/sweep.json
 	@$(BIN)/python benchmarks/sweep.py $(ARGS)
 
@@ -56,4 +59,4 @@ readme: .venv/.installed-dev  ## README.md from nbs/index.ipynb
 	@$(BIN)/python .ci/check.py --write-readme
 
 clean:
-	rm -rf .venv .bench _proc _docs build dist *.egg-info actstats-report.html
+	rm -rf .venv .bench .runs _proc _docs build dist *.egg-info actstats-report.html

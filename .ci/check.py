@@ -22,9 +22,9 @@ nbs = root / 'nbs'
 TIME_LIMIT = 600  # seconds a notebook
 
 # Measuring somebody's model loads none of these when it is imported; and these modules never import those that train.
-MEASURE = ('stats', 'hooks', 'tracks', 'recording', 'watching', 'files', 'plots', 'diagnosis', 'report')
+MEASURE = ('stats', 'hooks', 'tracks', 'recording', 'watching', 'files', 'plots', 'symptoms', 'risk', 'ailments', 'diagnosis', 'report')
 BACKENDS = ('kernels', 'triton')  # loaded by the first watch, so they may load their compilers
-TRAIN = ('datasets', 'learner', 'activations', 'init', 'batchnorm')
+TRAIN = ('datasets', 'learner', 'activations', 'init', 'batchnorm', 'abandon')
 LATE = ('torchvision', 'datasets', 'matplotlib', 'IPython', 'pandas', 'sklearn', 'torcheval', 'numba', 'triton')
 
 

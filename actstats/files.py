@@ -34,7 +34,7 @@ def save(self:Recording,
         snaps = [aside(t.snapshot) for t in self.tracks.values()]
         tracks = [dict(timeline=tl, bins=t.bins.spec, keys=list(t.slots), span=t.span, n=t.n, ticks=t.ticks) for (tl,_),t in zip(self.tracks, snaps)]
         head = dict(actstats=_FORMAT, bins=self.bins.spec, max_rows=self.max_rows, sample=self.sample, meta=self.meta, step=self.step, tracks=tracks,
-                    keys=list(self.keys), watched=self.watched, called=list(self.called), problems=dict(self._problems))
+                    keys=list(self.keys), dtypes=[str(d).removeprefix('torch.') for d in self.keys.values()], watched=self.watched, called=list(self.called), problems=dict(self._problems))
     arrays = dict(head=np.frombuffer(json.dumps(head).encode(), np.uint8))
     for i,t in enumerate(snaps): arrays |= {f'rows{i}': t.rows[:, :t.n].numpy(), f'masks{i}': t.masks[:t.n].numpy(), f'ticks{i}': np.array([t.first, t.last], np.int64)}
     return write_bytes(path, _seal(arrays))
@@ -125,14 +125,15 @@ def _check(head:dict, max_bytes:int):
         keys |= set(map(tuple, h['keys']))
     if n_bytes > max_bytes: raise ValueError(f'it takes {n_bytes:,} bytes of memory, more than {max_bytes:,}; if that is meant, give load a larger max_bytes')
     if keys != set(map(tuple, head['keys'])): raise ValueError('the keys are not those of the rows')
-    words += [word for key in keys for word in key]
+    words += [word for key in keys for word in key] + head.get('dtypes', [])
     if not all(isinstance(o, str) for o in words): raise ValueError('names that are no text')
     for n in head['problems'].values(): _whole(n, 1)
 
 def _rebuild(cls, head:dict, read)->Recording:
     rec = cls(bins_from(head['bins']), head['max_rows'], head['sample'], **head['meta'])
     rec.step, rec.watched, rec.called, rec._problems = head['step'], head['watched'], dict.fromkeys(head['called']), head['problems']
-    rec.keys = {(name, kind):None for name,kind in head['keys']}
+    dtypes = [getattr(torch, d, None) for d in head.get('dtypes', [])] or [None]*len(head['keys'])
+    rec.keys = {(name, kind):d for (name, kind),d in zip(head['keys'], dtypes, strict=True)}
     for i,h in enumerate(head['tracks']):
         t = rec.tracks[h['timeline'], i] = Track(bins_from(h['bins']), rec.max_rows, torch.device('cpu'), rec.sample)
         rows = read(f'rows{i}', np.int64, (len(h['keys']), h['n'], HEAD + len(t.bins)))

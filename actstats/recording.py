@@ -102,7 +102,7 @@ def to_df(self:History,
 
 # %% ../nbs/04c_recording.ipynb #dd9524e3
 _LOG = LinearBins(0, 1, 1)  # a logged number needs no histogram: its row is small
-KINDS = ('act', 'grad', 'valid', 'param', 'param_grad', 'update', 'log')
+KINDS = ('act', 'grad', 'valid', 'param', 'param_grad', 'update', 'input', 'log')
 _CALLS = 1 << 32  # a tick of the validation timeline is the training step it follows, times this, plus the number of the call
 _LOCK = RLock()  # modules may run in several threads, and backward passes do
 if hasattr(os, 'register_at_fork'): os.register_at_fork(after_in_child=_LOCK._at_fork_reinit)  # who held it is not there
@@ -112,7 +112,7 @@ class Recording:
     "What was recorded: `rec[layer]` or `rec[layer, kind]` is a `History`"
     def __init__(self, bins=None, max_rows:int=1024, sample:int=0, **meta):
         self.bins, self.max_rows, self.sample, self.meta = bins or FloatBins(), max_rows, sample, meta
-        self.tracks, self.keys = {}, {}  # (timeline, device) -> Track; (name, kind) in order of first sight
+        self.tracks, self.keys = {}, {}  # (timeline, device) -> Track; (name, kind) in order of first sight -> dtype
         self.watched, self.called, self._problems = [], {}, {}  # names; names; what -> how often
         self.step = 0  # the step whose forward pass ran last
         self.saver = None  # called with what begins, and with None at the end
@@ -134,7 +134,7 @@ class Recording:
                 if self.saver is not None and timeline != 'log': self.saver((timeline, tick))
                 t.at(tick, step)
                 t.put(key, x, dim, zeros)
-            self.keys[key] = None
+            self.keys[key] = x.dtype
 
     def flush(self):
         "Close the current rows"

@@ -84,7 +84,7 @@ figure { margin: 1.5rem 0; } img { max-width: 100%; background: #fff; border-rad
 {% for s in sections %}<section><h2>{{ s.title }}</h2>{% if s.text %}<p>{{ s.text }}</p>{% endif %}
 {% if s.rows %}<table><thead><tr>{% for k in s.rows[0] %}<th scope="col">{{ k }}</th>{% endfor %}</tr></thead>
 <tbody>{% for r in s.rows %}<tr>{% for v in r.values() %}<td>{{ '%.3f' | format(v) if v is float else v }}</td>{% endfor %}</tr>{% endfor %}</tbody></table>{% endif %}
-<h3>What was seen</h3>{% for f in s.rec.diagnose() %}
+{% set d = s.rec.diagnose() %}<h3>What was seen</h3><p>{{ d.summary }}</p>{% for f in d %}
 <div class="finding {{ f.severity }}"><p><b>{{ 'Alarm' if f.severity == 'error' else 'Note' }}</b> <code>{{ f.layer or '(model)' }}</code>: {{ f.sentence }}<br><em>{{ f.advice }}</em></p></div>{% else %}<p>Nothing unusual.</p>{% endfor %}
 {% for name, image, how in s.pictures() %}<figure><h3>{{ name }}</h3><img src="{{ image }}" alt="{{ name }} of {{ s.title }}. {{ how }}"><figcaption>{{ how }}</figcaption></figure>{% endfor %}
 <h3>The last step, layer by layer</h3><table class="layers"><thead><tr>{% for k in heads %}<th scope="col">{{ k }}</th>{% endfor %}</tr></thead>

@@ -16,7 +16,7 @@ from fastcore.basics import patch
 
 from .hooks import _Tap, aside, choose_modules, modes, tensors, unit_dim
 from .recording import _CALLS, Recording
-from .stats import FloatBins, LinearBins, backend, call_back, hand_on, register
+from .stats import FloatBins, LinearBins, backend, call_back, hand_on, is_plain, register
 
 # %% auto #0
 __all__ = ['watch']
@@ -47,7 +47,7 @@ class watch:
         self.on_train, self.on_valid = on_train, on_valid
         self.params = self._params(modules) if on_train and (optimizer is not None if params is None else params) else {}
         whole = lambda v: v and operator.index(v)  # numpy's integers too
-        self.rec = Recording(bins, whole(max_rows), whole(sample) or 0, every=self.every, total_steps=whole(total_steps), first_step=whole(first_step), model=type(model).__name__, torch=torch.__version__)
+        self.rec = Recording(bins, whole(max_rows), whole(sample) or 0, every=self.every, total_steps=whole(total_steps), first_step=whole(first_step), model=type(model).__name__, torch=torch.__version__, **_about(model, optimizer, self.modules))
         self.rec.watched, self.rec.step = list(self.modules), self.rec.meta['first_step']
         self.handles, self.step, self.n_valid, self.old, self.closure = [], self.rec.step, 0, {}, False
         self.valid = None, 0  # the training step that evaluation follows, and how many of its forward calls there were before
@@ -74,7 +74,9 @@ def start(self:watch)->Recording:
     "Attach the hooks; `stop` takes them off"
     if self.handles: raise RuntimeError('watch: already watching; call stop() first')
     backend(_device_of(self.model))  # compiled now and not in the first step
-    try: self._attach()
+    try:
+        self.rec.meta['identical'] = aside(_identical, self.model) if self.params else []
+        self._attach()
     except BaseException:
         while self.handles: self.handles.pop().remove()
         raise
@@ -85,7 +87,7 @@ def start(self:watch)->Recording:
 def _attach(self:watch):
     self.fused, self.hidden = [], False  # pairs (probe, module) inside of layers that may run as one kernel
     fused = set() if self.on_valid else {m for layer in self.model.modules() if isinstance(layer, nn.TransformerEncoderLayer) for m in layer.modules()}
-    try: self.handles.append(_Probe(self, self._root, self._root_found, self.model).attach(self.model.register_forward_pre_hook))
+    try: self.handles.append(_RootProbe(self, self._root, self._root_found, self.model).attach(self.model))
     except RuntimeError as e: raise RuntimeError(f'watch: this {type(self.model).__name__} takes no hooks ({e}); watch it before it is scripted') from None
     for name,m in self.modules.items():
         probe = _Probe(self, partial(self._saw, name), partial(self._found, name), m, self.all, self.grads)
@@ -125,11 +127,41 @@ class _Probe(_Tap):
         for i,x in enumerate(xs):
             if x.requires_grad: x.register_hook(partial(_leave_grad, self.id, _GRAD if bare else _GRAD + 1 + i))
 
+class _RootProbe(_Probe):
+    "A probe before the call, which has inputs and no output"
+    def __call__(self, m, args, kwargs=None): super().__call__(m, args, (args, kwargs or {}))
+    def attach(self, m):
+        super().attach(partial(m.register_forward_pre_hook, with_kwargs=True))
+        m._forward_pre_hooks_with_kwargs[self.handle.id] = self  # in place of True: copies are made without it
+        return self
+
 _IN_GRAPHS = torch.__version__ >= (2, 13)  # can hooks on tensors be a part of a compiled graph?
 
 def _leave_grad(id, what, g): return hand_on(g, id, what)
 
 # %% ../nbs/04d_watching.ipynb #b7e28acc
+def _about(model, opt, modules)->dict:
+    "What the files say about the model and the optimizer: text and numbers"
+    def words(m):
+        try: return (repr(m) if not any(True for _ in m.children()) else type(m).__name__)[:200]
+        except Exception: return type(m).__name__
+    about = dict(modules={k: words(m) for k,m in modules.items()}, in_eval={}, input=None)
+    if opt is not None: about['optimizer'] = dict(name=type(opt).__name__, groups=[_scalars(g) for g in opt.param_groups])
+    return about
+
+def _scalars(group:dict)->dict:
+    "The settings of a group of parameters that are plain numbers"
+    plain = lambda v: float(v) if isinstance(v, Tensor) and v.numel() == 1 else [float(o) for o in v] if isinstance(v, (tuple, list)) else v
+    found = {k: plain(v) for k,v in group.items() if k != 'params'}
+    return {k: v for k,v in found.items() if isinstance(v, (bool, int, float, list, type(None)))}
+
+def _identical(model)->list:
+    "Names of the weights of two units or more that are all the same: rows of a matrix, filters of a convolution"
+    some = {k: p.detach() for k,p in model.named_parameters() if is_plain(p) and p.ndim > 1 and len(p) > 1 and p.numel() and not p.is_meta}
+    same = [(p == p[:1]).all() for p in some.values()]
+    return [k for k,yes in zip(some, same) if yes]
+
+# %% ../nbs/04d_watching.ipynb #8b3e9f46
 def _forget_compiled():
     "Make PyTorch compile again what it compiled before the hooks were there"
     if 'torch._dynamo' in sys.modules: torch.compiler.reset()
@@ -138,7 +170,7 @@ def _uncompiled(f):
     "`f`, which nobody is to compile: an optimizer's step may be"
     return torch._dynamo.disable(f) if 'torch._dynamo' in sys.modules else f
 
-# %% ../nbs/04d_watching.ipynb #8b3e9f46
+# %% ../nbs/04d_watching.ipynb #d669653c
 @patch
 def stop(self:watch,
     tell:bool=True, # warn if there were problems?
@@ -147,7 +179,7 @@ def stop(self:watch,
     if not self.handles: return
     while self.handles: self.handles.pop().remove()
     for m in self.model.modules():  # PyTorch hands hooks on to modules that take the place of others
-        for hooks in (getattr(m, '_forward_hooks', {}), getattr(m, '_forward_pre_hooks', {})):
+        for hooks in (getattr(m, '_forward_hooks', {}), getattr(m, '_forward_pre_hooks', {}), getattr(m, '_forward_pre_hooks_with_kwargs', {})):
             for k in [k for k,v in hooks.items() if isinstance(v, _Probe) and v.owner is self]: del hooks[k]
     rec, self.old, now = self.rec, {}, dict(self.model.named_modules())
     rec.flush()
@@ -158,14 +190,18 @@ def stop(self:watch,
     if rec.problems and tell:
         with suppress(Warning): warnings.warn(f'actstats: not everything was recorded, see rec.problems: {"; ".join(rec.problems[:3])}', stacklevel=3)
 
-# %% ../nbs/04d_watching.ipynb #d669653c
+# %% ../nbs/04d_watching.ipynb #7b303da3
 @patch
-def _root(self:watch, m, *args):
+def _root(self:watch, m, args, inputs):
     "A forward call of the model begins"
     try:
         if _recomputing() or _inside_itself(m) or torch._C._get_tracing_state() is not None: return
         self._begin()
         if self.fused: self._show() if m.training else self._hide()
+        if not m.training: return
+        args, kwargs = inputs
+        if not kwargs and all(type(x) is Tensor for x in args) and not modes(): self._look_input(args, kwargs)
+        else: aside(self._look_input, args, kwargs)
     except Exception as e: self.rec.note('model', e)
 
 @patch
@@ -199,13 +235,15 @@ def _look(self:watch, name, m, out):
     if torch._C._get_tracing_state() is not None: return
     rec = self.rec
     rec.called[name] = None
-    if self.model.training: rec.step = self.step
+    if self.model.training:
+        rec.step = self.step
+        if not m.training: rec.meta['in_eval'][name] = self.step
     where = self._moment()
     if where is None: return
     if isinstance(out, Tensor) and out.is_floating_point(): self._put_output(name, name, m, out, where)
     else: self._put_outputs(name, m, out, where)
 
-# %% ../nbs/04d_watching.ipynb #7b303da3
+# %% ../nbs/04d_watching.ipynb #4bdb48f1
 _graph_task, _CALL = getattr(torch._C, '_current_graph_task_id', lambda: -1), nn.Module._call_impl.__code__
 
 def _recomputing()->bool:
@@ -224,7 +262,7 @@ def _inside_itself(m:nn.Module)->bool:
     "Is the call of `m` that begins inside of another one?"
     return _twice(_CALL, lambda names: names['self'] is m)
 
-# %% ../nbs/04d_watching.ipynb #4bdb48f1
+# %% ../nbs/04d_watching.ipynb #ef2ca385
 @patch
 def _hide(self:watch):
     "Take the probes off the layers that may run as one kernel"
@@ -239,7 +277,27 @@ def _show(self:watch, *args):
     for probe,m in self.fused: probe.attach(m.register_forward_hook)
     self.hidden = False
 
-# %% ../nbs/04d_watching.ipynb #ef2ca385
+# %% ../nbs/04d_watching.ipynb #325a5cb3
+def _ids(x)->Tensor|None:
+    "The first tensor of whole numbers in `x`"
+    if isinstance(x, Tensor): return None if x.is_floating_point() or x.is_complex() or x.dtype == torch.bool else x
+    parts = x.values() if isinstance(x, dict) else x if isinstance(x, (tuple, list)) else ()
+    return next((ids for o in parts if (ids := _ids(o)) is not None), None)
+
+@patch
+def _look_input(self:watch, args, kwargs):
+    try:
+        where = self._moment()
+        if where is None: return
+        x = next(tensors((args, kwargs)), None)
+        if x is not None: self.rec.put(*where, 'input', 'input', x, unit_dim(self.model, x))
+        elif (x := _ids((args, kwargs))) is not None:
+            self.rec.put(*where, 'input', 'input', x.double())
+            self.rec.keys['input', 'input'] = x.dtype
+        if x is not None and self.rec.meta['input'] is None: self.rec.meta['input'] = list(x.shape)
+    except Exception as e: self.rec.note('input', e)
+
+# %% ../nbs/04d_watching.ipynb #19ffa7b4
 @patch
 def _put_outputs(self:watch, name, m, out, where):
     xs = list(tensors(out) if self.all else islice(tensors(out), 1))
@@ -266,7 +324,9 @@ def _saw_grad(self:watch, g, key, dim, where, part=None):
 
 @patch
 def _root_found(self:watch, m, xs, what):
-    if not _recomputing(): self._begin()
+    if _recomputing(): return
+    self._begin()
+    if m.training: aside(self._look_input, None, [x.detach() for x in xs])
 
 @patch
 def _found(self:watch, name, m, xs, what):
@@ -278,7 +338,7 @@ def _found(self:watch, name, m, xs, what):
     key, where = name if what == _GRAD or not self.all else f'{name}[{what - _GRAD - 1}]', self._moment()
     if where and where[0] == 'train': self._saw_grad(xs[0], key, unit_dim(m, xs[0]), where)
 
-# %% ../nbs/04d_watching.ipynb #325a5cb3
+# %% ../nbs/04d_watching.ipynb #e5482937
 class _GradTap:
     "What a tensor gets to see of a watch: calls it, if it is still there, with the gradient"
     __torch_unserializable__ = True
@@ -310,7 +370,7 @@ class _BaseTap:
     def __call__(self, g):
         if self.view.changed(): _GradTap.__call__(self.view, g, self.view.part)
 
-# %% ../nbs/04d_watching.ipynb #05e2e1e0
+# %% ../nbs/04d_watching.ipynb #3f8125c2
 @patch
 def _hook_grad(self:watch, x, *what):
     "Have `_saw_grad(g, *what)` called with the gradient with respect to `x` as it is now"
@@ -321,7 +381,7 @@ def _hook_grad(self:watch, x, *what):
         x.register_hook(view)
         base.register_hook(_BaseTap(view))
 
-# %% ../nbs/04d_watching.ipynb #7764748f
+# %% ../nbs/04d_watching.ipynb #f172295f
 @patch
 def _params(self:watch, modules)->dict:
     "Names of the parameters that belong to what is watched, each with the module that holds it and its name there"
@@ -340,7 +400,7 @@ def _put_params(self:watch, kind, value):
             if x is not None: self.rec.put('train', self.step, self.step, name, kind, x)
         except Exception as e: self.rec.note(f'{name}, {kind}', e)
 
-# %% ../nbs/04d_watching.ipynb #3f8125c2
+# %% ../nbs/04d_watching.ipynb #a140ecf8
 _STEP = torch.optim.Optimizer.profile_hook_step(len).__code__  # the function that torch wraps around each step
 
 def _inner_step(opt)->bool:
