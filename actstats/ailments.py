@@ -9,14 +9,15 @@ import math, re
 
 import numpy as np
 
-from .symptoms import Case, Series, fan_in, median, neumann, now, start, trend
+from .symptoms import Case, Series, median, neumann, now, start, trend
 
 # %% auto #0
-__all__ = ['REMEDIES', 'AILMENTS', 'Chart', 'Finding', 'some', 'input_scale', 'input_outliers', 'input_repeats', 'small_batch',
-           'largest_step', 'not_finite', 'float16', 'dead_units', 'saturation', 'identical_units', 'weight_scale',
-           'fading_signal', 'exploding_signal', 'vanishing_gradient', 'tiny_gradient', 'gradient_spikes',
-           'rise_and_crash', 'frozen', 'slow_layers', 'updates', 'gradients_add_up', 'decay_per_step', 'weight_decay',
-           'dropout_rate', 'dropout', 'norm_in_eval', 'never_called', 'loss_below_zero', 'loss_rises', 'no_progress']
+__all__ = ['REMEDIES', 'AILMENTS', 'Chart', 'Finding', 'some', 'input_scale', 'input_outliers', 'repeated', 'input_repeats',
+           'small_batch', 'largest_step', 'not_finite', 'float16', 'dead_units', 'saturation', 'identical_units',
+           'weight_scale', 'fading_signal', 'exploding_signal', 'vanishing_gradient', 'tiny_gradient',
+           'gradient_spikes', 'rise_and_crash', 'frozen', 'slow_layers', 'updates', 'gradients_add_up',
+           'decay_per_step', 'weight_decay', 'dropout_rate', 'dropout', 'norm_in_eval', 'never_called',
+           'loss_below_zero', 'loss_rises', 'no_progress']
 
 # %% ../nbs/09c_ailments.ipynb #f1e291c5
 REMEDIES = ('lower_lr', 'raise_lr', 'clip_gradients', 'reinit', 'normalise_inputs', 'unfreeze', 'zero_grad', 'lower_weight_decay',
@@ -107,19 +108,22 @@ def input_outliers(c:Case):
         Chart(dict(largest=s.largest), 'largest magnitude of the input', s.step, dict(usual=usual), log=True))
 
 # %% ../nbs/09c_ailments.ipynb #7c974b80
-def input_repeats(c:Case):
-    "More than half of the batches have exactly the mean and standard deviation of the one before"
+def repeated(c:Case)->float:
+    "Share of the batches that are equal to the one before; 0 for fewer than five"
     s = c.get('input', 'input')
-    if s is None or len(s) < 5: return
-    same = (np.diff(s.mean) == 0) & (np.diff(s.std) == 0)
-    if same.mean() > .5: yield _warn('input_repeats', 'input', s.step[1:][same][0], dict(share=float(same.mean())), f'{same.mean():.0%} of the batches are equal to the one before.',
-        'Look at the loader: it gives the same batch again and again.', 'clean_data', Chart(dict(mean=s.mean), 'mean of the input', s.step))
+    return float(s.repeats[1:].mean()) if s is not None and len(s) > 4 else 0.
+
+def input_repeats(c:Case):
+    "More than half of the batches have exactly the histogram, mean and standard deviation of the one before"
+    s = c.get('input', 'input')
+    if repeated(c) > .5: yield _warn('input_repeats', 'input', _since(s, s.repeats), dict(share=repeated(c)), f'{repeated(c):.0%} of the batches have the same mean, standard deviation and histogram as the one before.',
+        'Look at the loader: it seems to give the same batch again and again. (If each step has all of the data, nothing is wrong.)', 'clean_data', Chart(dict(mean=s.mean), 'mean of the input', s.step))
 
 # %% ../nbs/09c_ailments.ipynb #dbb796e0
 def small_batch(c:Case):
     "Four samples or fewer in a batch, by the first dimension of the input"
     shape = c.meta.get('input')
-    if not shape or shape[0] > 4: return
+    if not shape or not 0 < shape[0] <= 4: return
     norms = [n for n in c.meta.get('modules') or {} if c.words(n).startswith('BatchNorm')]
     yield _warn('small_batch', 'input', c.first, dict(batch=shape[0], norms=len(norms)), f'{shape[0]} sample{"s" * (shape[0] > 1)} in a batch' + (f', of which {some(norms)} take their statistics.' if norms else ': its gradient is mostly noise.'),
         'Use larger batches, 32 say, or add up the gradients of several.', 'bigger_batch')
@@ -137,14 +141,16 @@ def largest_step(c:Case)->float:
     r = median([np.nanmax(v[:10], initial=0) for v in c.ratios.values()])
     return r if r == r else 0.
 
+def _ends_bad(s:Series)->bool: return bool(s.n_bad[-1] > (0 if s.n_steps[-1] == 1 else s.n_total[-1]/2))  # a row of several steps: most of it
+
 def _less(c:Case)->float: return float(np.clip(largest_step(c)/.01, 10, 3000))  # by how much to lower a learning rate that was too high
 
 def not_finite(c:Case):
     "NaN or infinite values; an alarm if layers, parameters or loss still have them in the last row"
-    bad = [s for s in c.series.values() if s.kind in _ORDER and (s.n_bad > 0).any()]
+    bad = [s for s in c.series.values() if s.kind in _ORDER and (s.n_bad > 0).any() and (s.kind != 'log' or s is c.losses)]
     if not bad: return
     s = min(bad, key=lambda s: (s.step[s.n_bad > 0][0], _ORDER[s.kind]))
-    lasts, half, step = any(o.n_bad[-1] > 0 for o in bad if o.kind in ('act', 'param', 'log')), any(map(_is_half, c.acts)), _since(s, s.n_bad > 0)
+    lasts, half, step = any(_ends_bad(o) for o in bad if o.kind in ('act', 'param', 'log')), any(map(_is_half, c.acts)), _since(s, s.n_bad > 0)
     layer = 'input' if s.kind == 'input' else 'loss' if s.kind == 'log' else s.name if s.kind == 'act' else c.owner(s.name)
     advice, remedy = (('Look at the data: some of it is not finite.', 'clean_data') if s.kind == 'input' else
         ('float16 ends at 65,504. Compute in bfloat16 or float32, or use torch.amp with a GradScaler.', 'higher_precision') if half else
@@ -168,7 +174,8 @@ def float16(c:Case):
 
 # %% ../nbs/09c_ailments.ipynb #a1da9237
 def dead_units(c:Case):
-    "Half of a layer's units or more are dead"
+    "Half of a layer's units or more are dead, in batches of eight samples or more"
+    if 0 < ((c.meta.get('input') or [0])[0]) < 8: return  # with a sample or two, half of the units are zero for all of them
     hit = [(s, now(s.frac_dead)) for s in c.acts if s.units[-1] > 1 and not c.words(s.name).startswith('Dropout') and now(s.frac_dead) >= .5]
     if not hit: return
     s, share = hit[0]
@@ -181,7 +188,7 @@ def dead_units(c:Case):
 # %% ../nbs/09c_ailments.ipynb #23555272
 def saturation(c:Case):
     "Three quarters of the values of a bounded activation, or more, lie in the eighth next to an end"
-    hit = [(now(s.saturated), s) for s in c.acts if s.saturated is not None and now(s.saturated) >= .75 and not c.words(s.name).startswith('Softmax')]
+    hit = [(now(s.saturated), s) for s in c.saturable if now(s.saturated) >= .75]
     if not hit: return
     share, s = max(hit, key=lambda o: o[0])
     early = start(s.saturated) >= .6
@@ -190,16 +197,16 @@ def saturation(c:Case):
 
 # %% ../nbs/09c_ailments.ipynb #1adea1b1
 def identical_units(c:Case):
-    "Weights whose rows or filters were all the same when the run began"
-    names = list(dict.fromkeys(c.owner(n) for n in c.meta.get('identical') or () if not c.is_norm(c.owner(n))))
-    if names: yield _warn('identical_units', names[0], c.first, dict(layers=names), f'the units of {some(names)} begin with the same weights: they are copies of each other, and stay so.',
+    "Weights whose rows or filters were all the same when the run began; not of the last layer, whose units the loss tells apart"
+    names = list(dict.fromkeys(c.owner(n) for n in c.meta.get('identical') or () if not c.is_norm(c.owner(n)) and c.words(c.owner(n)) and c.acts and c.owner(n) != c.acts[-1].name))
+    if names: yield _warn('identical_units', names[0], c.first, dict(layers=names), f'the units of {some(names)} begin with the same weights: they are copies of each other, and stay so unless what comes behind tells them apart.',
         'Initialise weights at random; only biases may be constant.', 'reinit')
 
 # %% ../nbs/09c_ailments.ipynb #a93611c2
 def weight_scale(c:Case):
     "After the first step, the gain of weights is below 0.05 or above 6"
-    gains = {n: start(c.get(n, 'param').rms, 1)*math.sqrt(k) for n in c.weights if (k := fan_in(c.words(c.owner(n))))}
-    for what,hit in (('small', {n: g for n,g in gains.items() if g < .05}), ('large', {n: g for n,g in gains.items() if g > 6})):
+    gains = c.gains
+    for what,hit in (('small', {n: g for n,g in gains.items() if g < .05 and n not in (c.meta.get('identical') or ())}), ('large', {n: g for n,g in gains.items() if g > 6})):
         if not hit: continue
         names, g = list(dict.fromkeys(map(c.owner, hit))), next(iter(hit.values()))
         yield _warn('weight_scale', names[0], c.first, dict(gain=g, layers=names, what=what), f'the weights of {some(names)} begin too {what}: a gain of {g:.2g}, where about 1 keeps the size of the signal.',
@@ -238,8 +245,9 @@ def vanishing_gradient(c:Case):
         'Initialise for the activations that are used; add normalisation or residual connections.', 'reinit', Chart({'root mean square': rms}, 'of gradients, first steps', [c.owner(s.name) or s.name for s in c.grads], log=True))
 
 def tiny_gradient(c:Case):
-    "The gradients of all weights are below 1e-6, and not zero"
+    "The gradients of all weights are below 1e-6 and not zero, and the loss has not fallen"
     top = max((now(s.rms) for s in c.grads), default=math.nan)
+    if now(c.loss) < .05*start(c.loss): return  # it has done its work
     if 0 < top < 1e-6: yield _warn('tiny_gradient', 'loss', c.first, dict(largest=top), f'gradients are tiny everywhere: no weight has one with a root mean square above {top:.2g}.',
         'Look at the loss: is it divided by too much, or scaled down?', 'fix_loss', Chart({s.name: s.rms for s in c.grads[:4]}, 'root mean square of the gradient', c.grads[0].step, log=True))
 
@@ -247,8 +255,8 @@ def gradient_spikes(c:Case):
     "The norm of the gradient jumps to fifty times its median"
     t = c.grad_norm
     if len(t) < 10 or not np.median(t) > 0 or not t.max() > 50*np.median(t): return
-    yield _warn('gradient_spikes', 'optimizer', c.grads[0].step[t.argmax()], dict(times=float(t.max()/np.median(t))), f'the norm of the gradient jumps to {t.max()/np.median(t):,.0f} times its median.',
-        'Clip gradients by their norm (torch.nn.utils.clip_grad_norm_).', 'clip_gradients', Chart({'norm of the gradient': t}, 'all weights together', c.grads[0].step, dict(median=np.median(t)), log=True))
+    yield _warn('gradient_spikes', 'optimizer', c.grad_steps[t.argmax()], dict(times=float(t.max()/np.median(t))), f'the norm of the gradient jumps to {t.max()/np.median(t):,.0f} times its median.',
+        'Clip gradients by their norm (torch.nn.utils.clip_grad_norm_).', 'clip_gradients', Chart({'norm of the gradient': t}, 'all weights together', c.grad_steps, dict(median=np.median(t)), log=True))
 
 # %% ../nbs/09c_ailments.ipynb #c8f1f62b
 def rise_and_crash(c:Case):
@@ -271,7 +279,7 @@ _FROZEN = dict(
 def _why_frozen(c:Case, name:str)->str|None:
     u, g = c.get(name, 'update'), c.get(name, 'param_grad')
     if u is None: return 'requires_grad'
-    if np.nan_to_num(u.rms).any() or (u.n_bad > 0).any(): return
+    if c.moved(name): return
     if g is None or not g.n_total.any(): return 'cut_off'
     return 'not_updated' if np.any(g.rms > 1e-6*c.get(name, 'param').rms) or not c.get(name, 'param').rms.any() else 'zero_gradient'  # less than that is lost in rounding
 
@@ -304,7 +312,7 @@ def slow_layers(c:Case):
 # %% ../nbs/09c_ailments.ipynb #e888dda8
 def updates(c:Case):
     "The median ratio of update to weight is above 0.1, or above 1 in one of the first steps; is below 0.0002; or has faded to a tenth and below that, and gradients have not"
-    rows = [v for v in c.ratios.values() if np.isfinite(v).any()]
+    rows = [v for n,v in c.ratios.items() if np.isfinite(v).any() and n not in (c.meta.get('identical') or ())]  # of zeros, any update is all
     if not rows: return
     first, last = median([start(v, 5) for v in rows]), median([now(v) for v in rows])
     chart = Chart({n: v for n,v in list(c.ratios.items())[:5]}, 'update / weight', next(iter(c.of('update'))).step, {'0.001': 1e-3, '0.01': 1e-2}, log=True)
@@ -322,7 +330,7 @@ def updates(c:Case):
 # %% ../nbs/09c_ailments.ipynb #c92698fc
 def gradients_add_up(c:Case):
     "The means of gradients walk (von Neumann's ratio below 0.25), and the gradients grow to twice their start"
-    if not c.grads or len(c.grads[0]) < 10: return
+    if not c.grads or len(c.grads[0]) < 10 or repeated(c) > .5: return  # the gradient of the same batch changes slowly
     walk, growth = median([neumann(s.mean) for s in c.grads]), median([now(s.rms)/start(s.rms) for s in c.grads if start(s.rms) > 0])
     if walk < .25 and growth > 2: yield _warn('gradients_add_up', 'optimizer', c.first, dict(neumann=walk, growth=growth), f'each gradient is the one before and a little more, and they have grown {growth:.1f} times: are they ever set to zero?',
         'Call optimizer.zero_grad() before each backward pass.', 'zero_grad', Chart({s.name: s.mean for s in c.grads[:3]}, 'mean of the gradient', c.grads[0].step))
@@ -330,6 +338,8 @@ def gradients_add_up(c:Case):
 def decay_per_step(c:Case)->float:
     "The largest share of a weight that weight decay takes away in a step, by the optimizer's settings"
     groups = (c.meta.get('optimizer') or {}).get('groups', ())
+    name = (c.meta.get('optimizer') or {}).get('name')
+    groups = [g for g in groups if name in ('SGD', 'AdamW', 'Lion', 'Muon') or g.get('decoupled_weight_decay')]  # Adam's goes into the gradient, and is divided like it
     shares = [g['lr']*g['weight_decay']/(1 - (g.get('momentum') or 0)) for g in groups if all(isinstance(g.get(k), (int, float)) for k in ('lr', 'weight_decay')) and (g.get('momentum') or 0) < 1]
     return float(max(shares, default=0))
 
@@ -344,7 +354,7 @@ def weight_decay(c:Case):
 # %% ../nbs/09c_ailments.ipynb #5881c6af
 def dropout_rate(c:Case)->tuple:
     "The largest rate of dropout, and where; (0, '') if there is none"
-    rates = [(float(m[1]), n) for n,w in (c.meta.get('modules') or {}).items() if (m := re.match(r'\w*Dropout\w*\(p=([\d.]+)', w))]
+    rates = [(float(m[1]), n) for n,w in (c.meta.get('modules') or {}).items() if (m := re.match(r'\w*Dropout\w*\(p=([\d.e+-]+)', w))]
     return max(rates, default=(0., ''))
 
 def dropout(c:Case):
@@ -354,7 +364,8 @@ def dropout(c:Case):
 
 def norm_in_eval(c:Case):
     "Batch norms in evaluation mode while the model is trained"
-    names = [n for n in c.meta.get('in_eval') or () if c.words(n).startswith('BatchNorm')]
+    last = max((int(s.step[-1]) for s in c.acts), default=0)
+    names = [n for n,step in (c.meta.get('in_eval') or {}).items() if c.words(n).startswith('BatchNorm') and step >= last]
     if names: yield _warn('norm_in_eval', names[0], c.first, dict(layers=names), f'{some(names)} {"is" if len(names) == 1 else "are"} in evaluation mode while the model is trained.',
         'Call model.train() before training, unless these statistics are meant to stay.', 'train_mode')
 

@@ -13,7 +13,7 @@ from fastcore.basics import patch
 from .ailments import AILMENTS, REMEDIES, Finding, some
 from .recording import Recording
 from .risk import FEWEST, MOST, reasons, risk, threshold
-from .symptoms import SYMPTOMS, Case
+from .symptoms import SYMPTOMS, Case, now
 
 # %% auto #0
 __all__ = ['CAUSES', 'Diagnosis']
@@ -41,6 +41,7 @@ class Diagnosis:
     def alarm(self)->bool: return any(f.severity == 'error' for f in self.findings) # is there an error?
     @property
     def summary(self)->str: # the risk, in words
+        if self.risk != self.risk and self.steps >= FEWEST: return f'Risk not known: the first {MOST} of {self.steps} steps cannot be told apart.'
         if self.risk != self.risk: return f'Risk not known: it takes {FEWEST} steps, and there {"is" if self.steps == 1 else "are"} {self.steps}.'
         return f'Risk of failing: {_percent(self.risk)}, by the first {min(self.steps, MOST)} of {self.steps} steps.'
     def __repr__(self): return '\n'.join([self.summary, *map(str, self.findings or ['Nothing unusual was seen.'])])
@@ -71,6 +72,13 @@ def _alarm(c:Case, p:float, cause:Finding|None)->Finding:
     return Finding('will_fail', cause.layer if cause else 'loss', 'error', cause.step if cause else c.first, dict(risk=p, threshold=t, symptoms={k: a for k,(a, _, _) in why.items()}, cause=cause.rule if cause else None) | ({'factor': cause.evidence['factor']} if cause and 'factor' in cause.evidence else {}),
         cause.advice if cause else 'Nothing was found that explains it. Look at the data and the labels; then try another learning rate.', cause.remedy if cause else 'clean_data', text, cause.chart if cause else None)
 
+_DOUBTS = ('not_finite', 'small_batch', 'input_repeats', 'input_scale', 'input_outliers', 'exploding_signal', 'weight_scale')
+
+def _done(c:Case, found:list)->bool:
+    "Is the loss a thousandth of what it was, with nothing to doubt it? What has converged stands still, and has not failed"
+    y = c.loss[np.isfinite(c.loss)]
+    return len(y) > 0 and 0 <= now(y) < 1e-3*y[0] and not any(f.rule in _DOUBTS for f in found)
+
 def _judge(c:Case, note)->Diagnosis:
     found, p = [], math.nan
     for rule in AILMENTS:
@@ -79,7 +87,7 @@ def _judge(c:Case, note)->Diagnosis:
     found.sort(key=_rank)
     try:
         p = risk(c)
-        if p >= threshold(c.steps): found.insert(0, _alarm(c, p, next((f for f in found if f.remedy != 'none'), None)))
+        if p >= threshold(c.steps) and not _done(c, found): found.insert(0, _alarm(c, p, next((f for f in found if f.remedy != 'none'), None)))
     except Exception as e: note('diagnose: risk', e)
     found.sort(key=lambda f: f.severity != 'error')
     return Diagnosis(found, p, c.steps)
@@ -107,10 +115,17 @@ def should_stop(self:Recording,
     seen = self.__dict__.setdefault('_looks', {})
     n = len(self)
     if n in seen or n < 2*_LOOK or n % (_LOOK if n <= MOST else 100): return bool(seen) and _hopeless(seen, above)
-    d = self.diagnose()
-    lasts = any(f.rule == 'not_finite' and f.evidence['lasts'] for f in d)
-    seen[n] = 1. if lasts else d.risk if n <= MOST else 0.
+    try: seen[n] = _look(self, n)
+    except Exception as e: self.note('should_stop', e)
     return _hopeless(seen, above)
+
+def _look(rec, n:int)->float:
+    "1 if there is no hope, 0 if nothing is to be said against it"
+    if n > MOST:
+        losses = Case(rec, kinds=('log',)).losses
+        return float(losses is not None and losses.n_bad[-1] > 0)
+    d = rec.diagnose()
+    return 1. if any(f.rule == 'not_finite' and f.evidence['lasts'] for f in d) else d.risk if d.alarm else 0.
 
 def _hopeless(seen:dict, above:float)->bool:
     last = list(seen.values())[-2:]

@@ -45,16 +45,16 @@ FEWEST, MOST = 10, 100 # steps that the risk is taken from
 
 def beginning(
     c:Case, # any case
-)->Case: # its first hundred steps, if they can still be told apart
+)->Case: # its first hundred steps
     "What the risk looks at"
-    first = c.upto(MOST*(c.meta.get('every') or 1))
-    return first if c.steps > MOST and first.steps >= FEWEST and max(map(len, first.series.values()), default=0) >= FEWEST else c
+    return c.upto(MOST*(c.meta.get('every') or 1)) if c.steps > MOST else c
 
 def risk(
     c:Case, # a recording's steps
-)->float: # 0 to 1; NaN if there are fewer than ten steps
+)->float: # 0 to 1; NaN if there are fewer than ten rows for them
     "Probability that the run fails, by its first hundred steps"
-    return probability(symptoms(beginning(c))) if c.steps >= FEWEST else math.nan
+    first = beginning(c)
+    return probability(symptoms(first)) if max((len(s) for s in first.series.values() if s.kind != 'log'), default=0) >= FEWEST else math.nan
 
 # %% ../nbs/09b_risk.ipynb #9ed05634
 def threshold(

@@ -29,11 +29,12 @@ class Series:
     ):
         self.name, self.kind, self.dtype = h.name, h.kind, dtype
         for k in _KEPT: setattr(self, k, getattr(h, k))
-        self.n_bad = h.n_nan + h.n_posinf + h.n_neginf  # values that are not finite
+        self.n_bad = h.n_nan + h.n_posinf + (0 if h.kind == 'act' else h.n_neginf)  # values that are not finite; minus infinity in an output masks something out
         n = np.maximum(h.n, 1)
         self.rms = np.where(h.n > 0, np.hypot(h.mean, np.nan_to_num(h.std)*np.sqrt((n - 1)/n)), np.nan)  # root mean square
         self.largest = np.fmax(np.abs(h.min), np.abs(h.max))
         self.saturated = _saturated(h) if h.kind == 'act' else None
+        if h.kind == 'input': self.repeats = _repeats(h)
     def __len__(self): return len(self.step)
     def upto(self, step:int)->Series:
         "The rows that began before `step`"
@@ -50,15 +51,22 @@ def _saturated(h:History)->np.ndarray|None:
     ends = h.in_bins(LinearBins(-.875 if lo < 0 else .125, .875, 1))
     return (ends[:, 0] + ends[:, -1])/np.maximum(ends.sum(1), 1)
 
-# %% ../nbs/09a_symptoms.ipynb #681b69e4
+# %% ../nbs/09a_symptoms.ipynb #d775d2c4
+def _repeats(h:History)->np.ndarray:
+    "Is a row equal to the one before, in all that is known of it? Never if there are fewer than eight different values, as in one-hot inputs"
+    same = (h.hist[1:] == h.hist[:-1]).all(1) & (h.mean[1:] == h.mean[:-1]) & (h.std[1:] == h.std[:-1]) & ((h.hist[1:] > 0).sum(1) >= 8)
+    return np.r_[np.zeros(min(1, len(h)), bool), same]
+
+# %% ../nbs/09a_symptoms.ipynb #b5b30f74
 class Case:
     "The first steps of a run, as they are judged"
     def __init__(self,
         rec:Recording,
         upto:int|None=None, # only steps before this one, counted from the first; None: all
+        kinds=('act', 'param', 'param_grad', 'update', 'input', 'log'), # what to look at
     ):
         self.meta, self.never_called, self.first = rec.meta, rec.never_called, rec.meta.get('first_step') or 0
-        self.series = {(n, kind): Series(rec._history(n, kind), dtype) for (n, kind),dtype in rec.keys.items() if kind not in ('valid', 'grad')}
+        self.series = {(n, kind): Series(rec._history(n, kind), dtype) for (n, kind),dtype in rec.keys.items() if kind in kinds}
         self._keep(upto)
 
     def _keep(self, upto):
@@ -88,9 +96,10 @@ class Case:
         return None if s is None or s.dtype is None or not s.dtype.is_floating_point else s
     @cached_property
     def losses(self)->Series|None:
-        "What was logged as loss, or under a name with loss in it"
+        "What was logged as loss, or under a name with loss in it that is not about validation"
         logs = self.of('log')
-        return next((s for s in logs if s.name == 'loss'), None) or next((s for s in logs if 'loss' in s.name.lower()), None)
+        named = [s for s in logs if 'loss' in s.name.lower() and not re.search('val|test|eval|best', s.name.lower())]
+        return next((s for n in ('loss', 'train_loss') for s in logs if s.name == n), named[0] if named else None)
     @cached_property
     def loss(self)->np.ndarray: return np.zeros(0) if self.losses is None else np.where(self.losses.n_bad > 0, np.nan, self.losses.mean)
     @cached_property
@@ -101,17 +110,34 @@ class Case:
     def ratios(self)->dict:
         "For each of the weights, the root mean square of its update over that of itself, row by row"
         pairs = {n: (self.get(n, 'update'), self.get(n, 'param')) for n in self.weights}
-        return {n: u.rms/np.where(p.rms > 0, p.rms, np.nan) for n,(u,p) in pairs.items() if u is not None and len(u) == len(p)}
+        return {n: u.rms/np.where(p.rms > 0, p.rms, np.nan) for n,(u,p) in pairs.items() if u is not None and np.array_equal(u.step, p.step)}
     @cached_property
     def grads(self)->list:
         "Gradients of the weights, in the order of the parameters"
         return [s for n in self.weights if (s := self.get(n, 'param_grad')) is not None and s.n.any()]
     @cached_property
     def grad_norm(self)->np.ndarray:
-        "Norm of the gradient of all the weights together, row by row"
-        return np.sqrt(sum(np.nan_to_num(s.rms)**2*s.n_total/np.maximum(s.n_steps, 1) for s in self.grads)) if self.grads else np.zeros(0)
+        "Norm of the gradient of all the weights together, at each of `grad_steps`"
+        t = np.zeros(len(self.grad_steps))
+        for s in self.grads: t[np.searchsorted(self.grad_steps, s.step)] += np.nan_to_num(s.rms)**2*s.n_total/np.maximum(s.n_steps, 1)
+        return np.sqrt(t)
+    @cached_property
+    def grad_steps(self)->np.ndarray: return np.unique(np.concatenate([s.step for s in self.grads])) if self.grads else np.zeros(0, int)
+    @cached_property
+    def saturable(self)->list:
+        "Outputs of bounded activations, the last one, which may end at 0 and 1 on purpose, left out"
+        return [s for s in self.acts[:-1] if s.saturated is not None and re.match(r'\w*(Sigmoid|Tanh|sigmoid|tanh|Softsign|LSTM|GRU|RNN)|$', self.words(s.name))]
+    def moved(self, name:str)->bool:
+        "Did this parameter ever change?"
+        u, p = self.get(name, 'update'), self.get(name, 'param')
+        return u is not None and bool(np.nan_to_num(u.rms).any() or (u.n_bad > 0).any()) or p is not None and len(p) > 1 and bool((np.diff(p.mean) != 0).any() or (np.diff(p.std) != 0).any())
+    @cached_property
+    def gains(self)->dict:
+        "For each weight of a known shape, sqrt(inputs) times its root mean square in the first row"
+        some = [n for n in self.weights if re.fullmatch(r'weight|weight_hh_l\d+(_reverse)?', n.rpartition('.')[2])]
+        return {n: start(self.get(n, 'param').rms, 1)*math.sqrt(k) for n in some if (k := fan_in(self.words(self.owner(n))))}
 
-# %% ../nbs/09a_symptoms.ipynb #6421a79f
+# %% ../nbs/09a_symptoms.ipynb #5bed4e8c
 def start(
     x:np.ndarray, # of a series
     rows:int=3, # how many
@@ -139,7 +165,7 @@ def lg(
     "Logarithm to the base 10, -12 at the least; NaN if `x` is no finite size"
     return max(math.log10(x), -12.) if 0 < x < math.inf else -12. if x == 0 else math.nan
 
-# %% ../nbs/09a_symptoms.ipynb #21996319
+# %% ../nbs/09a_symptoms.ipynb #34e6e839
 def trend(
     y:np.ndarray, # of a series
 )->float:
@@ -165,16 +191,17 @@ def fan_in(
     groups = re.search(r'groups=(\d+)', words)
     return int(m[1])*math.prod(int(k) for k in m[2].strip(', ').split(','))//(int(groups[1]) if groups else 1)
 
-# %% ../nbs/09a_symptoms.ipynb #a633b0e9
+# %% ../nbs/09a_symptoms.ipynb #b6ee907e
 def classes(c:Case)->int:
     "The number of classes, if the loss is a cross entropy, else 0: by the gradient of the last bias, or without one by whether the loss begins near log(classes)"
     k, y = int(c.acts[-1].units[-1]) if c.acts else 0, start(c.loss)
     if k < 2: return 0
     g = c.get(f'{c.acts[-1].name}.bias' if c.acts[-1].name else 'bias', 'param_grad')
+    if (c.loss < 0).any() and median(np.abs(c.loss)) < .5*math.log(k): return 0  # a policy's gradient sums to zero, too
     if g is not None and (g.rms > 0).any(): return k if median(np.abs(g.mean[g.rms > 0])/g.rms[g.rms > 0]) < (1e-3 if '16' not in str(g.dtype) else .03) else 0
     return k if .7 < y/math.log(k) < 1.4 else 0
 
-# %% ../nbs/09a_symptoms.ipynb #49a4a5c4
+# %% ../nbs/09a_symptoms.ipynb #59558158
 def loss_symptoms(c:Case)->dict:
     "Symptoms of the loss, by name"
     y = c.loss[np.isfinite(c.loss)]
@@ -187,7 +214,7 @@ def loss_symptoms(c:Case)->dict:
     return f | dict(loss_late=(b.mean() - a.mean())/(math.sqrt(a.var()/len(a) + b.var()/len(b)) + 1e-9*abs(a.mean()) + 1e-12),
         loss_speed=(a.mean() - b.mean())/max(abs(ref), 1e-12)/(len(late)/2)*100)
 
-# %% ../nbs/09a_symptoms.ipynb #1b4973ef
+# %% ../nbs/09a_symptoms.ipynb #fd109afa
 def _most(xs): return max((x for x in xs if math.isfinite(x)), default=math.nan)
 
 def signal_symptoms(c:Case)->dict:
@@ -195,7 +222,7 @@ def signal_symptoms(c:Case)->dict:
     ss = [s for s in c.acts if np.isfinite(s.std).any()]
     dead = [now(s.frac_dead) for s in ss if np.isfinite(s.frac_dead).any() and not c.words(s.name).startswith('Dropout')]
     peak = [lg(np.nanmax(s.std)/m) for s in ss if (m := median(s.std)) > 0]
-    return dict(signal_max=_most(lg(now(s.std)) for s in ss), signal_peak=_most(peak), dead=float(np.mean(dead)) if dead else math.nan, saturated=_most(now(s.saturated) for s in ss if s.saturated is not None))
+    return dict(signal_max=_most(lg(now(s.std)) for s in ss), signal_peak=_most(peak), dead=float(np.mean(dead)) if dead else math.nan, saturated=_most(now(s.saturated) for s in c.saturable))
 
 def grad_symptoms(c:Case)->dict:
     "Symptoms of the gradients of weights, by name"
@@ -212,17 +239,16 @@ def update_symptoms(c:Case)->dict:
 def _still(c:Case)->float:
     "Share of the parameters that did not change at all"
     n = {s.name: int(s.n_total[-1]) for s in c.of('param')}
-    moved = {s.name for s in c.of('update') if np.nan_to_num(s.rms).any() or (s.n_bad > 0).any()}
-    return sum(k for name,k in n.items() if name not in moved)/max(sum(n.values()), 1) if n and c.of('update') else math.nan
+    return sum(k for name,k in n.items() if not c.moved(name))/max(sum(n.values()), 1) if n and c.of('update') else math.nan
 
 def fact_symptoms(c:Case)->dict:
     "Symptoms that need no time to show, by name"
-    gains = [lg(start(c.get(n, 'param').rms, 1)*math.sqrt(k)) for n in c.weights if (k := fan_in(c.words(c.owner(n))))]
-    ends = [float((s.n_bad[-max(3, len(s)//5):] > 0).mean()) for s in c.series.values() if s.kind != 'input']
+    gains = map(lg, c.gains.values())
+    ends = [float((s.n_bad[-max(3, len(s)//5):] > 0).mean()) for s in c.series.values() if s.kind not in ('input', 'log') or s is c.losses]
     shape = c.meta.get('input')
     return dict(gain_max=_most(gains), frozen=_still(c), batch=lg(shape[0]) if shape else math.nan, not_finite=max(ends, default=0.))
 
-# %% ../nbs/09a_symptoms.ipynb #2909cb59
+# %% ../nbs/09a_symptoms.ipynb #6b2542bc
 SYMPTOMS = dict(
     steps='steps seen, 100 at the most',
     loss_fall='share of the loss that is gone', loss_late='change of the loss between the halves of its last two thirds, in standard errors', loss_speed='fall of the loss in 100 steps, as a share of its start',

@@ -8,7 +8,7 @@ from contextlib import suppress
 from functools import partial
 from itertools import islice
 from weakref import ref
-import operator, sys, warnings
+import math, operator, sys, warnings
 
 import torch
 from torch import nn, Tensor
@@ -151,9 +151,11 @@ def _about(model, opt, modules)->dict:
 
 def _scalars(group:dict)->dict:
     "The settings of a group of parameters that are plain numbers"
-    plain = lambda v: float(v) if isinstance(v, Tensor) and v.numel() == 1 else [float(o) for o in v] if isinstance(v, (tuple, list)) else v
-    found = {k: plain(v) for k,v in group.items() if k != 'params'}
-    return {k: v for k,v in found.items() if isinstance(v, (bool, int, float, list, type(None)))}
+    def number(v):
+        v = v.item() if isinstance(v, Tensor) and v.numel() == 1 and not v.is_meta else v
+        return v if isinstance(v, (bool, int)) or isinstance(v, float) and math.isfinite(v) else None
+    found = {k: [number(o) for o in v] if isinstance(v, (tuple, list)) else number(v) for k,v in group.items() if k not in ('params', 'param_names')}
+    return {k: v for k,v in found.items() if v is not None}
 
 def _identical(model)->list:
     "Names of the weights of two units or more that are all the same: rows of a matrix, filters of a convolution"
@@ -278,23 +280,25 @@ def _show(self:watch, *args):
     self.hidden = False
 
 # %% ../nbs/04d_watching.ipynb #325a5cb3
-def _ids(x)->Tensor|None:
-    "The first tensor of whole numbers in `x`"
-    if isinstance(x, Tensor): return None if x.is_floating_point() or x.is_complex() or x.dtype == torch.bool else x
-    parts = x.values() if isinstance(x, dict) else x if isinstance(x, (tuple, list)) else ()
-    return next((ids for o in parts if (ids := _ids(o)) is not None), None)
+def _numbers(x):
+    "The tensors in `x` that hold floating-point or whole numbers, depth first, and no masks"
+    if isinstance(x, Tensor) and not x.is_floating_point():
+        if not x.is_complex() and x.dtype != torch.bool: yield x
+    elif isinstance(x, dict): yield from (t for k,v in x.items() if 'mask' not in str(k) for t in _numbers(v))
+    elif isinstance(x, (tuple, list)): yield from (t for v in x for t in _numbers(v))
+    else: yield from tensors(x)
 
 @patch
 def _look_input(self:watch, args, kwargs):
     try:
         where = self._moment()
         if where is None: return
-        x = next(tensors((args, kwargs)), None)
-        if x is not None: self.rec.put(*where, 'input', 'input', x, unit_dim(self.model, x))
-        elif (x := _ids((args, kwargs))) is not None:
-            self.rec.put(*where, 'input', 'input', x.double())
-            self.rec.keys['input', 'input'] = x.dtype
-        if x is not None and self.rec.meta['input'] is None: self.rec.meta['input'] = list(x.shape)
+        x = next(_numbers((args, kwargs)), None)
+        if x is None or x.is_nested: return
+        if self.rec.meta['input'] is None and x.numel(): self.rec.meta['input'] = [int(n) for n in x.shape]
+        if x.is_floating_point() or x.is_quantized: return self.rec.put(*where, 'input', 'input', x, unit_dim(self.model, x))
+        self.rec.put(*where, 'input', 'input', x.cpu().double() if x.is_mps else x.double())
+        self.rec.keys['input', 'input'] = x.dtype
     except Exception as e: self.rec.note('input', e)
 
 # %% ../nbs/04d_watching.ipynb #19ffa7b4
