@@ -10,7 +10,7 @@ import math, warnings
 import numpy as np
 from fastcore.basics import patch
 
-from .ailments import AILMENTS, REMEDIES, Finding, some
+from .ailments import AILMENTS, Finding
 from .recording import Recording
 from .risk import FEWEST, MOST, reasons, risk, threshold
 from .symptoms import SYMPTOMS, Case, now

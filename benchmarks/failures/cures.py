@@ -8,13 +8,13 @@ import sys
 import warnings
 
 from joblib import Parallel, delayed
-import numpy as np
+import pandas as pd
 
 import actstats
 from actstats.ailments import AILMENTS
 from actstats.symptoms import Case
 from outcomes import judged, look
-from runs import STORE, WATCHED, Config, keep, several
+from runs import STORE, WATCHED, Config, several
 
 
 def config(row)->Config: return Config(row.arch, row.kind, row.what, row.severity, row.seed)
@@ -31,7 +31,6 @@ def healthy(d): return d[d.kind == 'healthy'].groupby('arch').metric.median()
 
 def scores(cs:list, d)->dict:
     "The scores of runs that were trained again, by name"
-    import pandas as pd
     runs = [dict(r, name=c.name) for c,r in zip(cs, several(cs, 'cured'))]
     j = judged(pd.DataFrame(runs), healthy(d))
     return dict(zip(j.name, j.score))

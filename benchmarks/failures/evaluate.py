@@ -3,7 +3,6 @@
     python benchmarks/failures/evaluate.py      # writes benchmarks/failures.json, which a chapter reads
 """
 from collections import Counter
-from pathlib import Path
 import json
 import warnings
 
@@ -12,7 +11,6 @@ from sklearn.metrics import roc_auc_score
 from torch import nn
 import numpy as np
 import pandas as pd
-import torch
 
 import actstats
 from cures import config, cured, scores
@@ -20,7 +18,7 @@ from faults import REGISTRY, layers
 from fit import LOSS, NAMES, fitted
 from outcomes import look
 from peers import RULES, near_zero
-from runs import HERE, SETS, STORE, Config, prepare
+from runs import HERE, STORE, Config, prepare
 from tasks import MODELS
 
 AT = 25, 100

@@ -2,8 +2,6 @@
 
 Each is a function of a `Setup`, which it changes. The cures know what a person knows who reads the advice: not what was done to the run.
 """
-from copy import deepcopy
-from dataclasses import dataclass, field
 from types import SimpleNamespace
 import math
 

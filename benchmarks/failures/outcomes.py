@@ -1,7 +1,6 @@
 """How runs ended, and what could be seen of them after so many batches."""
 from joblib import Parallel, delayed
 import json
-import pickle
 import warnings
 
 import numpy as np
@@ -9,7 +8,7 @@ import pandas as pd
 
 import actstats
 from actstats.symptoms import Case, symptoms
-from runs import STORE, WATCHED
+from runs import STORE
 
 BATCHES = 15, 25, 50, 75, 100
 

@@ -1,7 +1,6 @@
 """Small problems and small models: real digits, sequences, a regression, an autoencoder; no network, a second or two a run."""
 from dataclasses import dataclass
 from functools import lru_cache
-from math import log
 
 import torch
 import torch.nn.functional as F
