@@ -32,7 +32,7 @@ notebooks: .venv/.installed-dev  ## run all notebooks and store their outputs: m
 	@$(BIN)/python .ci/execute.py $(NB)
 
 ladder: .venv/.installed-dev  ## train what takes long again, most of an hour on two cores: the study of batch sizes and the ladder
-	@$(BIN)/python .ci/execute.py nbs/08_batchnorm.ipynb nbs/12_ladder.ipynb
+	@$(BIN)/python .ci/execute.py nbs/08_batchnorm.ipynb nbs/12a_ladder.ipynb
 
 bench: .venv/.installed-dev .bench/.installed  ## what watching costs, beside other tools: half an hour; results go to benchmarks/overhead.json
 	@$(BIN)/python -W ignore benchmarks/overhead.py $(ARGS)

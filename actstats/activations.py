@@ -13,7 +13,7 @@ from torch import nn
 from fastcore.basics import noop
 
 from .learner import Callback
-from .plots import view
+from .heatmaps import view
 from .hooks import Hook
 from .recording import Recording
 from .watching import watch

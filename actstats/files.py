@@ -6,7 +6,6 @@
 from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from functools import partial
-from itertools import groupby
 from pathlib import Path
 import hashlib, io, json, math, operator, os, secrets, zipfile
 
@@ -17,7 +16,7 @@ from fastcore.basics import patch
 from .hooks import aside
 from .recording import _CALLS, _LOCK, Recording
 from .stats import HEAD, bins_from, empty_rows, field, merge
-from .tracks import Track
+from .tracks import Track, regroup
 
 # %% auto #0
 __all__ = ['check_writable', 'write_bytes']
@@ -171,7 +170,7 @@ def autosave(self:Recording,
 )->Recording:
     "Save while it is recorded: a process that is killed loses `every` steps at most; OSError if `path` cannot be written"
     if not hasattr(every, '__index__') or every < 1: raise ValueError(f'autosave: expected every to be a whole number of steps, 1 or more, got {every!r}')
-    self.saver = _Saver(self, check_writable(path), operator.index(every))
+    self.listeners = [f for f in self.listeners if not isinstance(f, _Saver)] + [_Saver(self, check_writable(path), operator.index(every))]
     return self
 
 # %% ../nbs/04e_files.ipynb #75b0be65
@@ -182,21 +181,6 @@ def _starts(parts:list)->list:
         return i < 0 or t.last[i] < tick
     return [tick for tick in sorted({tick for t in parts for tick in t.first}) if all(free(t, tick) for t in parts)]
 
-def _moved_in(
-    t:Track, # rows (keys, rows, fields), and masks (rows, bytes)
-    into:list, # for each row the new one, in ascending order
-    n:int, # how many new ones there are
-)->tuple: # new rows (keys, n, fields), and masks (n, bytes)
-    "Merge rows that belong together"
-    new, new_masks = empty_rows(len(t.rows), n, bins=t.bins, device='cpu'), t.masks.new_zeros(n, t.masks.shape[1])
-    nth = [k for _,group in groupby(into) for k,_ in enumerate(group)]  # the place of a row within its group
-    for k in range(max(nth, default=-1) + 1):
-        old = [j for j,o in enumerate(nth) if o == k]
-        to = [into[j] for j in old]
-        new[:, to] = merge(new[:, to], t.rows[:, old])
-        new_masks[to] |= t.masks[old]
-    return new, new_masks
-
 # %% ../nbs/04e_files.ipynb #91ac3b9f
 def _joined(parts:list, max_rows:int, add_steps:bool)->Track:
     "One track of several, all of them on the CPU and with no step in progress"
@@ -206,7 +190,7 @@ def _joined(parts:list, max_rows:int, add_steps:bool)->Track:
     for key,u in units.items(): t.add(key, u)
     t.rows, t.masks = empty_rows(len(units), len(starts), bins=t.bins, device='cpu'), torch.zeros(len(starts), t.width, dtype=torch.uint8, device='cpu')
     for p in parts:
-        rows, masks = _moved_in(p, [bisect_right(starts, tick) - 1 for tick in p.first], len(starts))
+        rows, masks = regroup(p.rows, p.masks, p.bins, [bisect_right(starts, tick) - 1 for tick in p.first], len(starts))
         for key,i in p.slots.items():
             j, (b, u), (c, _) = t.slots[key], p.span[i], t.span[t.slots[key]]
             n = field(t.rows[j], 'n_steps').clone()

@@ -14,7 +14,7 @@ from fastcore.basics import patch
 
 from .hooks import _nearest, aside, modes, plain
 from .stats import FloatBins, INTS, LinearBins, field, is_plain, quantile, real_memory, rebin, std, unpack
-from .tracks import Track
+from .tracks import Track, regroup
 
 # %% auto #0
 __all__ = ['KINDS', 'History', 'Recording']
@@ -49,19 +49,39 @@ def upto(self:History, step:int)->History:
     return History(self.name, self.kind, self._rows[some], self._masks[some], self.bins)
 
 # %% ../nbs/04c_recording.ipynb #2f21aa65
+@patch
+def grouped(self:History,
+    into, # for each row the new one: whole numbers in ascending order
+)->History:
+    "Rows that are given the same number, merged"
+    _, into = np.unique(np.asarray(into, int), return_inverse=True)
+    return History(self.name, self.kind, *regroup(self._rows, self._masks, self.bins, into.tolist(), int(into.max(initial=-1)) + 1), self.bins)
+
+@patch
+def coarser(self:History, most:int)->History:
+    "At most `most` rows, each the sum of equally many neighbours"
+    return self if len(self) <= most else self.grouped(np.arange(len(self))//-(-len(self)//most))
+
+# %% ../nbs/04c_recording.ipynb #23ecfea9
 @patch(as_prop=True)
 def dead(self:History)->np.ndarray:
     "Which units gave exactly zero for every element of a row: bool (rows, units); no columns where units are unknown"
     u = int(self.units.max(initial=0)) if (self.units >= 0).all() else 0
     return ~unpack(self._masks, u).numpy()
 
-# %% ../nbs/04c_recording.ipynb #22f8513d
+# %% ../nbs/04c_recording.ipynb #cfb697de
 @patch(as_prop=True)
 def frac_dead(self:History)->np.ndarray:
     "Share of dead units, (rows,); NaN where the notion does not apply"
     u, alive = self.units, unpack(self._masks, 8*self._masks.shape[1]).sum(-1).numpy()
     ok = (u > 0) & (self.n_total > 0)
     return np.where(ok, 1 - alive/np.where(ok, u, 1), np.nan)
+
+@patch(as_prop=True)
+def rms(self:History)->np.ndarray:
+    "Root mean square of the finite values, (rows,); NaN where there are none"
+    n = np.maximum(self.n, 1)
+    return np.where(self.n > 0, np.hypot(self.mean, np.nan_to_num(self.std)*np.sqrt((n - 1)/n)), np.nan)
 
 @patch
 def _finite_hist(self:History):
@@ -70,13 +90,13 @@ def _finite_hist(self:History):
     h[:, -1] -= self.n_posinf
     return h
 
-# %% ../nbs/04c_recording.ipynb #23ecfea9
+# %% ../nbs/04c_recording.ipynb #164e7576
 @patch
 def quantile(self:History, q:float)->np.ndarray:
     "The `q`-quantile of the finite values of each row, (rows,): within one bin"
     return quantile(self._finite_hist(), self.edges, q, self.min, self.max)
 
-# %% ../nbs/04c_recording.ipynb #164e7576
+# %% ../nbs/04c_recording.ipynb #cc670981
 @patch
 def in_bins(self:History,
     bins, # the wanted LinearBins
@@ -90,7 +110,7 @@ def in_bins(self:History,
 
 _FRAME = ('step', 'n_steps', 'n_total', 'n', 'mean', 'std', 'min', 'max', 'frac_zero', 'n_nan', 'n_posinf', 'n_neginf', 'frac_dead')
 
-# %% ../nbs/04c_recording.ipynb #5dd3b9a3
+# %% ../nbs/04c_recording.ipynb #dd9524e3
 @patch
 def to_df(self:History,
     hist:bool=False, # with two columns of lists: the counts of the histogram, and the edges of its bins?
@@ -100,7 +120,7 @@ def to_df(self:History,
     more = dict(hist=self.hist.tolist(), edges=[self.edges.tolist()]*len(self)) if hist else {}
     return pd.DataFrame(dict(layer=self.name, kind=self.kind, **{k:getattr(self, k) for k in _FRAME}, **more), index=range(len(self)))
 
-# %% ../nbs/04c_recording.ipynb #dd9524e3
+# %% ../nbs/04c_recording.ipynb #1f9b56f8
 _LOG = LinearBins(0, 1, 1)  # a logged number needs no histogram: its row is small
 KINDS = ('act', 'grad', 'valid', 'param', 'param_grad', 'update', 'input', 'log')
 _CALLS = 1 << 32  # a tick of the validation timeline is the training step it follows, times this, plus the number of the call
@@ -115,7 +135,7 @@ class Recording:
         self.tracks, self.keys = {}, {}  # (timeline, device) -> Track; (name, kind) in order of first sight -> dtype
         self.watched, self.called, self._problems = [], {}, {}  # names; names; what -> how often
         self.step = 0  # the step whose forward pass ran last
-        self.saver = None  # called with what begins, and with None at the end
+        self.listeners = []  # each is called with what begins, and with None at the end; they raise nothing
 
     def put(self, timeline:str, tick, step:int, name:str, kind:str, x:Tensor, dim:int|None=None):
         "Merge the summary of `x` into the current row of (`name`, `kind`)"
@@ -131,7 +151,8 @@ class Recording:
             if tick == t.tick: t.put(key, x, dim, zeros)
             elif t.is_past(tick): t.put_late(tick, step, key, x, dim, zeros)
             else:
-                if self.saver is not None and timeline != 'log': self.saver((timeline, tick))
+                if timeline != 'log':
+                    for f in self.listeners: f((timeline, tick))
                 t.at(tick, step)
                 t.put(key, x, dim, zeros)
             self.keys[key] = x.dtype
@@ -142,48 +163,48 @@ class Recording:
             try:
                 with _LOCK, real_memory(): t.flush()
             except Exception as e: self.note('recording', f'its last step could not be closed: {type(e).__name__}: {e}')
-        if self.saver is not None: self.saver(None)
+        for f in self.listeners: f(None)
 
 @patch
 def _names(self:Recording, *kinds): return list(dict.fromkeys(n for n,k in self.keys if k in kinds))
 
-# %% ../nbs/04c_recording.ipynb #1f9b56f8
+# %% ../nbs/04c_recording.ipynb #4d386b66
 @patch(as_prop=True)
 def layers(self:Recording)->list:
     "Names of the recorded modules, in call order"
     return self._names('act', 'valid')
 
-# %% ../nbs/04c_recording.ipynb #e1871831
+# %% ../nbs/04c_recording.ipynb #18073650
 @patch(as_prop=True)
 def params(self:Recording)->list:
     "Names of the recorded parameters"
     return self._names('param', 'param_grad', 'update')
 
-# %% ../nbs/04c_recording.ipynb #4d386b66
+# %% ../nbs/04c_recording.ipynb #a5bf4e51
 @patch(as_prop=True)
 def logs(self:Recording)->list:
     "Names of what was logged"
     return self._names('log')
 
-# %% ../nbs/04c_recording.ipynb #18073650
+# %% ../nbs/04c_recording.ipynb #d7062636
 @patch(as_prop=True)
 def never_called(self:Recording)->list:
     "Watched modules that were never called"
     return [n for n in self.watched if n not in self.called]
 
-# %% ../nbs/04c_recording.ipynb #a5bf4e51
+# %% ../nbs/04c_recording.ipynb #48d2581c
 @patch(as_prop=True)
 def nbytes(self:Recording)->int:
     "Bytes of memory that the rows take at the moment, on all devices"
     return sum(t.nbytes for track in self.tracks.values() for t in (track.now, track.rows, track.alive, track.masks))
 
-# %% ../nbs/04c_recording.ipynb #d7062636
+# %% ../nbs/04c_recording.ipynb #4cf54144
 @patch(as_prop=True)
 def problems(self:Recording)->list:
     "What was not recorded, and why: each once, with the number of times"
     return [k if n == 1 else f'{k} ({n:,} times)' for k,n in self._problems.items()]
 
-# %% ../nbs/04c_recording.ipynb #4cf54144
+# %% ../nbs/04c_recording.ipynb #ed7b78d2
 @patch
 def note(self:Recording,
     where:str, # a layer, a parameter, ...
@@ -195,7 +216,7 @@ def note(self:Recording,
     if k not in self._problems and len(self._problems) >= 100: k = 'further problems of other kinds'
     self._problems[k] = self._problems.get(k, 0) + 1
 
-# %% ../nbs/04c_recording.ipynb #ed7b78d2
+# %% ../nbs/04c_recording.ipynb #c85165da
 @patch
 def __getitem__(self:Recording,
     key, # a name, or (name, kind)
@@ -224,7 +245,7 @@ def _history(self:Recording, name, kind)->History:
 
 def _widen(m:Tensor, width:int)->Tensor: return nn.functional.pad(m, (0, width - m.shape[1]))
 
-# %% ../nbs/04c_recording.ipynb #c85165da
+# %% ../nbs/04c_recording.ipynb #89bb163f
 @patch
 def __len__(self:Recording):
     "Number of steps recorded"
@@ -248,7 +269,7 @@ def to_df(self:Recording,
     hs = [self._history(*k).to_df(hist and k[1] != 'log') for k in self.keys]
     return pd.concat(hs, ignore_index=True) if hs else pd.DataFrame(columns=['layer', 'kind', *_FRAME, *(('hist', 'edges') if hist else ())])
 
-# %% ../nbs/04c_recording.ipynb #41c97b3d
+# %% ../nbs/04c_recording.ipynb #66786a1c
 @patch
 def log(self:Recording, **values):
     "Record numbers under their names; they belong to the step whose forward pass ran last"
@@ -258,7 +279,7 @@ def log(self:Recording, **values):
             else: self._log(k, v)
         except Exception: self.note(f'log({k}=...)', f'expected a real number, got {type(v).__name__}; not recorded')
 
-# %% ../nbs/04c_recording.ipynb #2daf0eaa
+# %% ../nbs/04c_recording.ipynb #ef813ea7
 @patch
 def _log(self:Recording, name:str, v):
     v = v.detach() if isinstance(v, Tensor) and not v.is_complex() else torch.tensor(float(v), dtype=torch.float64, device='cpu')

@@ -19,7 +19,7 @@ __all__ = ['SYMPTOMS', 'Series', 'Case', 'start', 'now', 'median', 'lg', 'trend'
            'signal_symptoms', 'grad_symptoms', 'update_symptoms', 'fact_symptoms', 'symptoms']
 
 # %% ../nbs/09a_symptoms.ipynb #2e380b5d
-_KEPT = ('step', 'n_steps', 'n', 'n_total', 'mean', 'std', 'min', 'max', 'frac_zero', 'units', 'frac_dead')
+_KEPT = ('step', 'n_steps', 'n', 'n_total', 'mean', 'std', 'rms', 'min', 'max', 'frac_zero', 'units', 'frac_dead')
 
 class Series:
     "The statistics of one layer or parameter, a value for each row, without the histograms"
@@ -30,8 +30,6 @@ class Series:
         self.name, self.kind, self.dtype = h.name, h.kind, dtype
         for k in _KEPT: setattr(self, k, getattr(h, k))
         self.n_bad = h.n_nan + h.n_posinf + (0 if h.kind == 'act' else h.n_neginf)  # values that are not finite; minus infinity in an output masks something out
-        n = np.maximum(h.n, 1)
-        self.rms = np.where(h.n > 0, np.hypot(h.mean, np.nan_to_num(h.std)*np.sqrt((n - 1)/n)), np.nan)  # root mean square
         self.largest = np.fmax(np.abs(h.min), np.abs(h.max))
         self.saturated = _saturated(h) if h.kind == 'act' else None
         if h.kind == 'input': self.repeats = _repeats(h)

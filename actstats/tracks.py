@@ -6,6 +6,7 @@
 from __future__ import annotations
 from bisect import bisect_right
 from copy import copy
+from itertools import groupby
 
 import torch
 from torch import Tensor
@@ -14,7 +15,7 @@ from fastcore.basics import patch
 from .stats import backend, clear_, empty_rows, field, merge, pack, real_memory, record, stamp_, summarise
 
 # %% auto #0
-__all__ = ['Track']
+__all__ = ['Track', 'regroup']
 
 # %% ../nbs/04b_tracks.ipynb #ca10590c
 class Track:
@@ -215,3 +216,21 @@ def snapshot(self:Track)->Track:
         t._widen()
         t.flush()
     return t
+
+# %% ../nbs/04b_tracks.ipynb #111a99d8
+def regroup(
+    rows:Tensor, # int64 (..., rows, fields)
+    masks:Tensor, # uint8 (rows, bytes)
+    bins, # the rows' bins
+    into:list, # for each row the new one, in ascending order
+    n:int, # how many new ones there are
+)->tuple: # new rows (..., n, fields), and masks (n, bytes)
+    "Merge rows that belong together"
+    new, new_masks = empty_rows(*rows.shape[:-2], n, bins=bins, device='cpu'), masks.new_zeros(n, masks.shape[1])
+    nth = [k for _,group in groupby(into) for k,_ in enumerate(group)]  # the place of a row within its group
+    for k in range(max(nth, default=-1) + 1):
+        old = [j for j,o in enumerate(nth) if o == k]
+        to = [into[j] for j in old]
+        new[..., to, :] = merge(new[..., to, :], rows[..., old, :])
+        new_masks[to] |= masks[old]
+    return new, new_masks
