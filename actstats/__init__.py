@@ -4,7 +4,6 @@ from actstats.stats import FloatBins, LinearBins
 from actstats.hooks import Hook, Hooks
 from actstats.recording import Recording
 from actstats.watching import watch
-import actstats.files
-import actstats.report  # and with it plots and diagnosis: they give a recording its pictures and words, and load matplotlib when it is used
+import actstats.files, actstats.twins, actstats.live, actstats.report  # they give a recording its files, pictures, words and views; what those need is loaded when they are used
 
 __all__ = ['watch', 'Recording', 'Hook', 'Hooks', 'FloatBins', 'LinearBins']

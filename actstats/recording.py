@@ -45,7 +45,11 @@ class History:
 @patch
 def upto(self:History, step:int)->History:
     "The rows that began before `step`"
-    some = torch.from_numpy(self.step < step)
+    return self._rows_where(self.step < step)
+
+@patch
+def _rows_where(self:History, some:np.ndarray)->History:
+    some = torch.from_numpy(some)
     return History(self.name, self.kind, self._rows[some], self._masks[some], self.bins)
 
 # %% ../nbs/04c_recording.ipynb #2f21aa65
