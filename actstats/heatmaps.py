@@ -152,7 +152,9 @@ def _count_bar(ax, im, most):
 
 def _percent(p:float)->str: return '<0.01%' if 0 < p < 1e-4 else f'{p:.2%}'
 
-def _short(v:float)->str: return '0' if v == 0 else f'{v:g}' if .001 <= abs(v) < 1e4 else f'{v:.0e}'.replace('e-0', 'e-').replace('e+0', 'e')
+def _short(v:float)->str: return '0' if v == 0 else f'{v:.3g}' if .001 <= abs(v) < 1e4 else f'{v:.0e}'.replace('e-0', 'e-').replace('e+0', 'e')
+
+def _bad(h:History)->np.ndarray: return h.n_nan + h.n_posinf + h.n_neginf
 
 def _bad_marks(ax, h:History, o:Heat):
     "Steps with values that are not finite"
@@ -180,7 +182,7 @@ def _draw_heat(ax, h:History, o:Heat, most:float|None=None, small:bool=False, **
     _steps_axis(ax)
 
 def _heat_title(h:History, o:Heat, absolute:bool)->str:
-    bad = (h.n_nan + h.n_posinf + h.n_neginf).sum()
+    bad = _bad(h).sum()
     notes = [f'{_percent(o.lost)} outside']*any(o.outside) + [f'{_percent(bad/max(h.n_total.sum(), 1))} not finite']*bool(bad)
     return f'{_label(h)}{"  |a|" if absolute else ""}' + (f'  ({", ".join(notes)})' if notes else '')
 
@@ -301,7 +303,7 @@ def unit_raster(self:Recording,
     if not hs: return np.array([_empty(axs[0], 'no layer whose units are known')])
     for ax,h in zip(axs, hs):
         dead = h.dead.T
-        ax.set_title(f'{_label(h)}  ({dead[:, -1].sum()} of {len(dead)} dead at the end)' if dead.size else _label(h), fontsize=9)
+        ax.set_title(f'{_label(h)}  ({dead[:, -1].sum()} of {len(dead)} dead in the last row)' if dead.size else _label(h), fontsize=9)
         if not dead.size: _empty(ax, 'its units are not known')
         else: ax.pcolormesh(np.r_[h.step, _end(h)] - .5, np.arange(len(dead) + 1), dead[dead.mean(1).argsort(kind='stable')[::-1]] if sort else dead, cmap=ListedColormap(['#dfe8f5', '#16324f']), vmin=0, vmax=1, rasterized=True)
         _mark_epochs(ax, self)

@@ -12,7 +12,7 @@ import numpy as np
 from fastcore.basics import patch
 
 from .hooks import aside
-from .heatmaps import heat
+from .heatmaps import _bad, heat
 from .recording import History, Recording
 import actstats.diagnosis, actstats.tensorboard  # give recordings their judgement, and the way into TensorBoard
 
@@ -48,7 +48,7 @@ def sparkline(
 )->str:
     "The standard deviation over the steps, in block characters"
     h = h.coarser(width)
-    y, bad = h.std.copy(), h.n_nan + h.n_posinf + h.n_neginf > 0
+    y, bad = h.std.copy(), _bad(h) > 0
     ok = np.isfinite(y)
     if ok.any() and y[ok].min() > 0 and y[ok].max() > 10*y[ok].min(): y = np.log(y)
     lo, hi = (y[ok].min(), y[ok].max()) if ok.any() else (0, 0)
@@ -59,7 +59,7 @@ HEADS = ('layer', 'values', 'mean', 'std', 'min', 'max', 'zero', 'dead units', '
 
 def last_row(h:History)->tuple:
     "The last row of a layer: a value for each of `HEADS`"
-    return (h.name or '(model)', int(h.n_total[-1]), *(float(getattr(h, k)[-1]) for k in ('mean', 'std', 'min', 'max', 'frac_zero', 'frac_dead')), int(h.n_nan[-1] + h.n_posinf[-1] + h.n_neginf[-1]))
+    return (h.name or '(model)', int(h.n_total[-1]), *(float(getattr(h, k)[-1]) for k in ('mean', 'std', 'min', 'max', 'frac_zero', 'frac_dead')), int(_bad(h)[-1]))
 
 def as_text(
     values:tuple, # a last_row

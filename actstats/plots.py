@@ -31,7 +31,7 @@ _ASK = dict(grad='watch(model, grads=True)', valid='watch(model, on_valid=True)'
 def _chosen(rec:Recording, layers, kind:str)->list:
     "Histories of the wanted layers; all that have this kind if None"
     if kind not in KINDS: raise ValueError(f'kind {kind!r}: expected one of {", ".join(KINDS)}')
-    if layers is None: layers = rec._names(kind)
+    if layers is None: layers = sorted(rec._names(kind), key=lambda n: rec.layers.index(n) if n in rec.layers else -1)  # gradients come the other way round
     return [rec[n, kind] for n in ([layers] if isinstance(layers, str) else layers)]
 
 def _empty(ax, what='nothing recorded'):
@@ -57,7 +57,7 @@ def epoch_marks(rec:Recording)->np.ndarray:
 def _mark_epochs(ax, rec:Recording, color='.5'):
     for s in epoch_marks(rec): ax.axvline(s - .5, color=color, lw=.7, ls=':', alpha=.8, zorder=1.5)
 
-def _steps_axis(ax): ax.xaxis.get_major_locator().set_params(integer=True)
+def _steps_axis(ax): ax.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
 
 def _axes(n:int, ncols:int, width:float, height:float, axs=None, **kwargs)->np.ndarray:
     "`n` axes in a grid of their own, or those that are given"
@@ -133,9 +133,9 @@ def plot_stats(self:Recording,
 # %% ../nbs/05a_plots.ipynb #04576ef6
 def near_zero(
     h:History, # a layer
-    near:float, # magnitudes below this count; 0: exact zeros only
+    near:float, # values from -near up to, but not including, near count; 0: exact zeros only
 )->np.ndarray: # (rows,)
-    "Share of values with a magnitude below `near`, from the histogram: within one bin"
+    "Share of values near zero, from the histogram: within one bin"
     if near == 0: return h.frac_zero
     counts = h.in_bins(LinearBins(-near, near, 2))
     return np.divide(counts[:, 1:3].sum(1), counts.sum(1), out=np.full(len(h), np.nan), where=counts.sum(1) > 0)
@@ -191,7 +191,7 @@ def depth_profile(self:Recording,
         if not any(these): continue
         axs[0].plot(x, [at(h, h.quantile(.5)) if h else np.nan for h in these], 'C0' + style, marker='.', lw=1.2, label='median' if style == '-' else 'median, other run')
         axs[1].plot(x, [at(h, h.std) if h else np.nan for h in these], 'C0' + style, marker='.', lw=1.2, label=label)
-    axs[1].axhline(1, ls=':', color='.5', lw=1)
+    if kind in ('act', 'valid'): axs[1].axhline(1, ls=':', color='.5', lw=1)
     _log_if_wide(axs[1], np.concatenate([np.asarray(l.get_ydata(), float) for l in axs[1].lines]))
     biggest = max((np.nanmax(np.abs([at(h, h.quantile(q)) for q in (.01, .99)])) for h in hs if at(h, h.n)), default=0)
     if biggest > 100: axs[0].set_yscale('symlog', linthresh=1)

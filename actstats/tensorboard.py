@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 from fastcore.basics import patch
 
+from .heatmaps import _bad
 from .recording import History, Recording
 from .stats import FloatBins
 
@@ -68,4 +69,4 @@ def _write_rows(self:Recording, writer, name, kind, curves, seen):
             if h.n[i]: writer.add_histogram_raw(f'{kind}/{label}', **raw_histogram(h, i), global_step=step)
             for k in curves:
                 if np.isfinite(v := getattr(h, k)[i]): writer.add_scalar(f'{kind}.{k}/{label}', v, step)
-            if bad := h.n_nan[i] + h.n_posinf[i] + h.n_neginf[i]: writer.add_scalar(f'{kind}.not_finite/{label}', bad, step)
+            if bad := _bad(h)[i]: writer.add_scalar(f'{kind}.not_finite/{label}', bad, step)
