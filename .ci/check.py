@@ -8,6 +8,7 @@ import base64
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -22,10 +23,11 @@ nbs = root / 'nbs'
 TIME_LIMIT = 600  # seconds a notebook
 
 # Measuring somebody's model loads none of these when it is imported; and these modules never import those that train.
-MEASURE = ('stats', 'hooks', 'tracks', 'recording', 'watching', 'files', 'plots', 'symptoms', 'risk', 'ailments', 'diagnosis', 'report')
+MEASURE = ('stats', 'hooks', 'tracks', 'recording', 'watching', 'files', 'plots', 'heatmaps', 'twins', 'symptoms', 'risk', 'ailments', 'diagnosis',
+           'tensorboard', 'live', 'compare', 'report')
 BACKENDS = ('kernels', 'triton')  # loaded by the first watch, so they may load their compilers
 TRAIN = ('datasets', 'learner', 'activations', 'init', 'batchnorm', 'abandon')
-LATE = ('torchvision', 'datasets', 'matplotlib', 'IPython', 'pandas', 'sklearn', 'torcheval', 'numba', 'triton')
+LATE = ('torchvision', 'datasets', 'matplotlib', 'IPython', 'pandas', 'sklearn', 'torcheval', 'numba', 'triton', 'plotly', 'rich', 'jinja2', 'tensorboard')
 
 
 def notebooks(): return sorted(nbs.glob('*.ipynb'))
@@ -47,9 +49,14 @@ def test_notebook(path, flags):
     return [] if r.returncode == 0 else [(r.stdout + r.stderr)[-6000:]]
 
 
+def chromium():
+    "Is there a browser for the cells that need one?"
+    return any(map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome', 'chrome')))
+
+
 def left_out(path, flags):
     "Does testing leave out cells of this notebook?"
-    return any(flag(c, f) for c in cells(path) for f in ('slow', 'fashion') if f not in flags.split())
+    return any(flag(c, f) for c in cells(path) for f in ('slow', 'fashion', 'browser') if f not in flags.split())
 
 
 # --- checks
@@ -255,7 +262,7 @@ def main(flags, only):
     with ThreadPoolExecutor(max(1, min(4, os.cpu_count() or 1))) as pool:
         for p, found, seconds in pool.map(timed, chosen): report(p.name, found, seconds)
     skipped = [p.name for p in chosen if left_out(p, flags)]
-    if skipped: print(f'\nCells left out of {", ".join(skipped)}: those that need Fashion-MNIST run if ACTSTATS_DATA names a mirror of it, or with FLAGS=fashion from the hub; those that take long with FLAGS="slow fashion"')
+    if skipped: print(f'\nCells left out of {", ".join(skipped)}: those that need Fashion-MNIST run if ACTSTATS_DATA names a mirror of it, or with FLAGS=fashion from the hub; those that open a report in a browser if there is a Chromium; those that take long with FLAGS="slow fashion"')
     if not faults: sys.exit('nothing was checked')
     failed = sum(map(bool, faults.values()))
     print(f'\n{time.time() - began:.0f} s')
@@ -274,4 +281,5 @@ if __name__ == '__main__':
     if os.environ.get('ACTSTATS_DATA'):
         os.environ['ACTSTATS_DATA'] = str(Path(os.environ['ACTSTATS_DATA']).resolve())
         a.flags += ' fashion'
+    if chromium(): a.flags += ' browser'
     sys.exit(bool(main(a.flags, a.only)))

@@ -26,6 +26,8 @@ class AbandonCB(Callback):
         self.rec = self.watch.start()
     def after_loss(self, learn):
         if learn.training: self.rec.log(loss=learn.loss)
+    def after_epoch(self, learn):
+        if learn.training: self.rec.log(epoch=learn.epoch)
     def after_step(self, learn):
         if not self.rec.should_stop(self.above): return
         self.diagnosis = self.rec.diagnose()

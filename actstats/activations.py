@@ -135,6 +135,8 @@ class StoreModuleStatsCB(HooksCallback):
         self.hooks = [StoreModuleStats.of(m, name, self.rec) for name,m in self.watch.modules.items()]
     def after_loss(self, learn):
         if learn.training: self.rec.log(loss=learn.loss)
+    def after_epoch(self, learn):
+        if learn.training: self.rec.log(epoch=learn.epoch)  # pictures mark it
     def cleanup_fit(self, learn):
         if self.watch: self.watch.stop()
 

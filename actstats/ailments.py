@@ -74,6 +74,8 @@ def _draw(ax, c:Chart):
 def _warn(rule, layer, step, evidence, sentence, advice, remedy, chart=None): return Finding(rule, layer, 'warning', int(step), evidence, advice, remedy, sentence, chart)
 
 # %% ../nbs/09c_ailments.ipynb #b6aa65a7
+def _at_start(c:Case, x)->float: return start(x, max(1, 3//(c.meta.get('every') or 1)))  # by the first three steps, or the first row
+
 def some(
     names:list, # of layers
     most:int=3, # to name
@@ -179,8 +181,8 @@ def dead_units(c:Case):
     hit = [(s, now(s.frac_dead)) for s in c.acts if s.units[-1] > 1 and not c.words(s.name).startswith('Dropout') and now(s.frac_dead) >= .5]
     if not hit: return
     s, share = hit[0]
-    early, names = start(s.frac_dead) >= .4, [s.name for s,_ in hit]
-    yield _warn('dead_units', s.name, _since(s, s.frac_dead >= .5), dict(share=share, at_start=start(s.frac_dead), units=int(s.units[-1]), layers=names),
+    early, names = _at_start(c, s.frac_dead) >= .4, [s.name for s,_ in hit]
+    yield _warn('dead_units', s.name, _since(s, s.frac_dead >= .5), dict(share=share, at_start=_at_start(c, s.frac_dead), units=int(s.units[-1]), layers=names),
         f'{share:.0%} of its {s.units[-1]} units are dead, zero for whole batches' + (', from the beginning.' if early else '.') + (f' So are half or more in {some(names[1:])}.' if len(names) > 1 else ''),
         'They began dead: initialise again, biases at zero and weights for the activation.' if early else 'They died while training: start again with a lower learning rate.', 'reinit' if early else 'lower_lr',
         Chart({o.name: o.frac_dead for o,_ in hit[:4]}, 'share of dead units', s.step, {'half': .5}))
@@ -191,8 +193,8 @@ def saturation(c:Case):
     hit = [(now(s.saturated), s) for s in c.saturable if now(s.saturated) >= .75]
     if not hit: return
     share, s = max(hit, key=lambda o: o[0])
-    early = start(s.saturated) >= .6
-    yield _warn('saturation', s.name, _since(s, s.saturated >= .75), dict(share=share, at_start=start(s.saturated), layers=[s.name for _,s in hit]), f'{share:.0%} of its values are at the ends of its range, where it is flat' + (', from the beginning.' if early else '.'),
+    early = _at_start(c, s.saturated) >= .6
+    yield _warn('saturation', s.name, _since(s, s.saturated >= .75), dict(share=share, at_start=_at_start(c, s.saturated), layers=[s.name for _,s in hit]), f'{share:.0%} of its values are at the ends of its range, where it is flat' + (', from the beginning.' if early else '.'),
         'Initialise again with smaller weights, or normalise what goes in.' if early else 'Start again with a lower learning rate.', 'reinit' if early else 'lower_lr', Chart({s.name: s.saturated}, 'share at the ends', s.step, {'three quarters': .75}))
 
 # %% ../nbs/09c_ailments.ipynb #1adea1b1

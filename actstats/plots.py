@@ -52,7 +52,7 @@ def epoch_marks(rec:Recording)->np.ndarray:
     if ('epoch', 'log') not in rec.keys: return np.zeros(0)
     h = rec['epoch', 'log']
     new = np.diff(h.max) > 0
-    return h.step[h.step > 0] if new.all() else h.step[1:][new]  # told once in an epoch, or at each step
+    return h.step[(h.step > 0) & (h.step < rec.step)] if new.all() else h.step[1:][new]  # told once in an epoch, or at each step
 
 def _mark_epochs(ax, rec:Recording, color='.5'):
     for s in epoch_marks(rec): ax.axvline(s - .5, color=color, lw=.7, ls=':', alpha=.8, zorder=1.5)
