@@ -4,7 +4,7 @@ BIN    := .venv/bin
 # Which flagged cells to test: `make test FLAGS=fashion` fetches Fashion-MNIST from the hub; with ACTSTATS_DATA set it is on by itself.
 FLAGS  ?=
 
-.PHONY: demo test notebooks ladder bench long sweep failures export readme clean
+.PHONY: demo test notebooks ladder bench long live sweep failures export readme clean
 .DEFAULT_GOAL := demo
 
 .venv/.installed: settings.ini setup.py
@@ -36,6 +36,9 @@ ladder: .venv/.installed-dev  ## train what takes long again, most of an hour on
 
 bench: .venv/.installed-dev .bench/.installed  ## what watching costs, beside other tools: half an hour; results go to benchmarks/overhead.json
 	@$(BIN)/python -W ignore benchmarks/overhead.py $(ARGS)
+
+live: .venv/.installed-dev  ## what a live view costs; results go to benchmarks/live.json
+	@$(BIN)/python -W ignore benchmarks/live.py
 
 long: .venv/.installed-dev  ## 100,000 steps, watched: are totals exact, memory and time flat? two minutes; results go to benchmarks/long_run.json
 	@$(BIN)/python benchmarks/long_run.py $(ARGS)
