@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from fastcore.basics import patch
 
-from .plots import _axes, _empty, _steps_axis
+from .heatmaps import _draw_by_layer
+from .plots import _axes, _empty
 from .recording import KINDS, History, Recording
 import actstats.diagnosis # gives recordings their judgement
 
@@ -126,15 +127,7 @@ def plot(self:Comparison,
 ): # the axes
     "The distance of each layer over the steps, and the first difference"
     ax = _axes(1, 1, 8, min(1.6 + .18*len(self.layers), 8), ax)[0]
-    steps = np.unique(np.concatenate(self.steps))
-    if not len(steps): return _empty(ax, 'no step in common')
-    z = np.full((len(self.layers), len(steps)), np.nan)
-    for i,(s,d) in enumerate(zip(self.steps, self.distance)): z[i, np.searchsorted(steps, s)] = d
-    im = ax.pcolormesh(np.r_[steps, 2*steps[-1] - steps[-2] if len(steps) > 1 else steps[-1] + 1] - .5, np.arange(len(z) + 1) - .5, z, cmap='viridis', vmin=0, vmax=1, rasterized=True)
-    ax.figure.colorbar(im, ax=ax, pad=.01).set_label('distance', fontsize=8)
+    if not self.n_steps: return _empty(ax, 'no step in common')
+    _draw_by_layer(ax, [n or '(model)' for n in self.layers], list(zip(self.steps, self.distance)), max(s[-1] for s in self.steps if len(s)) + 1, 'distance', cmap='viridis', vmin=0, vmax=1)
     if self.first: ax.plot(self.first[0], self.layers.index(self.first[1]), 'o', mec='#e00', mfc='none', mew=1.5, ms=9, clip_on=False)
-    some = range(0, len(z), -(-len(z)//40))
-    ax.set_yticks(list(some), [self.layers[i] or '(model)' for i in some], fontsize=7)
-    ax.set(xlabel='step', ylim=(len(z) - .5, -.5))
-    _steps_axis(ax)
     return ax

@@ -11,7 +11,7 @@ import math
 import numpy as np
 from fastcore.basics import patch
 
-from .plots import _axes, _chosen, _empty, _end, _label, _mark_epochs, _name_layers, _nothing, _others, _plt, _steps_axis, _x
+from .plots import _axes, _chosen, _empty, _end, _label, _mark_epochs, _nothing, _others, _plt, _steps_axis, _x
 from .recording import History, Recording
 from .stats import FloatBins, LinearBins
 
@@ -105,15 +105,16 @@ def _float_heat(h:History, absolute=False, also:History|None=None)->Heat:
     ends = np.r_[mags[starts[1:]], mags[min(starts[-1] + per, len(mags) - 1)]]
     n, down = len(starts), down.any()
     at, values = np.arange(.5, n + 1), np.r_[0, ends]
-    if not down: return Heat(np.c_[zero, pos], np.r_[0, values], np.r_[-.5, at], (False, False), _tens(values))
-    return Heat(np.c_[neg[:, ::-1], zero, pos], np.r_[-values[::-1], values], np.r_[-at[::-1], at], (False, False), [-v for v in _tens(values)] + _tens(values))
+    tens = _tens(values, at, (2 if down else 1)*n/12)
+    if not down: return Heat(np.c_[zero, pos], np.r_[0, values], np.r_[-.5, at], (False, False), tens)
+    return Heat(np.c_[neg[:, ::-1], zero, pos], np.r_[-values[::-1], values], np.r_[-at[::-1], at], (False, False), [-v for v in tens] + tens)
 
-def _tens(values:np.ndarray)->list:
-    "About four powers of ten among the edges"
+def _tens(values:np.ndarray, at:np.ndarray, room:float)->list:
+    "About four powers of ten among the edges, none of them closer to zero than `room`"
     v = values[(values > 0) & np.isfinite(values)]
     if not len(v): return []
     lo, hi = math.ceil(math.log10(v[0])), math.floor(math.log10(v[-1]))
-    return [10.**k for k in range(lo, hi + 1, max(1, -(-(hi - lo + 1)//4)))]
+    return [10.**k for k in range(lo, hi + 1, max(1, -(-(hi - lo + 1)//4))) if np.interp(10.**k, values, at) >= room]
 
 # %% ../nbs/05b_heatmaps.ipynb #35214052
 SCALES = ('linear', 'float')
@@ -152,7 +153,7 @@ def _count_bar(ax, im, most):
 
 def _percent(p:float)->str: return '<0.01%' if 0 < p < 1e-4 else f'{p:.2%}'
 
-def _short(v:float)->str: return '0' if v == 0 else f'{v:.3g}' if .001 <= abs(v) < 1e4 else f'{v:.0e}'.replace('e-0', 'e-').replace('e+0', 'e')
+def _short(v:float)->str: return '0' if v == 0 else f'{v:.3g}' if .001 <= abs(v) < 1000 else f'{v:,.0f}' if 1000 <= abs(v) < 1e4 else f'{v:.0e}'.replace('e-0', 'e-').replace('e+0', 'e')
 
 def _bad(h:History)->np.ndarray: return h.n_nan + h.n_posinf + h.n_neginf
 
@@ -230,7 +231,7 @@ def _draw_layer(axs, hs, recs, view, draw, columns, absolute, small):
     "One layer of one run, or of two in the same window and colours"
     hs = [h and h.coarser(columns) for h in hs]
     if not len(hs[0]): return [_empty(ax) for ax in axs]
-    views = _same_window(view(hs[0]), [h for h in hs if h is not None and len(h)], absolute)
+    views = _same_window(view, [h for h in hs if h is not None and len(h)], absolute)
     most, ends = max(o.counts.max() for o in views), [f(o.at[i] for o in views) for f,i in ((min, 0), (max, -1))]
     for ax,h,o,rec,who in zip(axs, (h for h in hs if h is not None), views, recs, ('', '  (the other run)')):
         draw(ax, h, o, most)
@@ -241,12 +242,14 @@ def _draw_layer(axs, hs, recs, view, draw, columns, absolute, small):
 
 def _short_name(name:str, most:int=22)->str: return name if len(name) <= most else '…' + name[1-most:]
 
-def _same_window(o:Heat, hs:list, absolute:bool)->list:
-    "The view `o` of a layer, and that of the same layer of another run in the same window"
-    if len(hs) == 1: return [o]
-    if o.ticks is not None: return [_float_heat(h, absolute, also) for h,also in zip(hs, hs[::-1])]
-    inner = o.at[o.outside[0]:len(o.at) - o.outside[1]]
-    return [o, _linear_heat(hs[1], LinearBins(inner[0], inner[-1], len(inner) - 1), absolute)]
+def _same_window(view, hs:list, absolute:bool)->list:
+    "Views of a layer, or of that of two runs in a window that holds both: on a float axis if one of them wants it"
+    views = [view(h) for h in hs]
+    if len(hs) == 1: return views
+    if any(o.ticks is not None for o in views) and hs[0].bins == hs[1].bins: return [_float_heat(h, absolute, also) for h,also in zip(hs, hs[::-1])]
+    inner = [o.at[o.outside[0]:len(o.at) - o.outside[1]] for o in views]
+    bins = LinearBins(min(i[0] for i in inner), max(i[-1] for i in inner), len(inner[0]) - 1)
+    return [_linear_heat(h, bins, absolute) for h in hs]
 
 # %% ../nbs/05b_heatmaps.ipynb #4c3cb1ff
 _DEPTH = dict(std='standard deviation', rms='root mean square', frac_zero='share of exact zeros', frac_dead='share of dead units', mean='mean')
@@ -263,19 +266,23 @@ def depth_map(self:Recording,
     if stat not in _DEPTH: raise ValueError(f'stat: expected one of {", ".join(_DEPTH)}, got {stat!r}')
     hs = [h.coarser(columns) for h in _chosen(self, layers, kind)]
     ax = _axes(1, 1, 8, min(2 + .16*len(hs), 8), ax)[0]
-    steps = np.unique(np.concatenate([h.step for h in hs])) if hs else []
-    if not len(steps): return _empty(ax, _nothing(kind))
-    z = np.full((len(hs), len(steps)), np.nan)
-    for i,h in enumerate(hs): z[i, np.searchsorted(steps, h.step)] = getattr(h, stat)
-    im = ax.pcolormesh(np.r_[steps, max(map(_end, filter(len, hs)))] - .5, np.arange(len(hs) + 1) - .5, z, rasterized=True, **_depth_colors(z, stat))
-    ax.figure.colorbar(im, ax=ax, pad=.01).set_label(_DEPTH[stat], fontsize=8)
-    some = range(0, len(hs), -(-len(hs)//40))
-    ax.set_yticks(list(some), [_label(hs[i]) for i in some], fontsize=7)
-    ax.set(xlabel='step', ylim=(len(hs) - .5, -.5))
-    ax.set_facecolor('.8')
+    if not any(map(len, hs)): return _empty(ax, _nothing(kind))
+    rows = [(h.step, getattr(h, stat)) for h in hs]
+    _draw_by_layer(ax, list(map(_label, hs)), rows, max(map(_end, filter(len, hs))), _DEPTH[stat], **_depth_colors(np.concatenate([v for _,v in rows]), stat))
     _mark_epochs(ax, self, 'w')
-    _steps_axis(ax)
     return ax
+
+def _draw_by_layer(ax, names:list, rows:list, end:int, label:str, **colors):
+    "A line of pixels for each layer, the first at the top: its steps and values"
+    steps = np.unique(np.concatenate([s for s,_ in rows]))
+    z = np.full((len(names), len(steps)), np.nan)
+    for i,(s,v) in enumerate(rows): z[i, np.searchsorted(steps, s)] = v
+    im = ax.pcolormesh(np.r_[steps, end] - .5, np.arange(len(names) + 1) - .5, z, rasterized=True, **colors)
+    ax.figure.colorbar(im, ax=ax, pad=.01).set_label(label, fontsize=8)
+    some = range(0, len(names), -(-len(names)//40))
+    ax.set_yticks(list(some), [names[i] for i in some], fontsize=7)
+    ax.set(xlabel='step', ylim=(len(names) - .5, -.5), facecolor='.8')
+    _steps_axis(ax)
 
 def _depth_colors(z, stat)->dict:
     "Colours for a map of layers and steps: diverging for means, logarithmic for sizes"

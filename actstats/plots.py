@@ -80,14 +80,15 @@ def _log_if_wide(ax, values):
     v = values[np.isfinite(values) & (values > 0)]
     if len(v) and v.max() > 100*v.min(): ax.set_yscale('log')
 
-def _legend(ax, names:list, colors):
-    "Names beside the picture, or a colour bar if they are too many"
+def _legend(ax, names:list, colors, against=None, what='layers'):
+    "Names beside the picture, or a colour bar if they are too many; and what dashed lines are"
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import ListedColormap
-    if len(names) <= 24: return ax.legend(fontsize=7, loc='upper left', bbox_to_anchor=(1.01, 1), frameon=False)
+    dashed = 'dashed: the other run' if against is not None else None
+    if len(names) <= 24: return ax.legend(title=dashed, title_fontsize=7, fontsize=7, loc='upper left', bbox_to_anchor=(1.01, 1), frameon=False)
     bar = ax.figure.colorbar(ScalarMappable(cmap=ListedColormap(colors)), ax=ax, pad=.02, ticks=[0, 1])
     bar.ax.set_yticklabels([names[0], names[-1]], fontsize=7)
-    bar.ax.set_ylabel(f'{len(names)} layers', fontsize=8, labelpad=-20)
+    bar.ax.set_ylabel(f'{len(names)} {what}' + (f'; {dashed}' if dashed else ''), fontsize=8, labelpad=-20)
     bar.ax.invert_yaxis()
 
 def _lines(ax, hs:list, values, colors, **kwargs):
@@ -126,8 +127,8 @@ def plot_stats(self:Recording,
     for ax,stat in zip(axs, stats):
         colors = _draw_lines(ax, self, hs, kind, against, lambda h: getattr(h, stat), 'logged' if kind == 'log' else _TITLES.get(stat, stat))
         if stat in ('mean', 'std') and kind in ('act', 'valid'): ax.axhline(float(stat == 'std'), ls=':', color='.5', lw=1)
-        if stat not in ('mean', 'min', 'max') and ax.lines: _log_if_wide(ax, np.concatenate([np.asarray(l.get_ydata(), float) for l in ax.lines if len(l.get_xdata()) != 2]  or [np.zeros(0)]))
-    if hs: _legend(axs[-1], [_label(h) for h in hs], colors)
+        if (kind == 'log' or stat not in ('mean', 'min', 'max')) and ax.lines: _log_if_wide(ax, np.concatenate([np.asarray(l.get_ydata(), float) for l in ax.lines if len(l.get_xdata()) != 2]  or [np.zeros(0)]))
+    if hs: _legend(axs[-1], [_label(h) for h in hs], colors, against, 'numbers' if kind == 'log' else 'layers' if kind in ('act', 'grad', 'valid') else 'parameters')
     return axs
 
 # %% ../nbs/05a_plots.ipynb #04576ef6
@@ -156,7 +157,7 @@ def dead_chart(self:Recording,
         colors = _draw_lines(ax, self, hs, kind, against, values, title)
         ax.set(ylim=(-.03, 1.03))
         ax.yaxis.set_major_formatter(lambda v,_: f'{v:.0%}')
-    if hs: _legend(axs[-1], [_label(h) for h in hs], colors)
+    if hs: _legend(axs[-1], [_label(h) for h in hs], colors, against)
     return axs
 
 # %% ../nbs/05a_plots.ipynb #8170f5ed
@@ -195,6 +196,8 @@ def depth_profile(self:Recording,
     _log_if_wide(axs[1], np.concatenate([np.asarray(l.get_ydata(), float) for l in axs[1].lines]))
     biggest = max((np.nanmax(np.abs([at(h, h.quantile(q)) for q in (.01, .99)])) for h in hs if at(h, h.n)), default=0)
     if biggest > 100: axs[0].set_yscale('symlog', linthresh=1)
+    for ax in axs:
+        if ax.get_yscale() == 'linear': ax.ticklabel_format(axis='y', useOffset=False)
     axs[0].legend(fontsize=7, frameon=False)
     if against is not None: axs[1].legend(fontsize=7, frameon=False)
     for ax,what in zip(axs, ('value', 'standard deviation')):
@@ -207,19 +210,20 @@ def update_ratio(
     rec:Recording, # with parameters and updates
     name:str, # of a parameter
 )->tuple: # steps and ratios, (rows,) each
-    "Root mean square of a parameter's update over that of the parameter"
+    "Root mean square of a parameter's update over that of the parameter after it"
     p, u = rec[name, 'param'], rec[name, 'update']
     both, i, j = np.intersect1d(p.step, u.step, return_indices=True)
     size = p.rms[i]
     return both, np.divide(u.rms[j], size, out=np.full(len(both), np.nan), where=size > 0)
 
 def _weights(rec:Recording)->list:
-    "Parameters that have updates and are no biases: those of more than one dimension mostly, as far as names tell"
-    return [n for n in rec._names('update') if (n, 'param') in rec.keys and 'bias' not in n.rpartition('.')[2]]
+    "Parameters that have updates and multiply, as far as names tell: no biases, and no scales of norms"
+    is_norm = lambda owner: 'Norm' in (rec.meta.get('modules') or {}).get(owner, '').partition('(')[0]
+    return [n for n in rec._names('update') if (n, 'param') in rec.keys and 'bias' not in n.rpartition('.')[2] and not is_norm(n.rpartition('.')[0])]
 
 @patch
 def update_ratios(self:Recording,
-    params=None, # names of parameters, one or several; None: all that are no biases
+    params=None, # names of parameters, one or several; None: all weights, without biases and the scales of norms
     ax=None, # matplotlib axes
     against:Recording|None=None, # another run, drawn dashed
 ): # the axes
@@ -236,5 +240,5 @@ def update_ratios(self:Recording,
     _mark_epochs(ax, self)
     ax.set(xlabel='step', ylabel='update / weight', title='how large the steps are')
     _steps_axis(ax)
-    if names: _legend(ax, names, colors)
+    if names: _legend(ax, names, colors, against, 'parameters')
     return ax

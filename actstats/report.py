@@ -14,7 +14,7 @@ from fastcore.basics import patch
 
 from .compare import Comparison
 from .files import check_writable, write_bytes
-from .heatmaps import _bad, _short, _tens, heat
+from .heatmaps import _bad, _short, heat
 from .live import HEADS, as_text, last_row, shown_layers, spread
 from .plots import epoch_marks
 from .recording import History, Recording
@@ -98,7 +98,6 @@ class Section:
         keys = [(n, k) for n,k in self.rec.keys if k != 'log' and len(self.rec._history(n, k))]
         most = columns_for(len(keys))
         kinds = {k: [heat_data(self.rec._history(n, k), most) for n,o in keys if o == k] for k in dict.fromkeys(k for _,k in keys)}
-        names = [n for n,k in keys if k == next(iter(kinds), None)]
         return dict(kinds=dict(sorted(kinds.items(), key=lambda kv: kv[0] != 'act')), chosen={k: [n or '(model)' for n in shown_layers([n for n,o in keys if o == k], set(named), 6)] for k in kinds}, epochs=epoch_marks(self.rec).tolist())
 
     def settings(self)->list:
