@@ -127,7 +127,7 @@ def plot_stats(self:Recording,
     for ax,stat in zip(axs, stats):
         colors = _draw_lines(ax, self, hs, kind, against, lambda h: getattr(h, stat), 'logged' if kind == 'log' else _TITLES.get(stat, stat))
         if stat in ('mean', 'std') and kind in ('act', 'valid'): ax.axhline(float(stat == 'std'), ls=':', color='.5', lw=1)
-        if (kind == 'log' or stat not in ('mean', 'min', 'max')) and ax.lines: _log_if_wide(ax, np.concatenate([np.asarray(l.get_ydata(), float) for l in ax.lines if len(l.get_xdata()) != 2]  or [np.zeros(0)]))
+        if kind == 'log' or stat not in ('mean', 'min', 'max'): _log_if_wide(ax, np.concatenate([getattr(h, stat) for h in (*hs, *_others(against, hs)) if h is not None] or [np.zeros(0)]))
     if hs: _legend(axs[-1], [_label(h) for h in hs], colors, against, 'numbers' if kind == 'log' else 'layers' if kind in ('act', 'grad', 'valid') else 'parameters')
     return axs
 

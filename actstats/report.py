@@ -258,7 +258,7 @@ PAGE = '''<!doctype html>
 <tbody>{% for row in rows %}<tr>{% for text, v in row %}{% if loop.first and cls == 'named' %}<th scope="row" data-v="{{ v }}">{{ text }}</th>{% else %}<td data-v="{{ '' if v is none or v != v else v }}">{{ text }}</td>{% endif %}{% endfor %}</tr>{% endfor %}</tbody></table>{% endmacro %}
 {% macro pictures(s) %}{% for name, image, how in s.pictures() %}<figure><h3>{{ name }}</h3><img src="{{ image }}" alt="{{ name }} of {{ s.title }}. {{ how }}"><figcaption>{{ how }}</figcaption></figure>{% endfor %}{% endmacro %}
 <main><h1>{{ title }}</h1>{% if text %}<p class="verdict">{{ text }}</p>{% endif %}
-{% if sections | length > 1 %}<nav aria-label="Sections"><ol>{% for s in sections %}<li><a href="#s{{ loop.index }}">{{ s.title }}</a></li>{% endfor %}</ol></nav>{% endif %}
+{% if sections | length > 1 %}<nav aria-label="Sections"><ul>{% for s in sections %}<li><a href="#s{{ loop.index }}">{{ s.title }}</a></li>{% endfor %}</ul></nav>{% endif %}
 {% for s in sections %}<section id="s{{ loop.index }}"><h2>{{ s.title }}</h2>{% if s.comparison %}{% for line in s.comparison | string | lines %}<p class="verdict">{{ line }}</p>{% endfor %}
 {{ pictures(s) }}<h3>Layer by layer</h3>{% set heads, rows = s.table() %}{{ table(heads, rows, 'named') }}{% else %}{% if s.text %}<p>{{ s.text }}</p>{% endif %}
 {% if s.rows %}<table><thead><tr>{% for k in s.rows[0] %}<th scope="col">{{ k }}</th>{% endfor %}</tr></thead>
