@@ -298,15 +298,15 @@ def frozen(c:Case):
 
 # %% ../nbs/09c_ailments.ipynb #4fdbb4b9
 def slow_layers(c:Case):
-    "The updates of weights, relative to their size, are a three-hundredth of what they are for the faster half"
+    "The updates of some weights, relative to their size, are a three-hundredth of what they are for the faster half; all below a tenth are named"
     r = {n: now(v) for n,v in c.ratios.items() if now(v) > 0}
     if len(r) < 3: return
     usual = float(np.median(sorted(r.values())[-(len(r)//2):]))
-    slow = {n: v for n,v in r.items() if v < usual/300}
-    if not slow: return
+    if min(r.values()) >= usual/300: return
+    slow = {n: v for n,v in r.items() if v < usual/10}  # these are named, too
     rates = [g['lr'] for g in (c.meta.get('optimizer') or {}).get('groups', ()) if isinstance(g.get('lr'), float) and g['lr'] > 0]
     spread, names = max(rates, default=1)/min(rates, default=1), list(dict.fromkeys(map(c.owner, slow)))
-    yield _warn('slow_layers', names[0], c.first, dict(layers=names, ratio=next(iter(slow.values())), usual=usual, rates=spread), f'{some(names)} hardly learn: a step changes them by {next(iter(slow.values())):.1g} of their size, others by {usual:.1g}' +
+    yield _warn('slow_layers', c.owner(min(slow, key=slow.get)), c.first, dict(layers=names, ratio=min(slow.values()), usual=usual, rates=spread), f'{some(names)} hardly learn{"s" * (len(names) == 1)}: a step changes the weights by {" to ".join(dict.fromkeys(f"{f(slow.values()):.1g}" for f in (min, max)))} of their size, others by {usual:.1g}' +
         (f'; the learning rates differ by a factor of {spread:,.0f}.' if spread > 100 else '.'),
         *(('Use one learning rate for all layers of a model that was not trained before.', 'unfreeze') if spread > 100 else ('Their gradient is too small: look at initialisation and normalisation.', 'reinit')),
         Chart({'update / weight': list(r.values())}, 'ratio', list(r), {'the faster half': usual}, log=True))

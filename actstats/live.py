@@ -156,6 +156,8 @@ class NotebookView:
         return Environment(autoescape=True).from_string(_PAGE).render(title=_title(rec, d, done), rows=rows, named=named, heads=[k for k in HEADS if k not in ('layer', 'values')], findings=d.findings[:6], more=len(rec._names('act')) - len(hs) if hs else 0)
 
 # %% ../nbs/10b_live.ipynb #d7412132
+_ROWS = 10  # for TensorBoard, at each drawing
+
 class Live:
     "Has a recording drawn while it grows: a listener of the recording"
     def __init__(self,
@@ -199,7 +201,7 @@ def live(self:Recording,
     if not (0 < share < 1 and seconds >= 0 and steps >= 1 and most >= 1): raise ValueError(f'live: expected share between 0 and 1, seconds of 0 or more, steps and most of 1 or more; got {share=}, {seconds=}, {steps=}, {most=}')
     if to is None: to = 'notebook' if _in_notebook() else 'terminal'
     if isinstance(to, str) and to not in _VIEWS: raise ValueError(f'live: expected one of {", ".join(_VIEWS)}, a SummaryWriter or a function, got {to!r}')
-    if hasattr(to, 'add_histogram_raw'): view = lambda rec, done: rec.to_tensorboard(to)
+    if hasattr(to, 'add_histogram_raw'): view = lambda rec, done: rec.to_tensorboard(to, rows=_ROWS)
     else: view = _VIEWS[to](most) if isinstance(to, str) else to
     if not callable(view): raise TypeError(f'live: expected one of {", ".join(_VIEWS)}, a SummaryWriter or a function, got {type(to).__name__}')
     self.listeners = [*self.listeners, Live(self, view, seconds, steps, share)]

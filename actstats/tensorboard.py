@@ -34,13 +34,12 @@ def raw_histogram(
 # %% ../nbs/10a_tensorboard.ipynb #d5276738
 _CURVES = ('mean', 'std', 'frac_zero', 'frac_dead')
 
-def _new_rows(rec, key, h:History, seen:dict)->np.ndarray:
-    "Indices of rows that were not written yet and are complete"
+def _new_rows(rec, key, h:History, seen:dict)->History:
+    "The rows that were not written yet and are complete"
     growing = any(t.tick is not None for t in rec.tracks.values())
-    rows = np.flatnonzero(h.step > seen.get(key, -1))
-    rows = rows[rows < len(h) - growing]
-    if len(rows): seen[key] = int(h.step[rows[-1]])
-    return rows
+    new = h._rows_where((h.step > seen.get(key, -1)) & (np.arange(len(h)) < len(h) - growing))
+    if len(new): seen[key] = int(new.step[-1])
+    return new
 
 @patch
 def to_tensorboard(self:Recording,
@@ -48,6 +47,7 @@ def to_tensorboard(self:Recording,
     layers=None, # names, one or several; None: all
     kinds=None, # some of "act", "grad", ...; None: all that were recorded
     curves=_CURVES, # statistics to draw as curves
+    rows:int|None=None, # of each layer at most, in this call: further new rows are merged; None: all
 ):
     "Write what is new to TensorBoard: raw histograms and curves; TypeError if `writer` cannot take them"
     if not all(hasattr(writer, k) for k in ('add_histogram_raw', 'add_scalar')): raise TypeError(f'to_tensorboard: expected a SummaryWriter, as torch.utils.tensorboard has it, got {type(writer).__name__}')
@@ -56,13 +56,14 @@ def to_tensorboard(self:Recording,
     for n in names or (): self[n, next((k for m,k in self.keys if m == n), 'act')]  # an unknown name is an error, with the nearest ones
     seen = self.__dict__.setdefault('_written', {}).setdefault(id(writer), (writer, {}))[1]
     for name,kind in list(self.keys):
-        if (kinds is None or kind in kinds) and (names is None or name in names): self._write_rows(writer, name, kind, curves, seen)
+        if (kinds is None or kind in kinds) and (names is None or name in names): self._write_rows(writer, name, kind, curves, seen, rows)
     writer.flush()
 
 @patch
-def _write_rows(self:Recording, writer, name, kind, curves, seen):
-    h, label = self._history(name, kind), name or '(model)'
-    for i in _new_rows(self, (name, kind), h, seen):
+def _write_rows(self:Recording, writer, name, kind, curves, seen, rows):
+    h, label = _new_rows(self, (name, kind), self._history(name, kind), seen), name or '(model)'
+    if rows: h = h.coarser(rows)
+    for i in range(len(h)):
         step = int(h.step[i])
         if kind == 'log': writer.add_scalar(f'log/{label}', h.mean[i], step)
         else:
