@@ -185,7 +185,7 @@ def _draw_heat(ax, h:History, o:Heat, most:float|None=None, small:bool=False, **
 def _heat_title(h:History, o:Heat, absolute:bool)->str:
     bad = _bad(h).sum()
     notes = [f'{_percent(o.lost)} outside']*any(o.outside) + [f'{_percent(bad/max(h.n_total.sum(), 1))} not finite']*bool(bad)
-    return f'{_label(h)}{"  |a|" if absolute else ""}' + (f'  ({", ".join(notes)})' if notes else '')
+    return f'{_label(h)}{"  |a|" if absolute else ""}' + ('\n' if len(notes) > 1 else '  ')*bool(notes) + (f'({", ".join(notes)})' if notes else '')
 
 # %% ../nbs/05b_heatmaps.ipynb #ab6e8316
 _MANY = 30

@@ -9,7 +9,7 @@ import numpy as np
 from fastcore.basics import patch
 
 from .recording import KINDS, History, Recording
-from .stats import LinearBins
+from .stats import FloatBins, LinearBins, rebin
 
 # %% auto #0
 __all__ = ['STATS', 'depth_colors', 'epoch_marks', 'near_zero', 'at_step', 'update_ratio']
@@ -138,8 +138,10 @@ def near_zero(
 )->np.ndarray: # (rows,)
     "Share of values near zero, from the histogram: within one bin"
     if near == 0: return h.frac_zero
-    counts = h.in_bins(LinearBins(-near, near, 2))
-    return np.divide(counts[:, 1:3].sum(1), counts.sum(1), out=np.full(len(h), np.nan), where=counts.sum(1) > 0)
+    others = h._finite_hist()
+    others[:, h.bins.zero if isinstance(h.bins, FloatBins) else np.searchsorted(h.edges, 0, 'right') - 1] -= h.n_zero  # where zeros are is known exactly
+    close = rebin(others, h.edges, LinearBins(-near, near, 1), h.min, h.max)[:, 1] + h.n_zero
+    return np.divide(close, h.n, out=np.full(len(h), np.nan), where=h.n > 0)
 
 @patch
 def dead_chart(self:Recording,
