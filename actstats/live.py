@@ -13,6 +13,7 @@ from fastcore.basics import patch
 
 from .hooks import aside
 from .heatmaps import _bad, heat
+from .plots import _by_step
 from .recording import History, Recording
 import actstats.diagnosis, actstats.tensorboard  # give recordings their judgement, and the way into TensorBoard
 
@@ -73,10 +74,10 @@ def as_text(
 def _look(rec:Recording, most:int)->tuple:
     "The diagnosis, and histories of the layers to show"
     d = rec.diagnose()
-    named = {f.layer: f.severity for f in d.findings}
+    named = {f.layer: f.severity for f in reversed(d.findings)}  # alarms come first, and count most
     names = shown_layers(rec._names('act') or rec._names('valid'), set(named), most)
     kind = 'act' if rec._names('act') else 'valid'
-    return d, named, [h for n in names if len(h := rec._history(n, kind))]
+    return d, named, [_by_step(h) for n in names if len(h := rec._history(n, kind))]
 
 def _title(rec:Recording, d, done:bool)->str:
     total, loss = rec.meta.get('total_steps'), rec._history('loss', 'log') if ('loss', 'log') in rec.keys else ()

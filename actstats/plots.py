@@ -32,7 +32,11 @@ def _chosen(rec:Recording, layers, kind:str)->list:
     "Histories of the wanted layers; all that have this kind if None"
     if kind not in KINDS: raise ValueError(f'kind {kind!r}: expected one of {", ".join(KINDS)}')
     if layers is None: layers = sorted(rec._names(kind), key=lambda n: rec.layers.index(n) if n in rec.layers else -1)  # gradients come the other way round
-    return [rec[n, kind] for n in ([layers] if isinstance(layers, str) else layers)]
+    return [_by_step(rec[n, kind]) for n in ([layers] if isinstance(layers, str) else layers)]
+
+def _by_step(h:History)->History:
+    "One row for each step: the batches of an evaluation, which follow the same training step, are merged"
+    return h if (np.diff(h.step) > 0).all() else h.grouped(h.step)
 
 def _empty(ax, what='nothing recorded'):
     ax.text(.5, .5, what, ha='center', va='center', transform=ax.transAxes, alpha=.6, fontsize=9)
@@ -43,9 +47,13 @@ def _nothing(kind:str)->str: return 'nothing recorded' + (f'\n{_ASK[kind]} does'
 def _label(h:History)->str: return h.name or '(model)'
 
 # %% ../nbs/05a_plots.ipynb #c085c9af
-def _x(h:History)->np.ndarray: return h.step + (h.n_steps - 1)/2
+def _every(h:History)->float:
+    "How many steps lie between two that were recorded"
+    return max(1., float(np.median(np.diff(h.step)/h.n_steps[:-1]))) if len(h) > 1 else 1.
 
-def _end(h:History)->int: return h.step[-1] + h.n_steps[-1]
+def _x(h:History)->np.ndarray: return h.step + (h.n_steps - 1)/2*_every(h)*(h.kind != 'valid')  # there, n_steps counts batches
+
+def _end(h:History)->int: return int(h.step[-1] + np.ceil(h.n_steps[-1]*_every(h)))
 
 def epoch_marks(rec:Recording)->np.ndarray:
     "The steps at which an epoch ends or begins, by the logged number `epoch`; none if there is no such number"
@@ -98,7 +106,7 @@ def _lines(ax, hs:list, values, colors, **kwargs):
 # %% ../nbs/05a_plots.ipynb #c81dee56
 def _others(against, hs:list)->list:
     "The same layers of another recording, None where it has none"
-    return [against._history(h.name, h.kind) if against is not None and (h.name, h.kind) in against.keys else None for h in hs]
+    return [_by_step(against._history(h.name, h.kind)) if against is not None and (h.name, h.kind) in against.keys else None for h in hs]
 
 def _draw_lines(ax, rec:Recording, hs:list, kind:str, against, values, title:str):
     "What all pictures of lines over the steps have in common"

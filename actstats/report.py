@@ -16,7 +16,7 @@ from .compare import Comparison
 from .files import check_writable, write_bytes
 from .heatmaps import _bad, _short, heat
 from .live import HEADS, as_text, last_row, shown_layers, spread
-from .plots import epoch_marks
+from .plots import _by_step, _end, epoch_marks
 from .recording import History, Recording
 import actstats.twins  # gives recordings the last of their pictures
 
@@ -50,11 +50,11 @@ def heat_data(
     columns:int, # at most
 )->dict: # what the page needs to draw it
     "A layer's heat-map as data: bins × rows"
-    h = h.coarser(columns)
+    h = _by_step(h).coarser(columns)
     o = heat(h)
     bad = _bad(h)
     where = lambda v: [None if x != x else round(float(x), 6) for x in o.place(v)]
-    return dict(name=h.name or '(model)', step=h.step.tolist(), end=int(h.step[-1] + h.n_steps[-1]), at=[round(float(v), 9) for v in o.at], bins=[_range(*e) for e in zip(o.edges[:-1], o.edges[1:])],
+    return dict(name=h.name or '(model)', step=h.step.tolist(), end=_end(h), at=[round(float(v), 9) for v in o.at], bins=[_range(*e) for e in zip(o.edges[:-1], o.edges[1:])],
         ticks=None if o.ticks is None else [[0, *where(np.array(o.ticks))], ['0', *map(_short, o.ticks)]], counts=_coded(np.round(o.counts.T, 1)), mean=where(h.mean), bad=[int(b) for b in bad] if bad.any() else None,
         lines=[round(float(o.at[i]), 9) for i,out in zip((1, -2), o.outside) if out])
 
