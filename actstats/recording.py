@@ -170,6 +170,11 @@ class Recording:
         for f in self.listeners: f(None)
 
 @patch
+def __getstate__(self:Recording):
+    "Copies and pickles have no listeners: they are not saved or shown where this one is"
+    return {k: v for k,v in self.__dict__.items() if k != '_written'} | dict(listeners=[])
+
+@patch
 def _names(self:Recording, *kinds): return list(dict.fromkeys(n for n,k in self.keys if k in kinds))
 
 # %% ../nbs/04c_recording.ipynb #4d386b66

@@ -9,6 +9,7 @@ import numpy as np
 from fastcore.basics import patch
 
 from .heatmaps import _bad
+from .plots import _by_step
 from .recording import History, Recording
 from .stats import FloatBins
 
@@ -37,9 +38,10 @@ _CURVES = ('mean', 'std', 'frac_zero', 'frac_dead')
 def _new_rows(rec, key, h:History, seen:dict)->History:
     "The rows that were not written yet and are complete"
     growing = any(t.tick is not None for t in rec.tracks.values())
-    new = h._rows_where((h.step > seen.get(key, -1)) & (np.arange(len(h)) < len(h) - growing))
-    if len(new): seen[key] = int(new.step[-1])
-    return new
+    until, done = h.n_steps.cumsum(), len(h) - growing
+    some = (until > seen.get(key, 0)) & (np.arange(len(h)) < done)
+    if some.any(): seen[key] = int(until[done - 1])
+    return _by_step(h._rows_where(some))
 
 @patch
 def to_tensorboard(self:Recording,
