@@ -9,6 +9,7 @@ import math, re
 
 import numpy as np
 
+from .plots import _named
 from .symptoms import Case, Series, median, neumann, now, start, trend
 
 # %% auto #0
@@ -53,7 +54,7 @@ class Finding:
         "Draw the evidence"
         import matplotlib.pyplot as plt
         if ax is None: ax = plt.subplots(figsize=(6, 2.6), layout='constrained')[1]
-        ax.set_title(f'{self.rule}: {self.layer or "(model)"}', fontsize=9)
+        ax.set_title(f'{self.rule}: {_named(self.layer)}', fontsize=9)
         if self.chart: _draw(ax, self.chart)
         else: ax.text(.5, .5, 'nothing to draw', ha='center', transform=ax.transAxes)
         return ax
@@ -63,10 +64,10 @@ def _draw(ax, c:Chart):
     for i,(label,y) in enumerate(c.lines.items()):
         y = np.asarray(y, float)
         x = np.arange(len(y)) if named or c.x is None or len(c.x) != len(y) else c.x
-        ax.plot(x, y, 'o-' if named or len(y) < 8 else '-', ms=3, lw=1.3, label=label, color=f'C{i}')
+        ax.plot(x, y, 'o-' if named or len(y) < 8 else '-', ms=3, lw=1.3, label=_named(label), color=f'C{i}')
     for label,v in c.levels.items(): ax.axhline(v, ls=':', color='.4', lw=1, label=label)
     if c.log and any((np.asarray(y, float) > 0).any() for y in c.lines.values()): ax.set_yscale('log')
-    if named: ax.set_xticks(range(len(c.x)), c.x, rotation=40, ha='right', fontsize=7)
+    if named: ax.set_xticks(range(len(c.x)), list(map(_named, c.x)), rotation=40, ha='right', fontsize=7)
     else: ax.set_xlabel('step')
     ax.set_ylabel(c.ylabel)
     if len(c.lines) + len(c.levels) > 1: ax.legend(fontsize=7, frameon=False)

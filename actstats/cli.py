@@ -119,12 +119,21 @@ def _parser():
     return p
 
 # %% ../nbs/11_cli.ipynb #c05fbde1
+def _check_out(out, *files):
+    "A report must not replace a recording"
+    if check_writable(out).resolve() in [Path(f).resolve() for f in files]: raise ValueError(f'{out}: that is the recording itself; give --out another name')
+    return out
+
+def _report(file, out):
+    rec = Recording.load(file)
+    print(rec.report(_check_out(out or Path(file).with_suffix('.html'), file)))
+
 def _compare(a, b, kind:str, tol:float, out):
     "Print where two saved runs part, layer by layer; write a report if it is wanted"
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
-    if out: check_writable(out)
+    if out: _check_out(out, a, b)
     c = Recording.load(a).compare(Recording.load(b), tol, kind)
     print(c)
     heads, rows = Versus('', c).table()
@@ -143,8 +152,7 @@ def main(
     if a.command == 'demo': return _command(lambda: demo(a.data, a.out, a.lr, a.epochs, a.seed))
     if a.command == 'diagnose': return _command(lambda: print(Recording.load(a.file).diagnose()))
     if a.command == 'compare': return _command(lambda: _compare(a.a, a.b, a.kind, a.tol, a.out))
-    out = a.out or Path(a.file).with_suffix('.html')
-    return _command(lambda: print(Recording.load(a.file).report(out)))
+    return _command(lambda: _report(a.file, a.out))
 
 # %% ../nbs/11_cli.ipynb #7eb2f08b
 #| eval: false

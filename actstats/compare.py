@@ -10,7 +10,7 @@ import numpy as np
 from fastcore.basics import patch
 
 from .heatmaps import _draw_by_layer
-from .plots import _axes, _empty
+from .plots import _axes, _empty, _named
 from .recording import KINDS, History, Recording
 import actstats.diagnosis # gives recordings their judgement
 
@@ -30,15 +30,15 @@ def ks(
 def _aligned(a:History, b:History)->tuple:
     "Both, with rows that hold the same steps; and whether rows had to be merged for that"
     steps = np.intersect1d(a.step, b.step)
+    if (a.n_steps == 1).all() and (b.n_steps == 1).all(): return *(h._rows_where(np.isin(h.step, steps)) for h in (a, b)), False
     end = min((h.step[-1] + h.n_steps[-1] for h in (a, b) if len(h)), default=0)
     out = []
     for h in (a, b):
         into = np.searchsorted(steps, h.step, 'right') - 1
         some = (into >= 0) & (h.step < end)
         out.append(h._rows_where(some).grouped(into[some]))
-    n = min(map(len, out))
-    same = n > 0 and out[0].n_steps[n-1] == out[1].n_steps[n-1]  # the last row of a longer run may hold more
-    return *(h.upto(h.step[n-1] + same) if n else h for h in out), len(steps) < max(len(a), len(b))
+    same = out[0].n_steps == out[1].n_steps  # the last row of a longer run may hold more steps, and one of a run that was recorded more rarely holds fewer
+    return *(h._rows_where(same) for h in out), True
 
 def _with_nan(h:History)->np.ndarray: return np.c_[h.hist, h.n_nan]
 
@@ -90,9 +90,10 @@ def compare(self:Recording,
 )->Comparison:
     "Where this run and another part; ValueError if their bins differ or they have no layer in common"
     if not isinstance(other, Recording): raise TypeError(f'compare: expected a Recording, got {type(other).__name__}; a file is read by Recording.load')
-    if kind not in KINDS: raise ValueError(f'kind {kind!r}: expected one of {", ".join(KINDS)}')
+    if kind not in KINDS[:-1]: raise ValueError(f'kind {kind!r}: expected one of {", ".join(KINDS[:-1])}')
     if not 0 <= tol <= 1: raise ValueError(f'compare: expected tol from 0 to 1, got {tol}')
-    if self.bins != other.bins: raise ValueError(f'compare: expected recordings with the same bins, got {self.bins} and {other.bins}')
+    for what in ('bins', 'sample'):
+        if getattr(self, what) != getattr(other, what): raise ValueError(f'compare: expected recordings with the same {what}, got {getattr(self, what)} and {getattr(other, what)}')
     mine, theirs = self._names(kind), other._names(kind)
     layers = [n for n in mine if n in theirs]
     if not layers: raise ValueError(f'compare: no layer was recorded as {kind!r} in both runs; one has {", ".join(mine[:5]) or "none"}, the other {", ".join(theirs[:5]) or "none"}')
@@ -128,6 +129,6 @@ def plot(self:Comparison,
     "The distance of each layer over the steps, and the first difference"
     ax = _axes(1, 1, 8, min(1.6 + .18*len(self.layers), 8), ax)[0]
     if not self.n_steps: return _empty(ax, 'no step in common')
-    _draw_by_layer(ax, [n or '(model)' for n in self.layers], list(zip(self.steps, self.distance)), max(s[-1] for s in self.steps if len(s)) + 1, 'distance', cmap='viridis', vmin=0, vmax=1)
+    _draw_by_layer(ax, list(map(_named, self.layers)), list(zip(self.steps, self.distance)), max(s[-1] for s in self.steps if len(s)) + 1, 'distance', cmap='viridis', vmin=0, vmax=1)
     if self.first: ax.plot(self.first[0], self.layers.index(self.first[1]), 'o', mec='#e00', mfc='none', mew=1.5, ms=9, clip_on=False)
     return ax

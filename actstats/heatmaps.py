@@ -11,7 +11,7 @@ import math
 import numpy as np
 from fastcore.basics import patch
 
-from .plots import _axes, _chosen, _empty, _end, _label, _mark_epochs, _nothing, _others, _plt, _steps_axis, _x
+from .plots import _axes, _chosen, _empty, _end, _label, _mark_epochs, _named, _nothing, _others, _plt, _steps_axis, _x
 from .recording import History, Recording
 from .stats import FloatBins, LinearBins
 
@@ -237,16 +237,15 @@ def _draw_layer(axs, hs, recs, view, draw, columns, absolute, small):
         draw(ax, h, o, most)
         ax.set_ylim(ends)
         _mark_epochs(ax, rec, 'w')
-        ax.set_title(_short_name(_label(h)) if small else _heat_title(h, o, absolute) + who, fontsize=6 if small else 9)
+        ax.set_title(_named(h.name, 22) if small else _heat_title(h, o, absolute) + who, fontsize=6 if small else 9)
     for ax in axs[len(views):]: _empty(ax, 'not in the other run')
-
-def _short_name(name:str, most:int=22)->str: return name if len(name) <= most else '…' + name[1-most:]
 
 def _same_window(view, hs:list, absolute:bool)->list:
     "Views of a layer, or of that of two runs in a window that holds both: on a float axis if one of them wants it"
     views = [view(h) for h in hs]
     if len(hs) == 1: return views
     if any(o.ticks is not None for o in views) and hs[0].bins == hs[1].bins: return [_float_heat(h, absolute, also) for h,also in zip(hs, hs[::-1])]
+    if any(o.ticks is not None for o in views): views = [_linear_heat(h, None, absolute) for h in hs]  # their bins differ
     inner = [o.at[o.outside[0]:len(o.at) - o.outside[1]] for o in views]
     bins = LinearBins(min(i[0] for i in inner), max(i[-1] for i in inner), len(inner[0]) - 1)
     return [_linear_heat(h, bins, absolute) for h in hs]

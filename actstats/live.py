@@ -114,7 +114,7 @@ class TerminalView:
         for k in ('layer', 'std over time', *(k for k in HEADS if k not in ('layer', 'values'))): t.add_column(k, no_wrap=True, justify='left' if k in ('layer', 'std over time') else 'right')
         for h in hs:
             name, _, *rest = as_text(last_row(h))
-            t.add_row(Text(name, style=colors.get(named.get(h.name), '')), Text(sparkline(h), style='cyan'), *rest)
+            t.add_row(Text(name if len(name) <= 40 else '…' + name[-39:], style=colors.get(named.get(h.name), '')), Text(sparkline(h), style='cyan'), *rest)
         findings = [Text.assemble((f'{"ALARM" if f.severity == "error" else "note"}  {f.layer or "(model)"}: ', colors[f.severity]), f.sentence, '\n  → ' + f.advice) for f in d.findings[:6]]
         more = len(rec._names('act')) - len(hs)
         return Group(Text(_title(rec, d, done), style='bold'), t, *([Text(f'and {more} layers more', style='dim')] if more > 0 and hs else []), *findings)
@@ -133,7 +133,7 @@ def thumbnail(
 
 _PAGE = '''<div class="actstats-live" role="status" style="font: 13px/1.4 system-ui, sans-serif; overflow-x: auto"><b>{{ title }}</b>
 <table style="border-collapse: collapse; font-size: inherit; font-variant-numeric: tabular-nums"><thead><tr><th scope="col" style="text-align: left">layer</th><th scope="col">histogram over time</th>{% for k in heads %}<th scope="col" style="padding-left: 1em">{{ k }}</th>{% endfor %}</tr></thead>
-<tbody>{% for name, image, row in rows %}<tr><th scope="row" style="text-align: left; font-weight: {{ 'bold' if name in named else 'normal' }}">{{ name }}</th><td><img src="{{ image }}" alt="heat-map of {{ name }}" style="width: 240px; height: 30px; image-rendering: pixelated; margin: 1px 0; max-width: none"></td>{% for v in row %}<td style="text-align: right; padding-left: 1em">{{ v }}</td>{% endfor %}</tr>{% endfor %}</tbody></table>
+<tbody>{% for name, bold, image, row in rows %}<tr><th scope="row" style="text-align: left; font-weight: {{ 'bold' if bold else 'normal' }}">{{ name }}</th><td><img src="{{ image }}" alt="heat-map of {{ name }}" style="width: 240px; height: 30px; image-rendering: pixelated; margin: 1px 0; max-width: none"></td>{% for v in row %}<td style="text-align: right; padding-left: 1em">{{ v }}</td>{% endfor %}</tr>{% endfor %}</tbody></table>
 {% if more > 0 %}<p>and {{ more }} layers more</p>{% endif %}
 {% for f in findings %}<p style="border-left: 4px solid {{ '#c62828' if f.severity == 'error' else '#9a6700' }}; padding-left: .6em; margin: .4em 0"><b>{{ 'Alarm' if f.severity == 'error' else 'Note' }}</b> <code>{{ f.layer or '(model)' }}</code>: {{ f.sentence }}<br><em>{{ f.advice }}</em></p>{% endfor %}</div>'''
 
@@ -153,8 +153,8 @@ class NotebookView:
         "What is to be shown, as HTML"
         from jinja2 import Environment
         d, named, hs = _look(rec, self.most)
-        rows = [(name, thumbnail(h), rest) for h in hs for name,_,*rest in [as_text(last_row(h))]]
-        return Environment(autoescape=True).from_string(_PAGE).render(title=_title(rec, d, done), rows=rows, named=named, heads=[k for k in HEADS if k not in ('layer', 'values')], findings=d.findings[:6], more=len(rec._names('act')) - len(hs) if hs else 0)
+        rows = [(name, h.name in named, thumbnail(h), rest) for h in hs for name,_,*rest in [as_text(last_row(h))]]
+        return Environment(autoescape=True).from_string(_PAGE).render(title=_title(rec, d, done), rows=rows, heads=[k for k in HEADS if k not in ('layer', 'values')], findings=d.findings[:6], more=len(rec._names('act')) - len(hs) if hs else 0)
 
 # %% ../nbs/10b_live.ipynb #d7412132
 _ROWS = 10  # for TensorBoard, at each drawing

@@ -44,16 +44,24 @@ def _empty(ax, what='nothing recorded'):
 
 def _nothing(kind:str)->str: return 'nothing recorded' + (f'\n{_ASK[kind]} does' if kind in _ASK else '')
 
-def _label(h:History)->str: return h.name or '(model)'
+def _named(name:str, most:int=60)->str:
+    "A name as matplotlib should take it: no formula, not hidden from legends, and the end of a long one"
+    name = name or '(model)'
+    name = (name if len(name) <= most else '…' + name[1-most:]).replace('$', r'\$')
+    return f' {name}' if name.startswith('_') else name
+
+def _label(h:History)->str: return _named(h.name)
 
 # %% ../nbs/05a_plots.ipynb #c085c9af
 def _every(h:History)->float:
     "How many steps lie between two that were recorded"
-    return max(1., float(np.median(np.diff(h.step)/h.n_steps[:-1]))) if len(h) > 1 else 1.
+    return max(1., float(np.median(np.diff(h.step)/_counted(h)[:-1]))) if len(h) > 1 else 1.
 
-def _x(h:History)->np.ndarray: return h.step + (h.n_steps - 1)/2*_every(h)*(h.kind != 'valid')  # there, n_steps counts batches
+def _counted(h:History)->np.ndarray: return np.ones_like(h.n_steps) if h.kind == 'valid' else h.n_steps  # there, n_steps counts batches
 
-def _end(h:History)->int: return int(h.step[-1] + np.ceil(h.n_steps[-1]*_every(h)))
+def _x(h:History)->np.ndarray: return h.step + (_counted(h) - 1)/2*_every(h)
+
+def _end(h:History)->int: return int(h.step[-1] + np.ceil(_counted(h)[-1]*_every(h)))
 
 def epoch_marks(rec:Recording)->np.ndarray:
     "The steps at which an epoch ends or begins, by the logged number `epoch`; none if there is no such number"
@@ -84,9 +92,9 @@ _TITLES = dict(mean='mean', std='standard deviation', rms='root mean square', fr
 STATS = ('mean', 'std', 'rms', 'min', 'max', 'frac_zero', 'frac_dead', 'n', 'n_total', 'n_zero', 'n_nan', 'n_posinf', 'n_neginf')
 
 def _log_if_wide(ax, values):
-    "Logarithmic axis if positive values span more than two decades"
+    "Logarithmic axis if positive values span more than two decades, and none is negative"
     v = values[np.isfinite(values) & (values > 0)]
-    if len(v) and v.max() > 100*v.min(): ax.set_yscale('log')
+    if len(v) and v.max() > 100*v.min() and not (values < 0).any(): ax.set_yscale('log')
 
 def _legend(ax, names:list, colors, against=None, what='layers'):
     "Names beside the picture, or a colour bar if they are too many; and what dashed lines are"
@@ -160,7 +168,7 @@ def dead_chart(self:Recording,
     against:Recording|None=None, # another run, drawn dashed
 ): # the two axes
     "Share of dead units of each layer over the steps, and beside it the share of values near zero"
-    if not near >= 0: raise ValueError(f'near: expected a magnitude, 0 or more, got {near!r}')
+    if not 0 <= near < np.inf: raise ValueError(f'near: expected a finite magnitude, 0 or more, got {near!r}')
     hs, axs = _chosen(self, layers, kind), _axes(2, 2, 5.2, 3.4, axs)
     what = 'share of exact zeros' if near == 0 else f'share of values nearer to zero than {near:g}'
     for ax,values,title in zip(axs, (lambda h: h.frac_dead, lambda h: near_zero(h, near)), ('share of dead units', what)):
@@ -197,7 +205,8 @@ def depth_profile(self:Recording,
     hs, axs = [h for h in _chosen(self, layers, kind) if len(h)], _axes(2, 2, 5.6, 3.6, axs)
     if not hs: return np.array([_empty(ax, _nothing(kind)) for ax in axs])
     x, at = np.arange(len(hs)), lambda h, v: v[at_step(h, step)] if h is not None and len(h) else np.nan
-    for lo,hi,alpha,label in _BANDS: axs[0].fill_between(x, *([at(h, h.quantile(q)) for h in hs] for q in (lo, hi)), alpha=alpha, color='C0', lw=0, label=label, step='mid' if len(hs) == 1 else None)
+    wide = (x, 1) if len(hs) > 1 else ([-.3, .3], 2)  # one layer needs some width
+    for lo,hi,alpha,label in _BANDS: axs[0].fill_between(wide[0], *([at(h, h.quantile(q)) for h in hs]*wide[1] for q in (lo, hi)), alpha=alpha, color='C0', lw=0, label=label)
     for these,style,label in ((hs, '-', 'this run'), (_others(against, hs), '--', 'the other run')):
         if not any(these): continue
         axs[0].plot(x, [at(h, h.quantile(.5)) if h else np.nan for h in these], 'C0' + style, marker='.', lw=1.2, label='median' if style == '-' else 'median, other run')
@@ -243,12 +252,12 @@ def update_ratios(self:Recording,
     if not names: _empty(ax, _nothing('update'))
     colors = depth_colors(len(names))
     for n,line,c in zip(names, lines, colors):
-        ax.plot(*line, color=c, lw=1.2, label=n)
+        ax.plot(*line, color=c, lw=1.2, label=_named(n))
         if against is not None and (n, 'update') in against.keys: ax.plot(*update_ratio(against, n), color=c, lw=1, ls='--')
     if any((l.get_ydata() > 0).any() for l in ax.lines): ax.set_yscale('log')
     ax.axhline(1e-3, ls=':', color='.5', lw=1)
     _mark_epochs(ax, self)
     ax.set(xlabel='step', ylabel='update / weight', title='how large the steps are')
     _steps_axis(ax)
-    if names: _legend(ax, names, colors, against, 'parameters')
+    if names: _legend(ax, list(map(_named, names)), colors, against, 'parameters')
     return ax

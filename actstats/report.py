@@ -53,10 +53,10 @@ def heat_data(
     h = _by_step(h).coarser(columns)
     o = heat(h)
     bad = _bad(h)
-    where = lambda v: [None if x != x else round(float(x), 6) for x in o.place(v)]
-    return dict(name=h.name or '(model)', step=h.step.tolist(), end=_end(h), at=[round(float(v), 9) for v in o.at], bins=[_range(*e) for e in zip(o.edges[:-1], o.edges[1:])],
+    where = lambda v: [None if x != x else float(f'{x:.7g}') for x in o.place(v)]
+    return dict(name=h.name or '(model)', step=h.step.tolist(), end=_end(h), at=[float(f'{v:.7g}') for v in o.at], bins=[_range(*e) for e in zip(o.edges[:-1], o.edges[1:])],
         ticks=None if o.ticks is None else [[0, *where(np.array(o.ticks))], ['0', *map(_short, o.ticks)]], counts=_coded(np.round(o.counts.T, 1)), mean=where(h.mean), bad=[int(b) for b in bad] if bad.any() else None,
-        lines=[round(float(o.at[i]), 9) for i,out in zip((1, -2), o.outside) if out])
+        lines=[float(f'{o.at[i]:.7g}') for i,out in zip((1, -2), o.outside) if out])
 
 # %% ../nbs/10d_report.ipynb #05d40368
 _HOW = dict(loss='The loss of each training step.', stats='Each line is a layer, dark at the input and light at the output; dotted are mean 0 and standard deviation 1. Flat lines are healthy; lines that rise together and crash are not.',
@@ -105,7 +105,7 @@ class Section:
         m, rec = self.rec.meta, self.rec
         opt = m.get('optimizer') or {}
         groups = [', '.join(f'{k} {v:g}' if isinstance(v, float) else f'{k} {v}' for k,v in g.items()) for g in opt.get('groups') or []]
-        rows = [('model', m.get('model')), ('input', '×'.join(map(str, m.get('input') or ()))), ('optimizer', opt.get('name')), *(('its settings', g) for g in groups[:8]), ('steps', f'{len(rec):,} recorded' + (f' of {m["total_steps"]:,} planned' if m.get('total_steps') else '') + (f', each {m["every"]}th' if m.get('every', 1) > 1 else '')),
+        rows = [('model', m.get('model')), ('input', '×'.join(map(str, m.get('input') or ()))), ('optimizer', opt.get('name')), *(('its settings', g) for g in groups[:8]), ('steps', f'{len(rec):,} recorded' + (f' of {m["total_steps"]:,} planned' if m.get('total_steps') else '') + (f', one in {m["every"]}' if (m.get('every') or 1) > 1 else '')),
             ('bins', repr(rec.bins)), ('sample', f'about {rec.sample:,} values of each output' if rec.sample else 'all values'), ('rows', f'{rec.max_rows:,} at most'), ('PyTorch', m.get('torch'))]
         return [(k, v) for k,v in rows if v]
 
@@ -305,7 +305,7 @@ def report(self:Recording,
     title:str='Activation statistics',
 )->Path:
     "Write a report of this recording: one HTML file with everything in it; OSError if it cannot be written"
-    return write_report(path, [Section(self.meta.get('model', 'Recording'), self)], title)
+    return write_report(path, [Section(self.meta.get('model') or 'Recording', self)], title)
 
 @patch
 def report(self:Comparison,

@@ -37,7 +37,7 @@ _CURVES = ('mean', 'std', 'frac_zero', 'frac_dead')
 
 def _new_rows(rec, key, h:History, seen:dict)->History:
     "The rows that were not written yet and are complete"
-    growing = any(t.tick is not None for t in rec.tracks.values())
+    growing = max((0 if t.tick is None else 1 + (t.filled < t.stride) for t in rec.tracks.values() if key in t.slots), default=0)  # the row in progress, and one that it will be merged into
     until, done = h.n_steps.cumsum(), len(h) - growing
     some = (until > seen.get(key, 0)) & (np.arange(len(h)) < done)
     if some.any(): seen[key] = int(until[done - 1])
