@@ -1,6 +1,6 @@
 __version__ = "0.1.0"
 
-from actstats.stats import FloatBins, LinearBins
+from actstats.bins import FloatBins, LinearBins
 from actstats.hooks import Hook, Hooks
 from actstats.recording import Recording
 from actstats.watching import watch

@@ -17,7 +17,7 @@ from .heatmaps import view
 from .hooks import Hook
 from .recording import Recording
 from .watching import watch
-from .stats import LinearBins
+from .bins import LinearBins
 
 # %% auto #0
 __all__ = ['CLASSIC', 'set_seed', 'Conv2dWithReLU', 'CNN', 'HooksCallback', 'StoreModuleStats', 'StoreModuleStatsCB']

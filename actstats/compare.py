@@ -11,7 +11,8 @@ from fastcore.basics import patch
 
 from .heatmaps import _draw_by_layer
 from .plots import _axes, _empty, _named
-from .recording import KINDS, History, Recording
+from .kinds import check_kind, kinds_of
+from .recording import History, Recording
 import actstats.diagnosis # gives recordings their judgement
 
 # %% auto #0
@@ -90,7 +91,7 @@ def compare(self:Recording,
 )->Comparison:
     "Where this run and another part; ValueError if their bins differ or they have no layer in common"
     if not isinstance(other, Recording): raise TypeError(f'compare: expected a Recording, got {type(other).__name__}; a file is read by Recording.load')
-    if kind not in KINDS[:-1]: raise ValueError(f'kind {kind!r}: expected one of {", ".join(KINDS[:-1])}')
+    check_kind(kind, kinds_of('layer', 'parameter', 'input'))
     if not 0 <= tol <= 1: raise ValueError(f'compare: expected tol from 0 to 1, got {tol}')
     for what in ('bins', 'sample'):
         if getattr(self, what) != getattr(other, what): raise ValueError(f'compare: expected recordings with the same {what}, got {getattr(self, what)} and {getattr(other, what)}')

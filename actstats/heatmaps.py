@@ -11,9 +11,9 @@ import math
 import numpy as np
 from fastcore.basics import patch
 
-from .plots import _axes, _chosen, _empty, _end, _label, _mark_epochs, _named, _nothing, _others, _plt, _steps_axis, _x
+from .plots import _axes, _chosen, _empty, _label, _mark_epochs, _named, _nothing, _others, _plt, _steps_axis
 from .recording import History, Recording
-from .stats import FloatBins, LinearBins
+from .bins import FloatBins, LinearBins
 
 # %% auto #0
 __all__ = ['SCALES', 'window', 'view', 'Heat', 'heat']
@@ -155,22 +155,21 @@ def _percent(p:float)->str: return '<0.01%' if 0 < p < 1e-4 else f'{p:.2%}'
 
 def _short(v:float)->str: return '0' if v == 0 else f'{v:.3g}' if .001 <= abs(v) < 1000 else f'{v:,.0f}' if 1000 <= abs(v) < 1e4 else f'{v:.0e}'.replace('e-0', 'e-').replace('e+0', 'e')
 
-def _bad(h:History)->np.ndarray: return h.n_nan + h.n_posinf + h.n_neginf
 
 def _bad_marks(ax, h:History, o:Heat):
     "Steps with values that are not finite"
     for n,marker,y,color in ((h.n_nan, 'x', o.at[-1], '#e00'), (h.n_posinf, '^', o.at[-1], '#e60'), (h.n_neginf, 'v', o.at[0], '#e60')):
-        if n.any(): ax.plot(_x(h)[n > 0], np.full((n > 0).sum(), y), ls='', marker=marker, ms=4, color=color, clip_on=False, zorder=5)
+        if n.any(): ax.plot(h.middle[n > 0], np.full((n > 0).sum(), y), ls='', marker=marker, ms=4, color=color, clip_on=False, zorder=5)
 
 def _trails(ax, h:History, o:Heat, mean:bool, median:bool, quartiles:bool):
     "Lines on top: mean, median, quartiles"
     lines = [(h.mean, '--')]*mean + [(h.quantile(.5), '-')]*median + [(h.quantile(q), ':') for q in (.25, .75)]*quartiles
-    for y,ls in lines: ax.plot(_x(h), o.place(y), color='w', lw=1, ls=ls)
+    for y,ls in lines: ax.plot(h.middle, o.place(y), color='w', lw=1, ls=ls)
 
 # %% ../nbs/05b_heatmaps.ipynb #878e213b
 def _draw_heat(ax, h:History, o:Heat, most:float|None=None, small:bool=False, **lines):
     "One layer's heat-map; a small one has no colour bar and no ticks"
-    at = np.r_[h.step, _end(h)] - .5
+    at = np.r_[h.step, h.end] - .5
     im = ax.pcolormesh(at, o.at, o.counts.T, norm=_norm(most or o.counts.max()), cmap='viridis', rasterized=True)
     for i,out in zip((1, -2), o.outside):
         if out: ax.axhline(o.at[i], color='w', lw=.8)
@@ -183,7 +182,7 @@ def _draw_heat(ax, h:History, o:Heat, most:float|None=None, small:bool=False, **
     _steps_axis(ax)
 
 def _heat_title(h:History, o:Heat, absolute:bool)->str:
-    bad = _bad(h).sum()
+    bad = h.n_nonfinite.sum()
     notes = [f'{_percent(o.lost)} outside']*any(o.outside) + [f'{_percent(bad/max(h.n_total.sum(), 1))} not finite']*bool(bad)
     return f'{_label(h)}{"  |a|" if absolute else ""}' + ('\n' if len(notes) > 1 else '  ')*bool(notes) + (f'({", ".join(notes)})' if notes else '')
 
@@ -267,7 +266,7 @@ def depth_map(self:Recording,
     ax = _axes(1, 1, 8, min(2 + .16*len(hs), 8), ax)[0]
     if not any(map(len, hs)): return _empty(ax, _nothing(kind))
     rows = [(h.step, getattr(h, stat)) for h in hs]
-    _draw_by_layer(ax, list(map(_label, hs)), rows, max(map(_end, filter(len, hs))), _DEPTH[stat], **_depth_colors(np.concatenate([v for _,v in rows]), stat))
+    _draw_by_layer(ax, list(map(_label, hs)), rows, max(h.end for h in hs), _DEPTH[stat], **_depth_colors(np.concatenate([v for _,v in rows]), stat))
     _mark_epochs(ax, self, 'w')
     return ax
 
@@ -311,7 +310,7 @@ def unit_raster(self:Recording,
         dead = h.dead.T
         ax.set_title(f'{_label(h)}  ({dead[:, -1].sum()} of {len(dead)} dead in the last row)' if dead.size else _label(h), fontsize=9)
         if not dead.size: _empty(ax, 'its units are not known')
-        else: ax.pcolormesh(np.r_[h.step, _end(h)] - .5, np.arange(len(dead) + 1), dead[dead.mean(1).argsort(kind='stable')[::-1]] if sort else dead, cmap=ListedColormap(['#dfe8f5', '#16324f']), vmin=0, vmax=1, rasterized=True)
+        else: ax.pcolormesh(np.r_[h.step, h.end] - .5, np.arange(len(dead) + 1), dead[dead.mean(1).argsort(kind='stable')[::-1]] if sort else dead, cmap=ListedColormap(['#dfe8f5', '#16324f']), vmin=0, vmax=1, rasterized=True)
         _mark_epochs(ax, self)
         ax.set(ylabel='unit' + ', sorted'*sort)
         _steps_axis(ax)

@@ -9,43 +9,59 @@ from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import fields as dc_fields
 from functools import partial
-import copyreg, difflib, re
+import copyreg, difflib, re, weakref
 
 import torch
 from torch import nn, Tensor
-from torch.utils._python_dispatch import _disable_current_modes
 
-from .stats import is_plain, real_memory
+from .internals import CONVS, NORMS, no_subclasses, real_memory, unwrapped
+from .stats import is_plain
 
 # %% auto #0
-__all__ = ['Hook', 'Hooks', 'unit_dim', 'choose_modules', 'tensors', 'plain', 'modes', 'aside']
+__all__ = ['Tap', 'Hook', 'Hooks', 'unit_dim', 'choose_modules', 'tensors', 'plain']
 
 # %% ../nbs/04a_hooks.ipynb #d904b8bd
-class _Tap:
-    "What torch gets to see of a hook: copies and pickles of its module are made without it"
-    def __init__(self, f): self.f, self.handle = f, None
+class Tap:
+    "What PyTorch sees of a hook: copies and pickles of its module are made without it"
+    def __init__(self, f): self.f, self.handle, self.release = f, None, None
     def __call__(self, *args): return self.f(*args)
     def attach(self, register):
         "Hang this on a module: `register` is one of its `register_..._hook`"
-        if copyreg.dispatch_table.get(OrderedDict) is None: copyreg.pickle(OrderedDict, _without_taps)
-        self.handle = register(self)
+        self.handle, self.release = register(self), _without_taps_while(self)
         return self
     def remove(self):
-        if self.handle is not None: self.handle.remove()
-    def __reduce__(self): return getattr, (nullcontext(), '__exit__')  # if it is copied after all, the copy does nothing and needs no actstats
+        if self.handle is None: return
+        self.handle.remove()
+        self.release()
+    def __reduce__(self): return getattr, (nullcontext(), '__exit__')  # a copy made all the same does nothing
+
+# %% ../nbs/04a_hooks.ipynb #ed8413bd
+_attached = set() # one token for each tap that hangs somewhere
 
 def _without_taps(d:OrderedDict):
     "How an OrderedDict is copied and pickled: modules keep their hooks in them"
     make, args, state, _, items = d.__reduce__()
-    return make, args, state, None, iter([(k, v) for k,v in items if not isinstance(v, _Tap)])
+    return make, args, state, None, iter([(k, v) for k,v in items if not isinstance(v, Tap)])
 
+def _without_taps_while(tap:Tap):
+    "Copy ordered dictionaries without taps until what this returns is called, or `tap` is gone"
+    token = object()
+    if copyreg.dispatch_table.get(OrderedDict) is None: copyreg.pickle(OrderedDict, _without_taps)
+    _attached.add(token)
+    return weakref.finalize(tap, _let_go, token)
+
+def _let_go(token):
+    _attached.discard(token)
+    if not _attached and copyreg.dispatch_table.get(OrderedDict) is _without_taps: del copyreg.dispatch_table[OrderedDict]
+
+# %% ../nbs/04a_hooks.ipynb #563a14b2
 class Hook:
     "Call `f(hook, module, inputs, output)` after each forward pass of `m`, until removed"
     def __init__(self,
         m:nn.Module, # the module to look at
         f, # called as f(hook, module, inputs, output)
     ):
-        self.m, self.tap = m, _Tap(partial(f, self)).attach(m.register_forward_hook)
+        self.m, self.tap = m, Tap(partial(f, self)).attach(m.register_forward_hook)
     def remove(self): self.tap.remove()
     def __enter__(self): return self
     def __exit__(self, *args): self.remove()
@@ -74,17 +90,17 @@ class Hooks(list):
     def clear(self): del self[:]
 
 # %% ../nbs/04a_hooks.ipynb #1bc6ee9e
-_CHANNELS = (nn.modules.batchnorm._NormBase, nn.GroupNorm)
-_FEATURES = (nn.Linear, nn.Bilinear, nn.LayerNorm, nn.Embedding, nn.EmbeddingBag, nn.MultiheadAttention, nn.RNNBase, nn.RNNCellBase)
+_FEATURES = (nn.Linear, nn.Bilinear, nn.LayerNorm, nn.Embedding, nn.EmbeddingBag,
+             nn.MultiheadAttention, nn.RNNBase, nn.RNNCellBase)
 
 def unit_dim(
     m:nn.Module|None, # the module that gave x
     x:Tensor, # its output
 )->int|None: # None for a tensor without dimensions
-    "Along which dimension of `x` the units of `m` lie"
+    "The dimension of `x` along which the units of `m` lie"
     if x.ndim == 0: return None
-    if isinstance(m, nn.modules.conv._ConvNd): return max(x.ndim - 1 - len(m.kernel_size), 0)  # without a batch too
-    if isinstance(m, _CHANNELS): return min(1, x.ndim - 1)
+    if isinstance(m, CONVS): return max(x.ndim - 1 - len(m.kernel_size), 0)  # without a batch too
+    if isinstance(m, (NORMS, nn.GroupNorm)): return min(1, x.ndim - 1)
     if isinstance(m, _FEATURES) or x.ndim < 4: return x.ndim - 1
     return 1
 
@@ -103,42 +119,56 @@ def _leaves(m:nn.Module)->dict:
     return res
 
 def _nearest(name, names)->str:
+    "What to add to a message about an unknown name: the nearest ones, or some of those that exist"
     close = difflib.get_close_matches(str(name), list(names), 3)
     if not names: return ''
-    return f'; did you mean {", ".join(map(repr, close))}?' if close else f'; there are {", ".join(map(repr, list(names)[:12]))}{" ..." if len(names) > 12 else ""}'
+    if close: return f'; did you mean {", ".join(map(repr, close))}?'
+    return f'; there are {", ".join(map(repr, list(names)[:12]))}{" ..." if len(names) > 12 else ""}'
 
 # %% ../nbs/04a_hooks.ipynb #1637265a
 def choose_modules(
-    model:nn.Module,
-    modules=None, # None: every leaf; a regex on names; a predicate(name, module); a class; a list of names or modules, or a Sequential, for its children
+    model:nn.Module, # the model, whose modules have names
+    modules=None, # None: every leaf; a regex on names; a predicate(name, module); a class; names or modules; a Sequential
 )->dict: # names, as in model.named_modules(), to modules
     "The modules meant by `modules`; ValueError if there are none, or one is not in the model"
     named = dict(model.named_modules())
     if modules is None: return _leaves(model)
-    if isinstance(modules, type): modules = partial(_is_a, modules)
-    if isinstance(modules, str):
-        try: res = {k:m for k,m in named.items() if re.search(modules, k)}
-        except re.error as e: raise ValueError(f'modules: expected a regular expression, got {modules!r}: {e}') from None
-    elif isinstance(modules, nn.Module) and not isinstance(modules, (nn.Sequential, nn.ModuleList)): res = _by_identity(named, [modules])
-    elif callable(modules) and not isinstance(modules, nn.Module): res = {k:m for k,m in named.items() if modules(k, m)}
-    else: res = _by_identity(named, modules)
-    if not res: raise ValueError(f'modules: {modules!r} matches none of the {len(named)} modules of this {type(model).__name__}{_nearest(modules, named)}')
+    res = _chosen(named, modules)
+    if not res:
+        raise ValueError(f'modules: {modules!r} matches none of the {len(named)} modules of this {type(model).__name__}'
+                         + _nearest(modules, named))
     return res
 
-def _is_a(cls, name, m): return isinstance(m, cls)
+def _chosen(named:dict, modules)->dict:
+    if isinstance(modules, type): return {k:m for k,m in named.items() if isinstance(m, modules)}
+    if isinstance(modules, str): return _by_pattern(named, modules)
+    if isinstance(modules, (nn.Sequential, nn.ModuleList)): return _by_identity(named, modules)
+    if isinstance(modules, nn.Module): return _by_identity(named, [modules])
+    if callable(modules): return {k:m for k,m in named.items() if modules(k, m)}
+    return _by_identity(named, modules)
+
+# %% ../nbs/04a_hooks.ipynb #25a36335
+def _by_pattern(named:dict, pattern:str)->dict:
+    try: return {k:m for k,m in named.items() if re.search(pattern, k)}
+    except re.error as e: raise ValueError(f'modules: expected a regular expression, got {pattern!r}: {e}') from None
 
 def _by_identity(named:dict, modules)->dict:
     "Look up each name or module"
-    if not isinstance(modules, Iterable): raise TypeError(f'modules: expected None, a regular expression, a predicate, a class of modules, or a list of names or modules, got {type(modules).__name__}')
-    names, res = {m:k for k,m in named.items()}, {}
-    for o in modules:
-        k = names.get(o) if isinstance(o, nn.Module) else o
-        if k not in named:
-            if isinstance(o, nn.Module): raise ValueError(f'modules: {type(o).__name__} is not a module of this model; pass modules found in model.modules()')
-            if isinstance(o, type): raise TypeError(f'modules: a list holds names and modules, got the class {o.__name__}; for several classes pass lambda name, m: isinstance(m, (...))')
-            raise ValueError(f'modules: no module is called {o!r}{_nearest(o, named)}')
-        res[k] = named[k]
-    return res
+    if not isinstance(modules, Iterable):
+        raise TypeError('modules: expected None, a regular expression, a predicate, a class of modules, '
+                        f'or a list of names or modules, got {type(modules).__name__}')
+    names = {m:k for k,m in named.items()}
+    found = [_look_up(names.get(o) if isinstance(o, nn.Module) else o, o, named) for o in modules]
+    return {k: named[k] for k in found}
+
+def _look_up(k, o, named:dict)->str:
+    if isinstance(o, type):
+        raise TypeError(f'modules: a list holds names and modules, got the class {o.__name__}; '
+                        'for several classes pass lambda name, m: isinstance(m, (...))')
+    if k in named: return k
+    if isinstance(o, nn.Module):
+        raise ValueError(f'modules: {type(o).__name__} is not a module of this model; pass modules found in model.modules()')
+    raise ValueError(f'modules: no module is called {o!r}{_nearest(o, named)}')
 
 # %% ../nbs/04a_hooks.ipynb #fc89e92e
 def tensors(
@@ -147,58 +177,56 @@ def tensors(
     "The floating point tensors in `out`: a tensor, or tuples, lists, mappings and dataclasses of them"
     if isinstance(out, Tensor):
         if out.is_floating_point() or out.is_quantized: yield out
-    elif isinstance(out, Mapping): yield from (t for v in out.values() for t in tensors(v))
-    elif isinstance(out, (tuple, list)): yield from (t for v in out for t in tensors(v))
-    elif out is not None and hasattr(out, '__dataclass_fields__') and not isinstance(out, type): yield from (t for f in dc_fields(out) for t in tensors(getattr(out, f.name)))
+    else:
+        for o in _parts(out): yield from tensors(o)
+
+def _parts(o)->Iterable:
+    "What a container holds; nothing of what is none"
+    if isinstance(o, Mapping): return o.values()
+    if isinstance(o, (tuple, list)): return o
+    if hasattr(o, '__dataclass_fields__') and not isinstance(o, type): return (getattr(o, f.name) for f in dc_fields(o))
+    return ()
 
 # %% ../nbs/04a_hooks.ipynb #601dae33
-def _unwrapped(x:Tensor, dim)->tuple:
-    "What is inside the wrappers of `torch.func`; each vmap puts a dimension of its own before or behind that of the units"
-    C = torch._C._functorch
-    while C.is_functorch_wrapped_tensor(x):
-        b, x = C.maybe_get_bdim(x), C.get_unwrapped(x)
-        if dim is not None and 0 <= b <= dim: dim += 1
-    return x, dim
-
 def plain(
     x:Tensor, # any tensor of floating point or quantized values
     dim:int|None=None, # the dimension of its units
-)->tuple: # a tensor with all its values in memory, the dimension of the units in it, and how many zeros there are beside
+)->tuple: # a tensor with its values in memory, the dimension of the units there, and the number of zeros beside
     "The values of `x` as a plain tensor; TypeError, with the reason, if there are none"
-    with real_memory(), torch._C.DisableTorchFunctionSubclass():
+    with real_memory(), no_subclasses():
         if nn.parameter.is_lazy(x): raise TypeError('a lazy parameter has no values yet')
-        x, dim = _unwrapped(x, dim)
-        if x.is_meta or type(x).__name__ == 'FakeTensor': raise TypeError('a tensor of the meta device, or a fake one, has no values')
+        x, dim = unwrapped(x, dim)
+        if x.is_meta or type(x).__name__ == 'FakeTensor':
+            raise TypeError('a tensor of the meta device, or a fake one, has no values')
         if x.is_nested: return *_joined_rows(x, dim), 0
-        x = x.detach()
-        if x.layout != torch.strided:
-            stored = (x.coalesce() if x.layout == torch.sparse_coo else x).values()
-            return stored, None, x.numel() - stored.numel()
-        if x.is_quantized: x = x.dequantize()
-        if hasattr(x, 'to_local'):
-            if any(p.is_partial() for p in x.placements): raise TypeError('a distributed tensor whose parts are not added up yet')
-            x = x.to_local()
-        x = x.as_subclass(Tensor)
+        if x.layout != torch.strided: return _stored(x.detach())
+        x = _local(x.detach()).as_subclass(Tensor)
         if x.numel() and not is_plain(x): raise TypeError('its values are not in memory')
         return x, dim, 0
 
+# %% ../nbs/04a_hooks.ipynb #ecf2c640
+def _stored(x:Tensor)->tuple:
+    "What a sparse tensor stores, and how many zeros it does not"
+    stored = (x.coalesce() if x.layout == torch.sparse_coo else x).values()
+    return stored, None, x.numel() - stored.numel()
+
+def _local(x:Tensor)->Tensor:
+    "The floats of a quantized tensor, or this process's share of a distributed one"
+    if x.is_quantized: return x.dequantize()
+    if not hasattr(x, 'to_local'): return x
+    if any(p.is_partial() for p in x.placements):
+        raise TypeError('a distributed tensor whose parts have not been added up yet')
+    return x.to_local()
+
+# %% ../nbs/04a_hooks.ipynb #a3db9bf2
 def _joined_rows(x:Tensor, dim)->tuple:
     "What is in a nested tensor, side by side; units are kept if they lie along the last dimension"
-    if x.layout == torch.jagged:
-        values, dim, n = x.values(), dim and dim - 1, x.lengths()
-        return (values if n is None else torch.cat([values[i:i+k] for i,k in zip(x.offsets().tolist(), n.tolist())])).detach(), dim
+    if x.layout == torch.jagged: return _ragged(x.values(), x.offsets(), x.lengths()).detach(), dim and dim - 1
     rows = x.detach().unbind()
-    if dim == x.ndim - 1 and len({r.shape[-1] for r in rows}) == 1: return torch.cat([r.flatten(0, -2) for r in rows]), 1
-    return torch.cat([r.flatten() for r in rows]), None
+    if dim != x.ndim - 1 or len({r.shape[-1] for r in rows}) > 1: return torch.cat([r.flatten() for r in rows]), None
+    return torch.cat([r.flatten(0, -2) for r in rows]), 1
 
-# %% ../nbs/04a_hooks.ipynb #7bc97d2c
-def modes()->int:
-    "How many modes see what is done to tensors at the moment"
-    return torch._C._len_torch_function_stack() + torch._C._len_torch_dispatch_stack()
-
-def aside(
-    f, # any function
-    *args, # for it
-): # what it gives
-    "Call `f` unseen by modes, and by tensors with a will of their own"
-    with torch._C.DisableTorchFunction(), _disable_current_modes(): return f(*args)
+def _ragged(values, offsets, lengths)->Tensor:
+    "The rows of a jagged tensor; with lengths, there are holes between them"
+    if lengths is None: return values
+    return torch.cat([values[i:i+k] for i,k in zip(offsets.tolist(), lengths.tolist())])

@@ -11,9 +11,8 @@ import io, sys
 import numpy as np
 from fastcore.basics import patch
 
-from .hooks import aside
-from .heatmaps import _bad, heat
-from .plots import _by_step
+from .internals import aside
+from .heatmaps import heat
 from .recording import History, Recording
 import actstats.diagnosis, actstats.tensorboard  # give recordings their judgement, and the way into TensorBoard
 
@@ -49,7 +48,7 @@ def sparkline(
 )->str:
     "The standard deviation over the steps, in block characters"
     h = h.coarser(width)
-    y, bad = h.std.copy(), _bad(h) > 0
+    y, bad = h.std.copy(), h.n_nonfinite > 0
     ok = np.isfinite(y)
     if ok.any() and y[ok].min() > 0 and y[ok].max() > 10*y[ok].min(): y = np.log(y)
     lo, hi = (y[ok].min(), y[ok].max()) if ok.any() else (0, 0)
@@ -60,7 +59,7 @@ HEADS = ('layer', 'values', 'mean', 'std', 'min', 'max', 'zero', 'dead units', '
 
 def last_row(h:History)->tuple:
     "The last row of a layer: a value for each of `HEADS`"
-    return (h.name or '(model)', int(h.n_total[-1]), *(float(getattr(h, k)[-1]) for k in ('mean', 'std', 'min', 'max', 'frac_zero', 'frac_dead')), int(_bad(h)[-1]))
+    return (h.name or '(model)', int(h.n_total[-1]), *(float(getattr(h, k)[-1]) for k in ('mean', 'std', 'min', 'max', 'frac_zero', 'frac_dead')), int(h.n_nonfinite[-1]))
 
 def as_text(
     values:tuple, # a last_row
@@ -77,10 +76,10 @@ def _look(rec:Recording, most:int)->tuple:
     named = {f.layer: f.severity for f in reversed(d.findings)}  # alarms come first, and count most
     names = shown_layers(rec._names('act') or rec._names('valid'), set(named), most)
     kind = 'act' if rec._names('act') else 'valid'
-    return d, named, [_by_step(h) for n in names if len(h := rec._history(n, kind))]
+    return d, named, [h.by_step() for n in names if len(h := rec._history(n, kind))]
 
 def _title(rec:Recording, d, done:bool)->str:
-    total, loss = rec.meta.get('total_steps'), rec._history('loss', 'log') if ('loss', 'log') in rec.keys else ()
+    total, loss = rec.meta.get('total_steps'), rec._history('loss', 'log') if ('loss', 'log') in rec else ()
     step = f'step {rec.step:,}' + (f' of {total:,}' if total else '') + (f', loss {loss.mean[-1]:.4g}' if len(loss) else '')
     return f'{"finished at " if done else ""}{step}. {d.summary}'
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 import numpy as np
 from fastcore.basics import patch
 
-from .recording import KINDS, History, Recording
-from .stats import FloatBins, LinearBins, rebin
+from .kinds import check_kind, kind_of
+from .recording import History, Recording
 
 # %% auto #0
-__all__ = ['STATS', 'depth_colors', 'epoch_marks', 'near_zero', 'at_step', 'update_ratio']
+__all__ = ['STATS', 'depth_colors']
 
 # %% ../nbs/05a_plots.ipynb #542ba5b6
 def _plt():
@@ -26,23 +26,19 @@ def depth_colors(n:int):
     return _plt().get_cmap('viridis')(np.linspace(.3, 1, n) if dark else np.linspace(0, .9, n))
 
 # %% ../nbs/05a_plots.ipynb #c2683169
-_ASK = dict(grad='watch(model, grads=True)', valid='watch(model, on_valid=True)', log='rec.log(loss=loss)', **dict.fromkeys(('param', 'param_grad', 'update'), 'watch(model, optimizer)'))
-
 def _chosen(rec:Recording, layers, kind:str)->list:
     "Histories of the wanted layers; all that have this kind if None"
-    if kind not in KINDS: raise ValueError(f'kind {kind!r}: expected one of {", ".join(KINDS)}')
+    check_kind(kind)
     if layers is None: layers = sorted(rec._names(kind), key=lambda n: rec.layers.index(n) if n in rec.layers else -1)  # gradients come the other way round
-    return [_by_step(rec[n, kind]) for n in ([layers] if isinstance(layers, str) else layers)]
-
-def _by_step(h:History)->History:
-    "One row for each step: the batches of an evaluation, which follow the same training step, are merged"
-    return h if (np.diff(h.step) > 0).all() else h.grouped(h.step)
+    return [rec[n, kind].by_step() for n in ([layers] if isinstance(layers, str) else layers)]
 
 def _empty(ax, what='nothing recorded'):
     ax.text(.5, .5, what, ha='center', va='center', transform=ax.transAxes, alpha=.6, fontsize=9)
     return ax
 
-def _nothing(kind:str)->str: return 'nothing recorded' + (f'\n{_ASK[kind]} does' if kind in _ASK else '')
+def _nothing(kind:str)->str:
+    ask = kind_of(kind).ask
+    return 'nothing recorded' + (f'\n{ask} does' if ask else '')
 
 def _named(name:str, most:int=60)->str:
     "A name as matplotlib should take it: no formula, not hidden from legends, and the end of a long one"
@@ -53,25 +49,8 @@ def _named(name:str, most:int=60)->str:
 def _label(h:History)->str: return _named(h.name)
 
 # %% ../nbs/05a_plots.ipynb #c085c9af
-def _every(h:History)->float:
-    "How many steps lie between two that were recorded"
-    return max(1., float(np.median(np.diff(h.step)/_counted(h)[:-1]))) if len(h) > 1 else 1.
-
-def _counted(h:History)->np.ndarray: return np.ones_like(h.n_steps) if h.kind == 'valid' else h.n_steps  # there, n_steps counts batches
-
-def _x(h:History)->np.ndarray: return h.step + (_counted(h) - 1)/2*_every(h)
-
-def _end(h:History)->int: return int(h.step[-1] + np.ceil(_counted(h)[-1]*_every(h)))
-
-def epoch_marks(rec:Recording)->np.ndarray:
-    "The steps at which an epoch ends or begins, by the logged number `epoch`; none if there is no such number"
-    if ('epoch', 'log') not in rec.keys: return np.zeros(0)
-    h = rec['epoch', 'log']
-    new = np.diff(h.max) > 0
-    return h.step[(h.step > 0) & (h.step < rec.step)] if new.all() else h.step[1:][new]  # told once in an epoch, or at each step
-
 def _mark_epochs(ax, rec:Recording, color='.5'):
-    for s in epoch_marks(rec): ax.axvline(s - .5, color=color, lw=.7, ls=':', alpha=.8, zorder=1.5)
+    for s in rec.epochs: ax.axvline(s - .5, color=color, lw=.7, ls=':', alpha=.8, zorder=1.5)
 
 def _steps_axis(ax): ax.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
 
@@ -109,12 +88,12 @@ def _legend(ax, names:list, colors, against=None, what='layers'):
 
 def _lines(ax, hs:list, values, colors, **kwargs):
     "A line for each history: `values(h)` over the steps"
-    for h,c in zip(hs, colors): ax.plot(_x(h), values(h), color=c, **(dict(lw=1.2, label=_label(h), marker='.' if len(h) < 3 else None) | kwargs))
+    for h,c in zip(hs, colors): ax.plot(h.middle, values(h), color=c, **(dict(lw=1.2, label=_label(h), marker='.' if len(h) < 3 else None) | kwargs))
 
 # %% ../nbs/05a_plots.ipynb #c81dee56
 def _others(against, hs:list)->list:
     "The same layers of another recording, None where it has none"
-    return [_by_step(against._history(h.name, h.kind)) if against is not None and (h.name, h.kind) in against.keys else None for h in hs]
+    return [against[h.name, h.kind].by_step() if against is not None and (h.name, h.kind) in against else None for h in hs]
 
 def _draw_lines(ax, rec:Recording, hs:list, kind:str, against, values, title:str):
     "What all pictures of lines over the steps have in common"
@@ -142,23 +121,12 @@ def plot_stats(self:Recording,
     axs = _axes(len(stats), len(stats), 5.2, 3.4, axs)
     for ax,stat in zip(axs, stats):
         colors = _draw_lines(ax, self, hs, kind, against, lambda h: getattr(h, stat), 'logged' if kind == 'log' else _TITLES.get(stat, stat))
-        if stat in ('mean', 'std') and kind in ('act', 'valid'): ax.axhline(float(stat == 'std'), ls=':', color='.5', lw=1)
+        if stat in ('mean', 'std') and kind_of(kind).outputs: ax.axhline(float(stat == 'std'), ls=':', color='.5', lw=1)
         if kind == 'log' or stat not in ('mean', 'min', 'max'): _log_if_wide(ax, np.concatenate([getattr(h, stat) for h in (*hs, *_others(against, hs)) if h is not None] or [np.zeros(0)]))
-    if hs: _legend(axs[-1], [_label(h) for h in hs], colors, against, 'numbers' if kind == 'log' else 'layers' if kind in ('act', 'grad', 'valid') else 'parameters')
+    if hs: _legend(axs[-1], [_label(h) for h in hs], colors, against, f'{kind_of(kind).of}s')
     return axs
 
 # %% ../nbs/05a_plots.ipynb #04576ef6
-def near_zero(
-    h:History, # a layer
-    near:float, # values from -near up to, but not including, near count; 0: exact zeros only
-)->np.ndarray: # (rows,)
-    "Share of values near zero, from the histogram: within one bin"
-    if near == 0: return h.frac_zero
-    others = h._finite_hist()
-    others[:, h.bins.zero if isinstance(h.bins, FloatBins) else np.searchsorted(h.edges, 0, 'right') - 1] -= h.n_zero  # where zeros are is known exactly
-    close = rebin(others, h.edges, LinearBins(-near, near, 1), h.min, h.max)[:, 1] + h.n_zero
-    return np.divide(close, h.n, out=np.full(len(h), np.nan), where=h.n > 0)
-
 @patch
 def dead_chart(self:Recording,
     layers=None, # names, one or several; None: all
@@ -171,7 +139,7 @@ def dead_chart(self:Recording,
     if not 0 <= near < np.inf: raise ValueError(f'near: expected a finite magnitude, 0 or more, got {near!r}')
     hs, axs = _chosen(self, layers, kind), _axes(2, 2, 5.2, 3.4, axs)
     what = 'share of exact zeros' if near == 0 else f'share of values nearer to zero than {near:g}'
-    for ax,values,title in zip(axs, (lambda h: h.frac_dead, lambda h: near_zero(h, near)), ('share of dead units', what)):
+    for ax,values,title in zip(axs, (lambda h: h.frac_dead, lambda h: h.near_zero(near)), ('share of dead units', what)):
         colors = _draw_lines(ax, self, hs, kind, against, values, title)
         ax.set(ylim=(-.03, 1.03))
         ax.yaxis.set_major_formatter(lambda v,_: f'{v:.0%}')
@@ -179,13 +147,6 @@ def dead_chart(self:Recording,
     return axs
 
 # %% ../nbs/05a_plots.ipynb #8170f5ed
-def at_step(
-    h:History, # a layer
-    step:int|None, # any step; None: the last one
-)->int: # index of a row
-    "The row that holds `step`, or the one before it; the first if there is none before it"
-    return len(h) - 1 if step is None else max(0, int(np.searchsorted(h.step, step, 'right')) - 1)
-
 def _name_layers(ax, names:list):
     "Names below the picture; if they are many, some of them"
     some = range(0, len(names), -(-len(names)//40))
@@ -204,14 +165,14 @@ def depth_profile(self:Recording,
     "Where the values of each layer lie at one step, and how far they spread, with the layers from left to right"
     hs, axs = [h for h in _chosen(self, layers, kind) if len(h)], _axes(2, 2, 5.6, 3.6, axs)
     if not hs: return np.array([_empty(ax, _nothing(kind)) for ax in axs])
-    x, at = np.arange(len(hs)), lambda h, v: v[at_step(h, step)] if h is not None and len(h) else np.nan
+    x, at = np.arange(len(hs)), lambda h, v: v[h.row_at(step)] if h is not None and len(h) else np.nan
     wide = (x, 1) if len(hs) > 1 else ([-.3, .3], 2)  # one layer needs some width
     for lo,hi,alpha,label in _BANDS: axs[0].fill_between(wide[0], *([at(h, h.quantile(q)) for h in hs]*wide[1] for q in (lo, hi)), alpha=alpha, color='C0', lw=0, label=label)
     for these,style,label in ((hs, '-', 'this run'), (_others(against, hs), '--', 'the other run')):
         if not any(these): continue
         axs[0].plot(x, [at(h, h.quantile(.5)) if h else np.nan for h in these], 'C0' + style, marker='.', lw=1.2, label='median' if style == '-' else 'median, other run')
         axs[1].plot(x, [at(h, h.std) if h else np.nan for h in these], 'C0' + style, marker='.', lw=1.2, label=label)
-    if kind in ('act', 'valid'): axs[1].axhline(1, ls=':', color='.5', lw=1)
+    if kind_of(kind).outputs: axs[1].axhline(1, ls=':', color='.5', lw=1)
     _log_if_wide(axs[1], np.concatenate([np.asarray(l.get_ydata(), float) for l in axs[1].lines]))
     biggest = max((np.nanmax(np.abs([at(h, h.quantile(q)) for q in (.01, .99)])) for h in hs if at(h, h.n)), default=0)
     if biggest > 100: axs[0].set_yscale('symlog', linthresh=1)
@@ -220,25 +181,12 @@ def depth_profile(self:Recording,
     axs[0].legend(fontsize=7, frameon=False)
     if against is not None: axs[1].legend(fontsize=7, frameon=False)
     for ax,what in zip(axs, ('value', 'standard deviation')):
-        ax.set(ylabel=what, title=f'step {hs[-1].step[at_step(hs[-1], step)]:,}')
+        ax.set(ylabel=what, title=f'step {hs[-1].step[hs[-1].row_at(step)]:,}')
         _name_layers(ax, [_label(h) for h in hs])
     return axs
 
 # %% ../nbs/05a_plots.ipynb #0f8e4bf2
-def update_ratio(
-    rec:Recording, # with parameters and updates
-    name:str, # of a parameter
-)->tuple: # steps and ratios, (rows,) each
-    "Root mean square of a parameter's update over that of the parameter after it"
-    p, u = rec[name, 'param'], rec[name, 'update']
-    both, i, j = np.intersect1d(p.step, u.step, return_indices=True)
-    size = p.rms[i]
-    return both, np.divide(u.rms[j], size, out=np.full(len(both), np.nan), where=size > 0)
-
-def _weights(rec:Recording)->list:
-    "Parameters that have updates and multiply, as far as names tell: no biases, and no scales of norms"
-    is_norm = lambda owner: 'Norm' in (rec.meta.get('modules') or {}).get(owner, '').partition('(')[0]
-    return [n for n in rec._names('update') if (n, 'param') in rec.keys and 'bias' not in n.rpartition('.')[2] and not is_norm(n.rpartition('.')[0])]
+def _with_updates(rec:Recording)->list: return [n for n in rec.weights if (n, 'update') in rec]
 
 @patch
 def update_ratios(self:Recording,
@@ -247,13 +195,13 @@ def update_ratios(self:Recording,
     against:Recording|None=None, # another run, drawn dashed
 ): # the axes
     "Ratio of update to weight, of each parameter over the steps; a mean over a row that holds several steps"
-    names = _weights(self) if params is None else [params] if isinstance(params, str) else list(params)
-    lines, ax = [update_ratio(self, n) for n in names], _axes(1, 1, 6.4, 3.4, ax)[0]
+    names = _with_updates(self) if params is None else [params] if isinstance(params, str) else list(params)
+    lines, ax = [self.update_ratio(n) for n in names], _axes(1, 1, 6.4, 3.4, ax)[0]
     if not names: _empty(ax, _nothing('update'))
     colors = depth_colors(len(names))
     for n,line,c in zip(names, lines, colors):
         ax.plot(*line, color=c, lw=1.2, label=_named(n))
-        if against is not None and (n, 'update') in against.keys: ax.plot(*update_ratio(against, n), color=c, lw=1, ls='--')
+        if against is not None and (n, 'update') in against: ax.plot(*against.update_ratio(n), color=c, lw=1, ls='--')
     if any((l.get_ydata() > 0).any() for l in ax.lines): ax.set_yscale('log')
     ax.axhline(1e-3, ls=':', color='.5', lw=1)
     _mark_epochs(ax, self)

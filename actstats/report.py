@@ -14,9 +14,8 @@ from fastcore.basics import patch
 
 from .compare import Comparison
 from .files import check_writable, write_bytes
-from .heatmaps import _bad, _short, heat
+from .heatmaps import _short, heat
 from .live import HEADS, as_text, last_row, shown_layers, spread
-from .plots import _by_step, _end, epoch_marks
 from .recording import History, Recording
 import actstats.twins  # gives recordings the last of their pictures
 
@@ -50,11 +49,11 @@ def heat_data(
     columns:int, # at most
 )->dict: # what the page needs to draw it
     "A layer's heat-map as data: bins × rows"
-    h = _by_step(h).coarser(columns)
+    h = h.by_step().coarser(columns)
     o = heat(h)
-    bad = _bad(h)
+    bad = h.n_nonfinite
     where = lambda v: [None if x != x else float(f'{x:.7g}') for x in o.place(v)]
-    return dict(name=h.name or '(model)', step=h.step.tolist(), end=_end(h), at=[float(f'{v:.7g}') for v in o.at], bins=[_range(*e) for e in zip(o.edges[:-1], o.edges[1:])],
+    return dict(name=h.name or '(model)', step=h.step.tolist(), end=h.end, at=[float(f'{v:.7g}') for v in o.at], bins=[_range(*e) for e in zip(o.edges[:-1], o.edges[1:])],
         ticks=None if o.ticks is None else [[0, *where(np.array(o.ticks))], ['0', *map(_short, o.ticks)]], counts=_coded(np.round(o.counts.T, 1)), mean=where(h.mean), bad=[int(b) for b in bad] if bad.any() else None,
         lines=[float(f'{o.at[i]:.7g}') for i,out in zip((1, -2), o.outside) if out])
 
@@ -95,10 +94,10 @@ class Section:
 
     def heats(self, named=())->dict:
         "The heat-maps of everything that was recorded, by kind"
-        keys = [(n, k) for n,k in self.rec.keys if k != 'log' and len(self.rec._history(n, k))]
+        keys = [(n, k) for n,k in self.rec if k != 'log' and len(self.rec._history(n, k))]
         most = columns_for(len(keys))
         kinds = {k: [heat_data(self.rec._history(n, k), most) for n,o in keys if o == k] for k in dict.fromkeys(k for _,k in keys)}
-        return dict(kinds=dict(sorted(kinds.items(), key=lambda kv: kv[0] != 'act')), chosen={k: [n or '(model)' for n in shown_layers([n for n,o in keys if o == k], set(named), 6)] for k in kinds}, epochs=epoch_marks(self.rec).tolist())
+        return dict(kinds=dict(sorted(kinds.items(), key=lambda kv: kv[0] != 'act')), chosen={k: [n or '(model)' for n in shown_layers([n for n,o in keys if o == k], set(named), 6)] for k in kinds}, epochs=self.rec.epochs.tolist())
 
     def settings(self)->list:
         "What was recorded, and how: names and texts"

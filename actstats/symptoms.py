@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from .recording import History, Recording
-from .stats import LinearBins
+from .bins import LinearBins
 
 # %% auto #0
 __all__ = ['SYMPTOMS', 'Series', 'Case', 'start', 'now', 'median', 'lg', 'trend', 'neumann', 'fan_in', 'classes', 'loss_symptoms',
@@ -64,7 +64,7 @@ class Case:
         kinds=('act', 'param', 'param_grad', 'update', 'input', 'log'), # what to look at
     ):
         self.meta, self.never_called, self.first = rec.meta, rec.never_called, rec.meta.get('first_step') or 0
-        self.series = {(n, kind): Series(rec._history(n, kind), dtype) for (n, kind),dtype in rec.keys.items() if kind in kinds}
+        self.series = {(n, kind): Series(rec._history(n, kind), dtype) for (n, kind),dtype in rec.dtypes.items() if kind in kinds}
         self._keep(upto)
 
     def _keep(self, upto):

@@ -8,10 +8,8 @@ from __future__ import annotations
 import numpy as np
 from fastcore.basics import patch
 
-from .heatmaps import _bad
-from .plots import _by_step
 from .recording import History, Recording
-from .stats import FloatBins
+from .bins import FloatBins
 
 # %% auto #0
 __all__ = ['raw_histogram']
@@ -22,7 +20,7 @@ def raw_histogram(
     i:int, # index of a row, with a finite value in it
 )->dict: # arguments for add_histogram_raw
     "A row as TensorBoard wants its histograms: limits, counts and sums"
-    counts, limits = h._finite_hist()[i], h.edges[1:]
+    counts, limits = h.finite_hist[i], h.edges[1:]
     if isinstance(h.bins, FloatBins):  # zeros have no width: with the bucket above
         z = h.bins.zero
         counts = np.r_[counts[:z], counts[z] + counts[z+1], counts[z+2:]]
@@ -41,7 +39,7 @@ def _new_rows(rec, key, h:History, seen:dict)->History:
     until, done = h.n_steps.cumsum(), len(h) - growing
     some = (until > seen.get(key, 0)) & (np.arange(len(h)) < done)
     if some.any(): seen[key] = int(until[done - 1])
-    return _by_step(h._rows_where(some))
+    return h._rows_where(some).by_step()
 
 @patch
 def to_tensorboard(self:Recording,
@@ -53,11 +51,11 @@ def to_tensorboard(self:Recording,
 ):
     "Write what is new to TensorBoard: raw histograms and curves; TypeError if `writer` cannot take them"
     if not all(hasattr(writer, k) for k in ('add_histogram_raw', 'add_scalar')): raise TypeError(f'to_tensorboard: expected a SummaryWriter, as torch.utils.tensorboard has it, got {type(writer).__name__}')
-    if unknown := set(kinds or ()) - {k for _,k in self.keys}: raise ValueError(f'kinds: nothing was recorded as {", ".join(sorted(unknown))}, only {", ".join(sorted({k for _,k in self.keys}))}')
+    if unknown := set(kinds or ()) - {k for _,k in self}: raise ValueError(f'kinds: nothing was recorded as {", ".join(sorted(unknown))}, only {", ".join(sorted({k for _,k in self}))}')
     names = None if layers is None else [layers] if isinstance(layers, str) else list(layers)
-    for n in names or (): self[n, next((k for m,k in self.keys if m == n), 'act')]  # an unknown name is an error, with the nearest ones
+    for n in names or (): self[n, next((k for m,k in self if m == n), 'act')]  # an unknown name is an error, with the nearest ones
     seen = self.__dict__.setdefault('_written', {}).setdefault(id(writer), (writer, {}))[1]
-    for name,kind in list(self.keys):
+    for name,kind in list(self):
         if (kinds is None or kind in kinds) and (names is None or name in names): self._write_rows(writer, name, kind, curves, seen, rows)
     writer.flush()
 
@@ -72,4 +70,4 @@ def _write_rows(self:Recording, writer, name, kind, curves, seen, rows):
             if h.n[i]: writer.add_histogram_raw(f'{kind}/{label}', **raw_histogram(h, i), global_step=step)
             for k in curves:
                 if np.isfinite(v := getattr(h, k)[i]): writer.add_scalar(f'{kind}.{k}/{label}', v, step)
-            if bad := _bad(h)[i]: writer.add_scalar(f'{kind}.not_finite/{label}', bad, step)
+            if bad := h.n_nonfinite[i]: writer.add_scalar(f'{kind}.not_finite/{label}', bad, step)

@@ -12,7 +12,10 @@ import torch
 from torch import Tensor
 from fastcore.basics import patch
 
-from .stats import backend, clear_, empty_rows, field, merge, pack, real_memory, record, stamp_, summarise
+from .backends import backend, record
+from .internals import real_memory
+from .rows import clear_, empty_rows, field, merge, pack
+from .stats import stamp_, summarise
 
 # %% auto #0
 __all__ = ['Track', 'regroup']
@@ -22,13 +25,22 @@ class Track:
     "Rows of many keys over time: one int64 array, keys x rows x fields, of at most `max_rows` rows"
     def __init__(self, bins, max_rows:int, device=None, sample:int=0):
         self.bins, self.max_rows, self.device, self.sample = bins, max_rows, torch.device(device or 'cpu'), sample
-        self.slots, self.span, self.latest, self.recorders = {}, [], [], []  # key -> slot; for each slot: first byte of its mask and units; the tick it last got something for; what records into it
-        self.width = 0  # bytes of the masks
-        self.n, self.stride, self.filled = 0, 1, 0  # rows in use, steps a row is to hold, steps in the last one
-        self.tick = self.step = None  # what `now` belongs to
-        self.ticks, self.first, self.last = 0, [], []  # how many there were; the first and the last one of each row
+        self.slots = {}       # key -> slot
+        self.span = []        # of each slot: the first byte of its mask, and its units
+        self.latest = []      # of each slot: the time of what it got last
+        self.recorders = []   # of each slot: what records into it
+        self.width = 0        # bytes of the masks
+        self.n = 0            # rows in use
+        self.stride = 1       # steps that a row is to hold
+        self.filled = 0       # steps in the last row
+        self.tick = None      # the time that `now` belongs to
+        self.step = None      # and its step
+        self.ticks = 0        # how many times there were
+        self.first, self.last = [], []  # of each row: its first and its last time
         self.now, self.rows = (empty_rows(*s, bins=bins, device=self.device) for s in ((0,), (0, 0)))
-        with real_memory(): self.alive, self.masks = torch.zeros(0, dtype=torch.bool, device=self.device), torch.zeros(0, 0, dtype=torch.uint8, device=self.device)
+        with real_memory():
+            self.alive = torch.zeros(0, dtype=torch.bool, device=self.device)
+            self.masks = torch.zeros(0, 0, dtype=torch.uint8, device=self.device)
 
 @patch
 def _moved(self:Track):
@@ -46,15 +58,17 @@ def _now(self:Track, i:int)->tuple:
 def add(self:Track, key, units:int)->int:
     "A new slot for `key`"
     k, n_bytes = len(self.span), -(-units//8)
+    before = self.now, self.alive
     with real_memory():  # room in doubling portions
-        if more := k == len(self.now): self.now = torch.cat([self.now, empty_rows(max(8, k), bins=self.bins, device=self.device)])
-        if 8*(self.width + n_bytes) > len(self.alive): more, self.alive = True, torch.cat([self.alive, self.alive.new_zeros(max(len(self.alive), 8*n_bytes))])
+        if k == len(self.now): self.now = torch.cat([self.now, empty_rows(max(8, k), bins=self.bins, device=self.device)])
+        if 8*(self.width + n_bytes) > len(self.alive):
+            self.alive = torch.cat([self.alive, self.alive.new_zeros(max(len(self.alive), 8*n_bytes))])
     self.slots[key] = k
     self.span.append((self.width, units))
     self.width += n_bytes
     self.latest.append(None)
     self.recorders.append(None)
-    if more: self._moved()
+    if before[0] is not self.now or before[1] is not self.alive: self._moved()
     return k
 
 @patch
@@ -63,7 +77,8 @@ def _widen(self:Track):
     (keys, n, _), width = self.rows.shape, self.masks.shape[1]
     if keys == len(self.span): return
     with real_memory():
-        self.rows = torch.cat([self.rows, empty_rows(len(self.span) - keys, n, bins=self.bins, device=self.device)])
+        more = empty_rows(len(self.span) - keys, n, bins=self.bins, device=self.device)
+        self.rows = torch.cat([self.rows, more])
         self.masks = torch.cat([self.masks, self.masks.new_zeros(len(self.masks), self.width - width)], 1)
 
 # %% ../nbs/04b_tracks.ipynb #cc5fc7ff
@@ -102,10 +117,10 @@ def _slot(self:Track, key, x:Tensor, dim)->int:
 # %% ../nbs/04b_tracks.ipynb #c8be7641
 @patch
 def at(self:Track,
-    tick, # what is coming now belongs together if its tick is the same
-    step:int, # the step that its row is to be marked with
+    tick, # time key: values with equal keys share a row
+    step:int, # the step that the row is to be marked with
 ):
-    "Close the current rows if something new begins"
+    "Close the current rows if a new time begins"
     if tick == self.tick: return
     try: self.flush()
     finally:  # if that fails, what is coming merges with what is there
@@ -115,7 +130,7 @@ def at(self:Track,
 # %% ../nbs/04b_tracks.ipynb #2387911c
 @patch
 def is_past(self:Track, tick)->bool:
-    "Is what belongs to `tick` in a row that was closed already?"
+    "Does `tick` belong to a row that was closed already?"
     return tick < self.tick if self.tick is not None else bool(self.last) and tick <= self.last[-1]
 
 # %% ../nbs/04b_tracks.ipynb #d4abda1a
@@ -125,7 +140,8 @@ def flush(self:Track):
     if self.tick is None or not self.slots: return
     if self.n == 0 or self.filled >= self.stride: self._next_row()
     self._widen()
-    backend(self.device.type).close_(self.now[:len(self.span)], self.alive[:8*self.width], self.rows, self.masks, self.n - 1, self.step)
+    now, alive = self.now[:len(self.span)], self.alive[:8*self.width]
+    backend(self.device.type).close_(now, alive, self.rows, self.masks, self.n - 1, self.step)
     self.filled += 1
     self.last[-1], self.tick = self.tick, None
 
@@ -157,9 +173,10 @@ def _halve(self:Track):
         odd = t[2*h:n].clone()
         clear(t)
         t[:h], t[h:h+n%2] = pairs, odd
-    for r in self.rows: halve(r, merge(r[0:2*h:2], r[1:2*h:2]), clear_)  # one by one: it takes no memory to speak of
+    for r in self.rows: halve(r, merge(r[0:2*h:2], r[1:2*h:2]), clear_)  # one by one: it takes little memory
     halve(self.masks, self.masks[0:2*h:2] | self.masks[1:2*h:2], torch.zero_)
-    self.n, self.filled, self.stride = h + n%2, self.stride if n%2 else 2*self.stride, 2*self.stride
+    self.n, self.filled = h + n%2, self.stride if n%2 else 2*self.stride
+    self.stride = 2*self.stride
     self.first, self.last = self.first[::2], self.last[1::2] + self.last[2*h:]
 
 # %% ../nbs/04b_tracks.ipynb #c3597353
@@ -170,7 +187,8 @@ def put_late(self:Track, tick, step:int, key, x:Tensor, dim:int|None=None, zeros
     if r < 0: return self.put(key, x, dim, zeros)  # there is no row yet: that in progress is the nearest
     self._widen()
     b, u = self.span[i]
-    row, alive = empty_rows(bins=self.bins, device=self.device), torch.zeros(u, dtype=torch.bool, device=self.device)
+    row = empty_rows(bins=self.bins, device=self.device)
+    alive = torch.zeros(u, dtype=torch.bool, device=self.device)
     record(x, row, alive, dim or 0, self.bins, 0 if zeros else self.sample)
     if zeros: _add_zeros_(row, zeros, self.bins)
     field(row, 'n_steps').fill_(self.latest[i] != tick)  # a step counts once
@@ -200,7 +218,8 @@ def read(self:Track, key)->tuple:
     if self.tick is not None:
         now = self.now[i:i+1].clone()
         stamp_(now, self.step)
-        rows, masks = torch.cat([rows, now.cpu()]), torch.cat([masks, pack(self._now(i)[1])[None].cpu()])
+        rows = torch.cat([rows, now.cpu()])
+        masks = torch.cat([masks, pack(self._now(i)[1])[None].cpu()])
     some = field(rows, 'n_steps') > 0
     return rows[some], masks[some]
 
@@ -226,7 +245,8 @@ def regroup(
     n:int, # how many new ones there are
 )->tuple: # new rows (..., n, fields), and masks (n, bytes)
     "Merge rows that belong together"
-    new, new_masks = empty_rows(*rows.shape[:-2], n, bins=bins, device='cpu'), masks.new_zeros(n, masks.shape[1])
+    new = empty_rows(*rows.shape[:-2], n, bins=bins, device='cpu')
+    new_masks = masks.new_zeros(n, masks.shape[1])
     nth = [k for _,group in groupby(into) for k,_ in enumerate(group)]  # the place of a row within its group
     for k in range(max(nth, default=-1) + 1):
         old = [j for j,o in enumerate(nth) if o == k]

@@ -12,7 +12,22 @@ from torch import Tensor
 import triton
 import triton.language as tl
 
-from .stats import HEAD, Reference, _edges, close_reference, dense, prime_stride
+from .backends import Reference
+from .bins import _edges
+from .rows import COL, FIELDS, HEAD, empty_rows
+from .stats import close_reference, dense, prime_stride
+
+# %% ../nbs/14_triton.ipynb #a8531185
+_HEAD = tl.constexpr(HEAD)
+globals().update({f'_{k.upper()}': tl.constexpr(i) for k,i in COL.items()})  # _CALLS, _N_STEPS, ...: the columns of a row
+
+def _columns(dtype, merge):
+    "A bit for each column of this type that merges in this way; `n` merges with the moments"
+    found = [f.name for f in FIELDS if (f.dtype, f.merge) == (dtype, merge) and f.name != 'n']
+    return tl.constexpr(sum(1 << COL[k] for k in found))
+
+_SUMS, _MINS, _MAXS = (_columns(int, k) for k in ('sum', 'min', 'max'))
+_FLOAT_SUMS, _FLOAT_MINS, _FLOAT_MAXS = (_columns(float, k) for k in ('sum', 'min', 'max'))
 
 # %% ../nbs/14_triton.ipynb #f127cdc6
 @triton.jit
@@ -56,7 +71,8 @@ def _histogram(x, ok, edges, n_edges, lo, top, zero, shift, STEPS: tl.constexpr,
 
 # %% ../nbs/14_triton.ipynb #26dc98b8
 @triton.jit(do_not_specialize=['n', 'p', 'units', 'inner'])
-def _look(x_ptr, alive, ints, floats, hist, edges, n, p, units, inner, n_edges, lo, top, zero, shift, n_cols, STEPS: tl.constexpr, SAMPLED: tl.constexpr, DEAD: tl.constexpr, BLOCK: tl.constexpr, COLS: tl.constexpr):
+def _look(x_ptr, alive, ints, floats, hist, edges, n, p, units, inner, n_edges, lo, top, zero, shift, n_cols,
+          STEPS: tl.constexpr, SAMPLED: tl.constexpr, DEAD: tl.constexpr, BLOCK: tl.constexpr, COLS: tl.constexpr):
     first, stride = tl.program_id(0).to(tl.int64)*BLOCK, tl.num_programs(0).to(tl.int64)*BLOCK
     none = tl.zeros([], tl.int64)
     m, n_zero, n_nan, n_pos, n_neg = none, none, none, none, none
@@ -90,40 +106,58 @@ def _look(x_ptr, alive, ints, floats, hist, edges, n, p, units, inner, n_edges, 
             h += _histogram(x, finite, edges, n_edges, lo, top, zero, shift, STEPS, COLS)
     c = tl.arange(0, COLS)
     tl.atomic_add(hist + c, h.to(tl.int64), mask=(c < n_cols) & (h > 0))
-    mine = tl.program_id(0)
-    tl.store(ints + mine*5, m)
-    tl.store(ints + mine*5 + 1, n_zero)
-    tl.store(ints + mine*5 + 2, n_nan)
-    tl.store(ints + mine*5 + 3, n_pos)
-    tl.store(ints + mine*5 + 4, n_neg)
-    tl.store(floats + mine*4, mean)
-    tl.store(floats + mine*4 + 1, m2)
-    tl.store(floats + mine*4 + 2, low.to(tl.float64))
-    tl.store(floats + mine*4 + 3, high.to(tl.float64))
+    mine = tl.program_id(0)*_HEAD
+    tl.store(ints + mine + _N, m)
+    tl.store(ints + mine + _N_ZERO, n_zero)
+    tl.store(ints + mine + _N_NAN, n_nan)
+    tl.store(ints + mine + _N_POSINF, n_pos)
+    tl.store(ints + mine + _N_NEGINF, n_neg)
+    tl.store(floats + mine + _MEAN, mean)
+    tl.store(floats + mine + _M2, m2)
+    tl.store(floats + mine + _MIN, low.to(tl.float64))
+    tl.store(floats + mine + _MAX, high.to(tl.float64))
 
 # %% ../nbs/14_triton.ipynb #ca491b90
+@triton.jit
+def _merge_moments(row, row_f, ints, floats, k, ok):
+    n = tl.load(ints + k + _N, mask=ok, other=0)
+    mean, m2 = tl.load(floats + k + _MEAN, mask=ok, other=0.), tl.load(floats + k + _M2, mask=ok, other=0.)
+    old_n, old_mean, old_m2 = tl.load(row + _N), tl.load(row_f + _MEAN), tl.load(row_f + _M2)
+    all_n = tl.sum(n, 0) + old_n
+    whole = (tl.sum(mean*n, 0) + old_mean*old_n) / tl.maximum(all_n, 1)
+    new_m2 = tl.sum(m2 + n*(mean - whole)*(mean - whole), 0)
+    tl.store(row_f + _M2, new_m2 + old_m2 + old_n*(old_mean - whole)*(old_mean - whole))
+    tl.store(row_f + _MEAN, whole)
+    tl.store(row + _N, all_n)
+
+# %% ../nbs/14_triton.ipynb #e6c03c8d
+@triton.jit
+def _merge_columns(row, parts, k, ok, SUMS: tl.constexpr, MINS: tl.constexpr, MAXS: tl.constexpr, least, most):
+    for c in tl.static_range(_HEAD):
+        if (SUMS >> c) & 1: tl.store(row + c, tl.load(row + c) + tl.sum(tl.load(parts + k + c, mask=ok, other=0), 0))
+        if (MINS >> c) & 1:
+            low = tl.min(tl.load(parts + k + c, mask=ok, other=most), 0)
+            tl.store(row + c, tl.minimum(tl.load(row + c), low))
+        if (MAXS >> c) & 1:
+            high = tl.max(tl.load(parts + k + c, mask=ok, other=least), 0)
+            tl.store(row + c, tl.maximum(tl.load(row + c), high))
+
+# %% ../nbs/14_triton.ipynb #db9f664a
 @triton.jit(do_not_specialize=['parts', 'n_total', 'units'])
 def _merge(row, row_f, ints, floats, parts, n_total, units, hist, n_cols, PARTS: tl.constexpr):
     k = tl.arange(0, PARTS)
-    ok = k < parts
-    n = tl.load(ints + k*5, mask=ok, other=0)
-    mean, m2 = tl.load(floats + k*4, mask=ok, other=0.), tl.load(floats + k*4 + 1, mask=ok, other=0.)
-    old_n, old_mean, old_m2 = tl.load(row + 4), tl.load(row_f + 10), tl.load(row_f + 11)
-    all_n = tl.sum(n, 0) + old_n
-    whole = (tl.sum(mean*n, 0) + old_mean*old_n) / tl.maximum(all_n, 1)
-    tl.store(row_f + 11, tl.sum(m2 + n*(mean - whole)*(mean - whole), 0) + old_m2 + old_n*(old_mean - whole)*(old_mean - whole))
-    tl.store(row_f + 10, whole)
-    tl.store(row_f + 12, tl.minimum(tl.load(row_f + 12), tl.min(tl.load(floats + k*4 + 2, mask=ok, other=float('inf')), 0)))
-    tl.store(row_f + 13, tl.maximum(tl.load(row_f + 13), tl.max(tl.load(floats + k*4 + 3, mask=ok, other=float('-inf')), 0)))
-    tl.store(row, tl.load(row) + 1)
-    tl.store(row + 3, tl.load(row + 3) + n_total)
-    tl.store(row + 4, all_n)
-    for c in tl.static_range(1, 5): tl.store(row + 4 + c, tl.load(row + 4 + c) + tl.sum(tl.load(ints + k*5 + c, mask=ok, other=0), 0))
-    n_pos, n_neg = tl.sum(tl.load(ints + k*5 + 3, mask=ok, other=0), 0), tl.sum(tl.load(ints + k*5 + 4, mask=ok, other=0), 0)
+    ok, k = k < parts, k*_HEAD
+    _merge_moments(row, row_f, ints, floats, k, ok)
+    _merge_columns(row, ints, k, ok, _SUMS, _MINS, _MAXS, -0x7fffffffffffffff, 0x7fffffffffffffff)
+    _merge_columns(row_f, floats, k, ok, _FLOAT_SUMS, _FLOAT_MINS, _FLOAT_MAXS, float('-inf'), float('inf'))
+    tl.store(row + _CALLS, tl.load(row + _CALLS) + 1)
+    tl.store(row + _N_TOTAL, tl.load(row + _N_TOTAL) + n_total)
+    n_pos = tl.sum(tl.load(ints + k + _N_POSINF, mask=ok, other=0), 0)
+    n_neg = tl.sum(tl.load(ints + k + _N_NEGINF, mask=ok, other=0), 0)
     tl.store(hist, tl.load(hist) + n_neg)
     tl.store(hist + n_cols - 1, tl.load(hist + n_cols - 1) + n_pos)
-    had = tl.load(row + 9)
-    tl.store(row + 9, tl.where((units == 0) | (had == units), had, tl.where(had == 0, units, -1)))
+    had = tl.load(row + _UNITS)
+    tl.store(row + _UNITS, tl.where((units == 0) | (had == units), had, tl.where(had == 0, units, -1)))
 
 # %% ../nbs/14_triton.ipynb #8b2887cd
 _BLOCK, _PROGRAMS = 1024, 512
@@ -139,19 +173,22 @@ class Recorder:
         self.row, self.alive, self.bins, self.sample = row, alive.view(torch.uint8), bins, sample
         self.reference = Reference.Recorder(row, alive, bins, sample)
         self.row_f, self.hist = row.view(torch.float64), row[HEAD:]
-        self.ints, self.floats = torch.empty(_PROGRAMS, 5, dtype=torch.int64, device=row.device), torch.empty(_PROGRAMS, 4, dtype=torch.float64, device=row.device)
+        self.ints = empty_rows(_PROGRAMS, bins=(), device=row.device)
+        self.floats = self.ints.view(torch.float64)
         linear = bins.spec[0] == 0  # LinearBins
         self.edges = _edges(bins, torch.float32, row.device) if linear else row  # not read by FloatBins
         self.steps = (len(bins) - 1).bit_length() if linear else 0
         per = 0 if linear else 2**bins.mantissa_bits
-        self.keys = (0, 0, 0, 0) if linear else ((bins.lo_exp + 127)*per, (bins.hi_exp - bins.lo_exp)*per, bins.zero, 23 - bins.mantissa_bits)
+        exponents = (0, 0) if linear else ((bins.lo_exp + 127)*per, (bins.hi_exp - bins.lo_exp)*per)
+        self.keys = (*exponents, 0, 0) if linear else (*exponents, bins.zero, 23 - bins.mantissa_bits)
 
 # %% ../nbs/14_triton.ipynb #0682c878
 @patch
 def __call__(self:Recorder, x:Tensor, dim:int):
     "Merge the summary of `x`, whose units lie along `dim`"
     n, units, cols = x.numel(), self.alive.numel(), len(self.bins)
-    if x.is_cuda and torch.cuda.is_current_stream_capturing(): raise RuntimeError('a CUDA graph is being captured: what is in it is not recorded')
+    if x.is_cuda and torch.cuda.is_current_stream_capturing():
+        raise RuntimeError('a CUDA graph is being captured: what is in it is not recorded')
     if x.dtype == torch.float64 or n == 0 or cols > 8000: return self.reference(x, dim)
     x = dense(x.detach())
     if x.dtype not in (torch.float32, torch.float16, torch.bfloat16): x = x.float()
@@ -160,8 +197,11 @@ def __call__(self:Recorder, x:Tensor, dim:int):
     p = prime_stride(n, self.sample)
     parts = min(triton.cdiv(n, _BLOCK), _PROGRAMS)
     with torch.cuda.device_of(x):
-        _look[(parts,)](x, self.alive, self.ints, self.floats, self.hist, self.edges, n, p, units, inner, cols - 1, *self.keys, cols,
-                        STEPS=self.steps, SAMPLED=p > 1, DEAD=bool(fits), BLOCK=_BLOCK, COLS=triton.next_power_of_2(cols + 1))
-        _merge[(1,)](self.row, self.row_f, self.ints, self.floats, parts, n, units if fits else -1 if units else 0, self.hist, cols, PARTS=triton.next_power_of_2(parts))
+        _look[(parts,)](x, self.alive, self.ints, self.floats, self.hist, self.edges, n, p, units, inner,
+                        cols - 1, *self.keys, cols, STEPS=self.steps, SAMPLED=p > 1, DEAD=bool(fits),
+                        BLOCK=_BLOCK, COLS=triton.next_power_of_2(cols + 1))
+        mine = units if fits else -1 if units else 0
+        _merge[(1,)](self.row, self.row_f, self.ints, self.floats, parts, n, mine, self.hist, cols,
+                     PARTS=triton.next_power_of_2(parts))
 
 close_ = close_reference  # some forty launches, once a step for all layers together

@@ -9,16 +9,15 @@ import numpy as np
 from fastcore.basics import patch
 
 from .heatmaps import _draw_layer, _paired_axes, _draw_heat, heat, window
-from .plots import _axes, _chosen, _empty, _label, _nothing, at_step
+from .plots import _axes, _chosen, _empty, _label, _nothing
+from .kinds import kind_of
 from .recording import History, Recording
-from .stats import LinearBins
+from .bins import LinearBins
 
 # %% auto #0
 __all__ = ['distance']
 
 # %% ../nbs/05c_twins.ipynb #ce37daca
-_KIND = dict(act='output', grad='gradient', valid='output in evaluation mode', param='parameter', param_grad='gradient of it', update='update', input='input', log='logged')
-
 @patch
 def color_twins(self:Recording,
     layers=None, # names, one or several; None: all that have both kinds
@@ -29,14 +28,14 @@ def color_twins(self:Recording,
 ): # the axes: for each layer, that above and that below
     "Two heat-maps of each layer, one below the other: its outputs and their gradients, or any two kinds"
     if len(kinds) != 2: raise ValueError(f'kinds: expected two, got {len(kinds)}')
-    if layers is None: layers = [n for n in self._names(kinds[0]) if (n, kinds[1]) in self.keys]
+    if layers is None: layers = [n for n in self._names(kinds[0]) if (n, kinds[1]) in self]
     above, below = (_chosen(self, layers, k) for k in kinds)
     if not above: return np.array([_empty(ax, _nothing(kinds[1])) for ax in _axes(2, 1, 4.2, 2.5, axs)])
     axs = _paired_axes(len(above), ncols) if axs is None else _axes(2*len(above), ncols, 0, 0, axs)
     def draw(*args): _draw_heat(*args, **(dict(mean=True, median=False, quartiles=False) | kwargs))
     for i,h in enumerate(h for pair in zip(above, below) for h in pair):
         _draw_layer(axs[i:i+1], [h], [self], heat, draw, 400, False, False)
-        axs[i].set_title(f'{axs[i].get_title()}: {_KIND[kinds[i % 2]]}', fontsize=9)
+        axs[i].set_title(f'{axs[i].get_title()}: {kind_of(kinds[i % 2]).label}', fontsize=9)
     return axs
 
 # %% ../nbs/05c_twins.ipynb #1e029e7a
@@ -58,7 +57,7 @@ def _outline(ax, counts, edges, sign:int, label:str, color):
 def _peaks(ax, a:History, b:History, step, labels):
     "Two rows back to back"
     bins = a.bins if isinstance(a.bins, LinearBins) else _common(window(a, 80), window(b, 80))
-    i, j = at_step(a, step), at_step(b, step)
+    i, j = a.row_at(step), b.row_at(step)
     ca, cb = a.in_bins(bins)[i], b.in_bins(bins)[j]
     for c,sign,label,color in ((ca, 1, labels[0], 'C0'), (cb, -1, labels[1], 'C1')): _outline(ax, c[1:-1], bins.edges[1:-1], sign, label, color)
     outside = max(c[[0, -1]].sum()/max(c.sum(), 1) for c in (ca, cb))
@@ -82,11 +81,11 @@ def twin_peaks(self:Recording,
     "Two distributions of each layer back to back at one step: training and evaluation mode, or two runs"
     if len(kinds) != 2: raise ValueError(f'kinds: expected two, got {len(kinds)}')
     other, kind = (self, kinds[1]) if against is None else (against, kinds[0])
-    if layers is None: layers = [n for n in self._names(kinds[0]) if (n, kind) in other.keys]
+    if layers is None: layers = [n for n in self._names(kinds[0]) if (n, kind) in other]
     pairs = [(a, b) for a,b in zip(_chosen(self, layers, kinds[0]), _chosen(other, layers, kind))]
     axs = _axes(max(1, len(pairs)), ncols, 4.2, 2.5, axs)
     if not pairs: return np.array([_empty(axs[0], _nothing(kind))])
-    labels = [_KIND[k] for k in kinds] if against is None else ['this run', 'the other run']
+    labels = [kind_of(k).label for k in kinds] if against is None else ['this run', 'the other run']
     for ax,(a,b) in zip(axs, pairs): _peaks(ax, a, b, step, labels) if len(a) and len(b) else _empty(ax)
     axs[0].figure.legend(*axs[0].get_legend_handles_labels(), loc='outside lower center', ncols=2, fontsize=8, frameon=False)
     return axs

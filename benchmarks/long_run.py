@@ -65,7 +65,7 @@ def main():
     steps, sizes = each * args.parts, {'0': 8*32, '1': 8*32, '2': 8*32, '3': 8*4}
     counts = {f'{k}, {kind}': int(rec[k, kind].n_total.sum()) - steps*n for k,n in sizes.items() for kind in ('act', 'grad')}
     counts |= {f'{k}, {kind}': int(rec[k, kind].n_total.sum()) - steps*p.numel() for k,p in model.named_parameters() for kind in ('param', 'param_grad', 'update')}
-    loss, histories = rec['loss', 'log'], [rec[k] for k in rec.keys]
+    loss, histories = rec['loss', 'log'], [rec[k] for k in rec]
     totals = dict(histories=len(histories), wrong_counts=sum(map(bool, counts.values())), wrong_histograms=sum(int((h.hist.sum(1) != h.n + h.n_posinf + h.n_neginf).any()) for h in histories),
                   wrong_steps=sum(int(h.n_steps.sum() != steps) for h in histories), loss_error=float(abs((loss.mean*loss.n).sum() - sums)/abs(sums)))
     print(totals)

@@ -148,7 +148,7 @@ def faults(rec, calls, warned, left):
     "What is wrong with the recording `rec`, given the calls of the bare run; warnings that came only when watched; hooks that are not as before"
     values = {k:int(rec[k].n_total.sum()) for k in rec.layers}
     problems = {p.split(': ')[0] for p in rec.problems if NO_FLOAT in p}
-    odd = [f'{name} {kind}' for name,kind in rec.keys for h in [rec[name, kind]] if (h.hist.sum(1) != h.n + h.n_posinf + h.n_neginf).any()]
+    odd = [f'{name} {kind}' for name,kind in rec for h in [rec[name, kind]] if (h.hist.sum(1) != h.n + h.n_posinf + h.n_neginf).any()]
     found = {'missing': calls['values'].keys() - values.keys(), 'recorded, but not called': values.keys() - calls['values'].keys(),
              'other number of values': {k for k in values.keys() & calls['values'].keys() if values[k] != calls['values'][k]},
              'other ones never called': calls['never'] ^ set(rec.never_called), 'not told': calls['without'] - problems, 'told in vain': problems - calls['without'],

@@ -5,10 +5,10 @@ Each gives a number for a recording's first steps: above 0 the rule fires. Where
 import numpy as np
 import torch
 
-from actstats.stats import LinearBins
+from actstats.bins import LinearBins
 
 
-def histories(rec, kind, upto): return [h for name,k in rec.keys if k == kind for h in [rec._history(name, k).upto(upto)] if len(h)]
+def histories(rec, kind, upto): return [h for name,k in rec if k == kind for h in [rec._history(name, k).upto(upto)] if len(h)]
 def loss(rec, upto): return rec['loss', 'log'].upto(upto).mean if 'loss' in rec.logs else np.zeros(0)
 def rms(h): return np.hypot(h.mean, np.nan_to_num(h.std))
 def broken(rec, upto): return any((h.n_nan + h.n_posinf + h.n_neginf).any() for kind in ('act', 'param_grad', 'param', 'log') for h in histories(rec, kind, upto))
@@ -42,13 +42,13 @@ def sagemaker(rec, upto):
     fired += [rms(h).min() < 1e-7 for h in matrices(rec, upto)]  # vanishing gradient
     fired += [(share(h, -9.5, 9.5) < .5).any() for h in acts if 'Tanh' in rec.meta['modules'].get(h.name, '')]  # saturation
     for name in rec.params:  # update to weight ratio
-        if (name, 'update') in rec.keys and not name.endswith('bias'):
+        if (name, 'update') in rec and not name.endswith('bias'):
             r = rms(rec[name, 'update'].upto(upto))/np.maximum(rms(rec[name, 'param'].upto(upto)), 1e-30)
             fired.append((r > 10).any() or (r < 1e-8).any())
     v = np.array([h.std[:10]**2 for h in acts if len(h) >= 10])
     if len(v): fired.append((v.max(0) > 10*np.maximum(v.min(0), 1e-30)).any())  # poor initialisation
     fired.append(any(y[i:i + 10].min() >= y[:i].min() for i in range(10, len(y) - 9, 10)))  # loss not decreasing for ten steps
-    if rec.keys.get(('input', 'input')) in (torch.float32, torch.float16): fired.append((abs(rec['input', 'input'].upto(upto).mean) > .2).any())
+    if rec.dtypes.get(('input', 'input')) in (torch.float32, torch.float16): fired.append((abs(rec['input', 'input'].upto(upto).mean) > .2).any())
     return float(any(fired))
 
 
