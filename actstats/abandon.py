@@ -5,33 +5,19 @@
 # %% ../nbs/09e_abandon.ipynb #d1c66621
 from __future__ import annotations
 
-from .learner import Callback, CancelFitException
-from .watching import watch
+from .activations import WatchCB
 import actstats.diagnosis  # gives recordings their judgement
 
 # %% auto #0
 __all__ = ['AbandonCB']
 
 # %% ../nbs/09e_abandon.ipynb #a3675056
-class AbandonCB(Callback):
+class AbandonCB(WatchCB):
     "Watch a fit, and cancel it when it is beyond hope"
     def __init__(self,
         above:float=.9, # the risk at two looks in succession, 25 steps apart
         **kwargs, # as those of watch
-    ): self.above, self.kwargs, self.watch, self.rec, self.diagnosis = above, kwargs, None, None, None
+    ): super().__init__(stop=above, **kwargs)
 
-    def before_fit(self, learn):
-        total = learn.n_epochs*len(learn.dls['train']) if hasattr(learn.dls['train'], '__len__') else None
-        self.watch, self.diagnosis = watch(learn.model, learn.opt, **(dict(total_steps=total) | self.kwargs)), None
-        self.rec = self.watch.start()
-    def after_loss(self, learn):
-        if learn.training: self.rec.log(loss=learn.loss)
-    def after_epoch(self, learn):
-        if learn.training: self.rec.log(epoch=learn.epoch)
-    def after_step(self, learn):
-        if not self.rec.should_stop(self.above): return
-        self.diagnosis = self.rec.diagnose()
-        print(f'Abandoned after {len(self.rec)} steps. {self.diagnosis}')
-        raise CancelFitException()
-    def cleanup_fit(self, learn):
-        if self.watch: self.watch.stop()
+    @property
+    def diagnosis(self): return self.adapter.diagnosis  # why the fit was abandoned; None if it was not

@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from torch import nn
 from fastcore.basics import noop
 
-from .learner import Callback
+from .adapters import Adapter
+from .learner import Callback, CancelFitException
 from .heatmaps import view
 from .hooks import Hook
 from .recording import Recording
@@ -20,7 +21,8 @@ from .watching import watch
 from .bins import LinearBins
 
 # %% auto #0
-__all__ = ['CLASSIC', 'set_seed', 'Conv2dWithReLU', 'CNN', 'HooksCallback', 'StoreModuleStats', 'StoreModuleStatsCB']
+__all__ = ['CLASSIC', 'set_seed', 'Conv2dWithReLU', 'CNN', 'HooksCallback', 'StoreModuleStats', 'WatchCB', 'planned_steps',
+           'StoreModuleStatsCB']
 
 # %% ../nbs/06_activations.ipynb #df866dde
 def set_seed(
@@ -113,8 +115,41 @@ class StoreModuleStats(Hook):
         ax0.plot(self.stats.mean, label=label)
         ax1.plot(self.stats.std, label=label)
 
+# %% ../nbs/06_activations.ipynb #f7b562c7
+class WatchCB(Callback):
+    "Watch a fit: record what its model does at each step of the optimizer"
+    def __init__(self,
+        path=None, # save the recording here, while it grows and at the end
+        *,
+        report=None, # write a report here at the end
+        stop:bool|float=False, # end the fit when it is beyond hope? A number: the risk from which on
+        **watch_arguments, # as those of `watch`
+    ): self.adapter = Adapter(path, report=report, stop=stop, **watch_arguments)
+
+    @property
+    def rec(self)->Recording|None: return self.adapter.rec
+    def begin(self, learn): return self.adapter.begin(learn.model, learn.opt, total_steps=planned_steps(learn))
+
+    def before_fit(self, learn): self.begin(learn)
+    def after_loss(self, learn):
+        if learn.training: self.adapter.loss(learn.loss, learn.opt)
+    def after_epoch(self, learn):
+        if learn.training: self.adapter.epoch(learn.epoch)
+    def after_step(self, learn):
+        if self.adapter.should_stop(): self.abandon()
+    def cleanup_fit(self, learn): self.adapter.end()
+
+    def abandon(self):
+        print(f'Abandoned after {len(self.rec)} steps. {self.adapter.diagnosis}')
+        raise CancelFitException()
+
+# %% ../nbs/06_activations.ipynb #2f795780
+def planned_steps(learn)->int|None:
+    "How many steps a fit is going to take; None if its data do not say how long they are"
+    return learn.n_epochs*len(learn.dls['train']) if hasattr(learn.dls['train'], '__len__') else None
+
 # %% ../nbs/06_activations.ipynb #e8711228
-class StoreModuleStatsCB(HooksCallback):
+class StoreModuleStatsCB(HooksCallback, WatchCB):
     "Record the statistics of modules while a fit runs, and draw them"
     def __init__(self,
         mods=None, # modules to look at, as model.layers; None: all of the model
@@ -123,22 +158,16 @@ class StoreModuleStatsCB(HooksCallback):
         on_valid=False, # record in evaluation mode
         hook_kwargs=None, # periodicity, bins, and any other argument of watch
     ):
-        super().__init__(StoreModuleStats, mods, mod_filter, on_train, on_valid)
-        self.hook_kwargs, self.rec, self.watch = dict(hook_kwargs or {}), None, None
+        HooksCallback.__init__(self, StoreModuleStats, mods, mod_filter, on_train, on_valid)
+        kw = dict(bins=CLASSIC) | (hook_kwargs or {})
+        kw['every'] = kw.pop('periodicity', kw.get('every', 1))
+        WatchCB.__init__(self, on_train=on_train, on_valid=on_valid, **kw)
 
     def before_fit(self, learn):
-        kw = dict(bins=CLASSIC) | self.hook_kwargs
-        kw['every'] = kw.pop('periodicity', kw.get('every', 1))
         mods = _modules(learn.model, self.mods, self.mod_filter)
-        self.watch = watch(learn.model, modules=mods, on_train=self.on_train, on_valid=self.on_valid, **kw)
-        self.rec = self.watch.start()
-        self.hooks = [StoreModuleStats.of(m, name, self.rec) for name,m in self.watch.modules.items()]
-    def after_loss(self, learn):
-        if learn.training: self.rec.log(loss=learn.loss)
-    def after_epoch(self, learn):
-        if learn.training: self.rec.log(epoch=learn.epoch)  # pictures mark it
-    def cleanup_fit(self, learn):
-        if self.watch: self.watch.stop()
+        rec = self.adapter.begin(learn.model, modules=mods)
+        self.hooks = [StoreModuleStats.of(m, name, rec) for name,m in self.adapter.watch.modules.items()]
+    def cleanup_fit(self, learn): WatchCB.cleanup_fit(self, learn)
 
     def mean_std_plot(self, **kwargs): return self.rec.plot_stats(**kwargs)
     def hist_plot(self, **kwargs): return self.rec.color_dim(**(dict(absolute=True) | kwargs))
