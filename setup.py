@@ -9,6 +9,7 @@ ini = ConfigParser(delimiters=['='])
 ini.read(here / 'settings.ini', encoding='utf-8')
 cfg = ini['DEFAULT']
 
+book = cfg['book_requirements'].split()
 statuses = {1: '1 - Planning', 2: '2 - Pre-Alpha', 3: '3 - Alpha', 4: '4 - Beta', 5: '5 - Production/Stable'}
 
 setup(
@@ -19,9 +20,9 @@ setup(
     classifiers=[f"Development Status :: {statuses[int(cfg['status'])]}", f"Intended Audience :: {cfg['audience']}",
                  f"Natural Language :: {cfg['language']}", 'Topic :: Scientific/Engineering :: Artificial Intelligence',
                  *(f'Programming Language :: Python :: {v}' for v in cfg['python_versions'].split())],
-    packages=find_packages(include=['actstats', 'actstats.*']), include_package_data=True, package_data={'actstats': ['*.json']}, zip_safe=False,
+    packages=find_packages(include=['actstats', 'actstats.*']), include_package_data=True, package_data={'actstats': ['*.json', '*.pyi', 'py.typed']}, zip_safe=False,
     python_requires='>=' + cfg['min_python'], install_requires=cfg['requirements'].split(),
-    extras_require={'dev': cfg['dev_requirements'].split()},
+    extras_require={'book': book, 'dev': [*book, *cfg['dev_requirements'].split()]},
     entry_points={'console_scripts': cfg['console_scripts'].split(),
                   'nbdev': [f"{cfg['lib_name']}={cfg['lib_name']}._modidx:d"]},
 )
