@@ -14,6 +14,10 @@ from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, SequentialSampler
 from fastcore.basics import patch
 
+from ._extras import needs
+
+needs('actstats.datasets', 'torchvision', 'datasets', 'sklearn')
+
 # %% auto #0
 __all__ = ['column', 'Split', 'batches', 'DataLoaders', 'fashion_mnist', 'mnist', 'digits', 'show_images']
 
@@ -21,8 +25,10 @@ __all__ = ['column', 'Split', 'batches', 'DataLoaders', 'fashion_mnist', 'mnist'
 def _image(o:dict)->Tensor:
     "Decode one encoded image, as the hub's tables hold it, to uint8 (channels, height, width)"
     from torchvision.io import decode_image
-    return decode_image(o['path'] if o['bytes'] is None else torch.frombuffer(bytearray(o['bytes']), dtype=torch.uint8))
+    if o['bytes'] is None: return decode_image(o['path'])
+    return decode_image(torch.frombuffer(bytearray(o['bytes']), dtype=torch.uint8))
 
+# %% ../nbs/01_datasets.ipynb #868aa4af
 def column(
     ds, # one split: a datasets.Dataset
     name:str, # which column
@@ -32,17 +38,22 @@ def column(
     import datasets
     if name not in ds.features: raise ValueError(f'column: no {name!r}; this data set has {", ".join(ds.features)}')
     if not isinstance(ds.features[name], datasets.Image): return torch.as_tensor(ds.with_format('numpy')[name][:])
-    xs = (_image(o) for o in ds.cast_column(name, datasets.Image(decode=False))[name])
-    xs = list(xs if tfm is None else map(tfm, xs))
-    sizes = {tuple(x.shape) for x in xs}
-    if len(sizes) != 1: raise ValueError(f'column {name!r}: images of different sizes, as {sorted(sizes)[:2]}; give an item_tfm that resizes them')
+    encoded = ds.cast_column(name, datasets.Image(decode=False))[name]
+    xs = [_image(o) if tfm is None else tfm(_image(o)) for o in encoded]
+    _check_sizes(name, {tuple(x.shape) for x in xs})
     return torch.stack(xs)
+
+def _check_sizes(name:str, sizes:set):
+    if len(sizes) == 1: return
+    raise ValueError(f'column {name!r}: expected images of one size, got {sorted(sizes)[:2]}; '
+        'pass an item_tfm that resizes them')
 
 # %% ../nbs/01_datasets.ipynb #ac8a8fc4
 class Split(Dataset):
     "Inputs and targets in memory, indexed a batch at a time; `tfms` change the inputs of each batch"
     def __init__(self, x:Tensor, y:Tensor):
-        if len(x) != len(y): raise ValueError(f'Split: {len(x)} inputs and {len(y)} targets; there must be one target for each input')
+        if len(x) != len(y):
+            raise ValueError(f'Split: expected a target for each input, got {len(x)} inputs and {len(y)} targets')
         self.x, self.y, self.tfms = x, y, []
     def __len__(self): return len(self.x)
     def __getitem__(self, i):
@@ -64,17 +75,25 @@ class DataLoaders:
         bs:int=64, # batch size
         classes:list|None=None, # names of the classes
     ):
-        if 'train' not in splits: raise ValueError(f'DataLoaders: expected a split called "train", got {", ".join(map(repr, splits)) or "none"}')
-        if not isinstance(bs, int) or bs < 1: raise ValueError(f'DataLoaders: expected a batch size of 1 or more, got {bs!r}')
-        self.splits = {k:Split(*v) for k,v in splits.items()}
+        if 'train' not in splits: raise ValueError(f'DataLoaders: expected a split "train", got {_quoted(splits)}')
+        if not isinstance(bs, int) or bs < 1: raise ValueError(f'DataLoaders: expected bs to be 1 or more, got {bs!r}')
         self.bs, self.classes = bs, classes
+        self.splits = {k:Split(*v) for k,v in splits.items()}
         self._dls = {k:batches(ds, bs, k == 'train') for k,ds in self.splits.items()}
 
-    def __getitem__(self, split:str)->DataLoader:
-        if split not in self._dls: raise KeyError(f'no split {split!r}; there are {", ".join(map(repr, self._dls))}')
-        return self._dls[split]
+def _quoted(names)->str: return ', '.join(map(repr, names)) or 'none'
 
-    def __repr__(self): return f'DataLoaders(bs={self.bs}, ' + ', '.join(f'{k}: {len(ds):,} x {tuple(ds.x.shape[1:])}' for k,ds in self.splits.items()) + ')'
+# %% ../nbs/01_datasets.ipynb #4db9cdfc
+@patch
+def __getitem__(self:DataLoaders, split:str)->DataLoader:
+    if split not in self._dls: raise KeyError(f'no split {split!r}; there are {_quoted(self._dls)}')
+    return self._dls[split]
+
+# %% ../nbs/01_datasets.ipynb #a126dca7
+@patch
+def __repr__(self:DataLoaders):
+    sizes = (f'{k}: {len(ds):,} x {tuple(ds.x.shape[1:])}' for k,ds in self.splits.items())
+    return f'DataLoaders(bs={self.bs}, {", ".join(sizes)})'
 
 # %% ../nbs/01_datasets.ipynb #8bf77a77
 @patch(cls_method=True)
@@ -104,7 +123,7 @@ def from_hf(cls:DataLoaders,
 def with_transforms(self:DataLoaders,
     *tfms, # each takes a batch of inputs and returns one
     split:str|None=None, # None: all splits
-)->DataLoaders: # itself
+)->DataLoaders: # self
     "Append transforms that every batch of inputs goes through"
     for k in [split] if split else self.splits:
         self[k]
@@ -118,7 +137,8 @@ def normalise(self:DataLoaders)->DataLoaders:
     from torchvision.transforms import v2
     x = self.splits['train'].x
     std, mean = torch.std_mean(x.double().div(255).transpose(0, 1).flatten(1), 1, correction=0)
-    if (std == 0).any(): raise ValueError('normalise: a channel of the training images is constant, so it has no scale; drop it')
+    if (std == 0).any():
+        raise ValueError('normalise: a channel of the training images is constant and has no scale; drop it')
     self.mean, self.std = mean.tolist(), std.tolist()
     return self.with_transforms(v2.ToDtype(torch.float32, scale=True), v2.Normalize(self.mean, self.std))
 
@@ -129,9 +149,11 @@ def _from_hub(name:str):
     import datasets
     try: return datasets.load_dataset(name)
     except OSError as e:
-        raise ConnectionError(f'cannot load {name!r} from the Hugging Face hub: {e}. Without a network, set ACTSTATS_DATA to a folder that holds '
-            '<name>/train-*.parquet and <name>/test-*.parquet, or use digits(), which needs no download') from e
+        raise ConnectionError(f'cannot load {name!r} from the Hugging Face hub: {e}. Without a network, set '
+            'ACTSTATS_DATA to a folder that holds <name>/train-*.parquet and <name>/test-*.parquet, or use digits(), '
+            'which needs no download') from e
 
+# %% ../nbs/01_datasets.ipynb #79f68426
 @contextmanager
 def _quiet():
     "No progress bars of the datasets library: reading a local file is quick"
@@ -141,15 +163,21 @@ def _quiet():
     try: yield
     finally: datasets.enable_progress_bars() if was else None
 
+# %% ../nbs/01_datasets.ipynb #4da15c1a
 def _from_mirror(folder:Path):
     import datasets
     files = {k:sorted(map(str, folder.glob(f'{k}-*.parquet'))) for k in ('train', 'test')}
-    if not all(files.values()): raise FileNotFoundError(f'ACTSTATS_DATA: expected train-*.parquet and test-*.parquet in {folder}, found {sorted(o.name for o in folder.glob("*")) or "nothing"}')
+    if not all(files.values()):
+        found = sorted(o.name for o in folder.glob('*')) or 'nothing'
+        raise FileNotFoundError(f'ACTSTATS_DATA: expected train-*.parquet and test-*.parquet in {folder}, '
+            f'found {found}')
     with _quiet(): return datasets.load_dataset('parquet', data_files=files)
 
+# %% ../nbs/01_datasets.ipynb #dd9199ef
 @lru_cache
 def _decoded(name:str, mirror:str|None)->DataLoaders:
-    return DataLoaders.from_dsd(_from_mirror(Path(mirror)/name) if mirror else _from_hub(_HUB[name])).normalise()
+    dsd = _from_mirror(Path(mirror)/name) if mirror else _from_hub(_HUB[name])
+    return DataLoaders.from_dsd(dsd).normalise()
 
 def _named(name:str, bs:int)->DataLoaders:
     d = _decoded(name, os.environ.get('ACTSTATS_DATA'))
@@ -184,6 +212,7 @@ def _digits():
     y = torch.from_numpy(d.target).long()
     return dict(train=(x[i], y[i]), test=(x[j], y[j])), [str(o) for o in d.target_names]
 
+# %% ../nbs/01_datasets.ipynb #bc58e718
 def digits(
     bs:int=64, # batch size
 )->DataLoaders: # splits "train" (1,437) and "test" (360), inputs (bs, 1, 28, 28)
@@ -200,11 +229,15 @@ def show_images(
 ): # the figure's axes, (rows, ncols)
     "Show a grid of images"
     import matplotlib.pyplot as plt
-    x = x.detach().cpu().float()
     nrows = -(-len(x)//ncols)
-    fig, axs = plt.subplots(nrows, ncols, figsize=(ncols*size, nrows*size*1.25), squeeze=False, layout='constrained')
+    figsize = ncols*size, nrows*size*1.25
+    fig, axs = plt.subplots(nrows, ncols, figsize=figsize, squeeze=False, layout='constrained')
     for ax in axs.flat: ax.set_axis_off()
-    for i,(o,ax) in enumerate(zip(x, axs.flat)):
-        ax.imshow(o[0] if len(o) == 1 else ((o - o.min())/(o.max() - o.min())).permute(1, 2, 0), cmap='gray')
+    for i,(o,ax) in enumerate(zip(x.detach().cpu().float(), axs.flat)):
+        ax.imshow(_picture(o), cmap='gray')
         if titles is not None: ax.set_title(str(titles[i]), fontsize=8)
     return axs
+
+def _picture(o:Tensor)->Tensor:
+    "As `imshow` wants it: grey values as they are, colours between 0 and 1"
+    return o[0] if len(o) == 1 else ((o - o.min())/(o.max() - o.min())).permute(1, 2, 0)

@@ -15,9 +15,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn, optim
 from fastcore.basics import patch
 
-with warnings.catch_warnings():  # torcheval 0.0.7 scripts some functions with torch.jit when it is imported, which recent versions of torch deprecate
-    warnings.filterwarnings('ignore', '.*torch.jit.script', FutureWarning)
-    from torcheval.metrics import Mean
+from ._extras import needs
+
+if find_spec('torcheval'):  # which only MetricsCB needs
+    with warnings.catch_warnings():  # when it is imported, torcheval 0.0.7 calls torch.jit.script, now deprecated
+        warnings.filterwarnings('ignore', '.*torch.jit.script', FutureWarning)
+        from torcheval.metrics import Mean
 
 # %% auto #0
 __all__ = ['CancelFitException', 'CancelEpochException', 'CancelBatchException', 'Callback', 'only', 'run_cbs', 'Learner',
@@ -27,12 +30,14 @@ __all__ = ['CancelFitException', 'CancelEpochException', 'CancelBatchException',
 
 # %% ../nbs/02_learner.ipynb #2c716206
 class CancelFitException(Exception): "Stop the fit"
-class CancelEpochException(Exception): "Go on with the next epoch"
-class CancelBatchException(Exception): "Go on with the next batch"
+class CancelEpochException(Exception): "Skip the rest of the epoch"
+class CancelBatchException(Exception): "Skip the rest of the batch"
+
+_CANCEL = dict(fit=CancelFitException, epoch=CancelEpochException, batch=CancelBatchException)
 
 # %% ../nbs/02_learner.ipynb #dd982efa
 class Callback:
-    "Methods named after events are called with the learner: `before_`, `after_` and `cleanup_` of fit, epoch and batch, and more"
+    "Its methods named after events (`before_fit`, `after_batch`, `cleanup_epoch`, ...) are called with the learner"
     order = 0
     def __init_subclass__(cls, order=None, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -40,7 +45,7 @@ class Callback:
 
 # %% ../nbs/02_learner.ipynb #5d1733ff
 def only(f):
-    "Mark a callback's method as the one that does it: others of that name are not called"
+    "Mark a callback's method as the only one of its name that is called"
     f.only = True
     return f
 
@@ -50,15 +55,13 @@ def run_cbs(
     event:str, # name of the method
     learn=None, # what they are called with
 )->bool: # whether there was one to call
-    "Call `event` of all callbacks that have it, by their order; of those marked `only`, the first and no other"
+    "Call `event` of all callbacks that have it, by their order; if some are marked `only`, the first of these alone"
     fs = [getattr(cb, event) for cb in sorted(cbs, key=attrgetter('order')) if hasattr(cb, event)]
     sole = [f for f in fs if getattr(f, 'only', False)]
     for f in sole[:1] or fs: f(learn)
     return bool(fs)
 
 # %% ../nbs/02_learner.ipynb #38b65d71
-_CANCEL = dict(fit=CancelFitException, epoch=CancelEpochException, batch=CancelBatchException)
-
 class Learner:
     "A model, its data, a loss and callbacks; the callbacks do the work"
     def __init__(self,
@@ -69,33 +72,43 @@ class Learner:
         cbs=None, # callbacks
         opt_func=optim.SGD, # opt_func(parameters, lr=lr), anew for each fit
     ):
-        self.model, self.dls, self.loss_func, self.lr, self.opt_func = model, dls, loss_func, lr, opt_func
-        self.cbs = [cbs] if isinstance(cbs, Callback) else list(cbs or [])
+        self.model = model
+        self.dls = dls
+        self.loss_func = loss_func
+        self.lr = lr
+        self.cbs = _listed(cbs)
+        self.opt_func = opt_func
 
     @property
     def training(self)->bool: return self.model.training
 
     def callback(self, event:str)->bool:
-        "Have the callbacks do `event`"
+        "Call `event` of the callbacks; False if none has it"
         return run_cbs(self.cbs, event, self)
 
-    @contextmanager
-    def during(self, span:str):
-        "The events around a fit, epoch or batch; cleaning up runs for every callback, come what may"
-        with ExitStack() as last:
-            for cb in sorted(self.cbs, key=attrgetter('order'), reverse=True):
-                if hasattr(cb, f'cleanup_{span}'): last.callback(getattr(cb, f'cleanup_{span}'), self)
-            try:
-                self.callback(f'before_{span}')
-                yield
-                self.callback(f'after_{span}')
-            except _CANCEL[span]: pass
+def _listed(cbs)->list: return [cbs] if isinstance(cbs, Callback) else list(cbs or [])
+
+# %% ../nbs/02_learner.ipynb #33cee026
+@patch
+@contextmanager
+def during(self:Learner, span:str):
+    "The events around a fit, epoch or batch; every callback cleans up, also after an exception"
+    with ExitStack() as last:
+        for cb in sorted(self.cbs, key=attrgetter('order'), reverse=True):
+            if hasattr(cb, f'cleanup_{span}'): last.callback(getattr(cb, f'cleanup_{span}'), self)
+        try:
+            self.callback(f'before_{span}')
+            yield
+            self.callback(f'after_{span}')
+        except _CANCEL[span]: pass
 
 # %% ../nbs/02_learner.ipynb #40410322
 @patch
 def _do(self:Learner, what:str):
-    if not self.callback(what): raise RuntimeError(f'Learner: no callback does {what!r}; add TrainCB(), or use TrainLearner')
+    if self.callback(what): return
+    raise RuntimeError(f'Learner: no callback does {what!r}; add TrainCB(), or use TrainLearner')
 
+# %% ../nbs/02_learner.ipynb #d10ea672
 @patch
 def one_batch(self:Learner):
     "One batch: predict and compare; in training also backward, step and zero_grad"
@@ -128,21 +141,26 @@ def fit(self:Learner,
     valid:bool=True, # then evaluate on the test split?
     cbs=None, # more callbacks, for this fit
     lr:float|None=None, # another learning rate, for this fit
-)->Learner: # itself
+)->Learner: # self
     "Train and evaluate for `n_epochs` epochs"
-    mine, self.cbs = self.cbs, self.cbs + ([cbs] if isinstance(cbs, Callback) else list(cbs or []))
-    self.n_epochs, self.epochs, self.epoch, self.phases = n_epochs, range(n_epochs), 0, [True]*train + [False]*valid
+    mine, self.cbs = self.cbs, self.cbs + _listed(cbs)
+    self.n_epochs, self.epochs, self.epoch = n_epochs, range(n_epochs), 0
+    self.phases = [True]*train + [False]*valid
     try:
         if self.opt_func: self.opt = self.opt_func(self.model.parameters(), lr=self.lr if lr is None else lr)
-        with self.during('fit'):
-            for self.epoch in self.epochs:
-                for phase in self.phases: self.one_epoch(phase)
+        with self.during('fit'): self._epochs()
     finally: self.cbs = mine
     return self
 
+# %% ../nbs/02_learner.ipynb #9788c016
+@patch
+def _epochs(self:Learner):
+    for self.epoch in self.epochs:
+        for phase in self.phases: self.one_epoch(phase)
+
 # %% ../nbs/02_learner.ipynb #e7b96a9a
 class TrainCB(Callback):
-    "Predict, loss, backward, step and zero_grad as everybody does them; the first `n_inp` parts of a batch are inputs"
+    "The usual predict, get_loss, backward, step and zero_grad; the first `n_inp` parts of a batch are inputs"
     def __init__(self, n_inp:int=1): self.n_inp = n_inp
     def predict(self, learn): learn.preds = learn.model(*learn.batch[:self.n_inp])
     def get_loss(self, learn): learn.loss = learn.loss_func(learn.preds, *learn.batch[self.n_inp:])
@@ -159,7 +177,7 @@ class TrainLearner(Learner):
 
 # %% ../nbs/02_learner.ipynb #da8c896d
 def default_device()->str:
-    "cuda, mps or cpu: the fastest that is there"
+    "The fastest device that is available: cuda, mps or cpu"
     return 'cuda' if torch.cuda.is_available() else 'mps' if torch.backends.mps.is_available() else 'cpu'
 
 # %% ../nbs/02_learner.ipynb #c3d9e619
@@ -206,18 +224,24 @@ class Table:
     def to_df(self):
         import pandas as pd
         return pd.DataFrame(self.rows)
-    def _text(self):
-        "All cells as text, numbers with three digits"
-        return [{k:f'{v:.3f}' if isinstance(v, float) else str(v) for k,v in r.items()} for r in self.rows]
-    def _widths(self): return {k:max(len(k), 6, *(len(r.get(k, '')) for r in self._text())) for k in self.rows[0]} if self.rows else {}
-    def line(self, i:int)->str:
-        "Row `i` as text, in aligned columns; the header is row -1"
-        w = self._widths()
-        return '  '.join((k if i < 0 else self._text()[i].get(k, '')).rjust(n) for k,n in w.items())
     def __repr__(self): return '\n'.join(self.line(i) for i in range(-1, len(self.rows)))
     def _repr_html_(self):
         import pandas as pd
         return pd.DataFrame(self._text()).to_html(index=False, border=0)
+
+# %% ../nbs/02_learner.ipynb #9eafb992
+@patch
+def _text(self:Table)->list:
+    "All cells as text, numbers with three digits"
+    return [{k:f'{v:.3f}' if isinstance(v, float) else str(v) for k,v in r.items()} for r in self.rows]
+
+# %% ../nbs/02_learner.ipynb #e8fa3e7d
+@patch
+def line(self:Table, i:int)->str:
+    "Row `i` as text, in aligned columns; the header is row -1"
+    rows = self._text()
+    widths = {k:max(len(k), 6, *(len(r.get(k, '')) for r in rows)) for k in (self.rows[0] if rows else {})}
+    return '  '.join((k if i < 0 else rows[i].get(k, '')).rjust(n) for k,n in widths.items())
 
 # %% ../nbs/02_learner.ipynb #dcf85b5a
 class MetricsCB(Callback, order=10):
@@ -227,7 +251,9 @@ class MetricsCB(Callback, order=10):
         show:bool=True, # show the rows? they are kept in any case
         **metrics, # the same, under names of your own
     ):
-        self.metrics, self.loss, self.rows, self.show = {type(m).__name__:m for m in ms} | metrics, Mean(), [], show
+        needs('MetricsCB', 'torcheval')
+        self.metrics = {type(m).__name__:m for m in ms} | metrics
+        self.loss, self.rows, self.show = Mean(), [], show
 
     def before_fit(self, learn):
         learn.metrics, self.rows, self.live = self, [], Live()
@@ -237,21 +263,25 @@ class MetricsCB(Callback, order=10):
         y, preds, loss = learn.batch[-1], learn.preds.detach().float(), learn.loss.detach().float()
         for m in self.metrics.values(): m.to(preds.device).update(preds, y)
         self.loss.to(loss.device).update(loss, weight=len(y))
-
-    def after_epoch(self, learn):
-        row = {k:m.compute().item() for k,m in (self.metrics | dict(loss=self.loss)).items()}
-        self.rows.append(row | dict(epoch=learn.epoch, train='train' if learn.training else 'eval'))
-        if self.show: self._show(Table(self.rows))
     def cleanup_fit(self, learn):
         if hasattr(self, 'live'): self.live.close()
+
+# %% ../nbs/02_learner.ipynb #78fe8c54
+@patch
+def after_epoch(self:MetricsCB, learn):
+    row = {k:m.compute().item() for k,m in (self.metrics | dict(loss=self.loss)).items()}
+    self.rows.append(row | dict(epoch=learn.epoch, train='train' if learn.training else 'eval'))
+    if self.show: self._show(Table(self.rows))
 
 # %% ../nbs/02_learner.ipynb #c9aa525a
 @patch
 def _show(self:MetricsCB, table:Table):
     if self.live.where != 'terminal': return self.live.show(table)
     from tqdm import tqdm
-    for i in ([-1] if len(table.rows) == 1 else []) + [len(table.rows) - 1]: tqdm.write(table.line(i), file=sys.stdout)  # leaves a progress bar intact
+    last = len(table.rows) - 1
+    for i in (last,) if last else (-1, last): tqdm.write(table.line(i), file=sys.stdout)
 
+# %% ../nbs/02_learner.ipynb #48157380
 @patch
 def to_df(self:MetricsCB):
     "The rows as a pandas frame"
@@ -270,33 +300,44 @@ class ProgressCB(Callback, order=20):
         tqdm = _tqdm()
         self.losses, self.valid, self.live, self.due = [], [], Live(), 0.
         total = learn.n_epochs * sum(_len(learn.dls['train' if p else 'test']) for p in learn.phases)
-        quiet = {'live': False, 'static': True, 'terminal': None}[self.live.where]  # None: quiet unless a person is watching
+        quiet = dict(live=False, static=True, terminal=None)[self.live.where]  # None: unless stderr is a terminal
         self.bar = tqdm(total=total or None, leave=False, disable=quiet, unit='batch', dynamic_ncols=True)
-    def before_epoch(self, learn):
-        self.bar.set_description(f'epoch {learn.epoch + 1}/{learn.n_epochs} {"train" if learn.training else "eval"}', refresh=False)
-        self.sum, self.n = 0., 0
-    def after_batch(self, learn):
-        loss, n = learn.loss.detach(), len(learn.batch[0])
-        if learn.training: self.losses.append(loss)
-        else: self.sum, self.n = self.sum + loss*n, self.n + n
-        self.bar.update()
-        if time.monotonic() >= self.due and not self.bar.disable: self._look(loss)
-    def after_epoch(self, learn):
-        if not learn.training and self.n: self.valid.append((len(self.losses), self.sum/self.n))
-        if self.plot and self.live.where == 'live': self.live.show(self.picture())
     def cleanup_fit(self, learn):
         if self.bar is None: return
         self.bar.close()
         if self.plot and self.losses and self.live.where != 'terminal': self.live.show(self.picture())
         self.live.close()
 
+def _len(dl)->int: return len(dl) if hasattr(dl, '__len__') else 0
+
+# %% ../nbs/02_learner.ipynb #52d732f1
 def _tqdm():
     "The bar for this place; without ipywidgets a notebook gets the plain one"
     if find_spec('ipywidgets'): from tqdm.auto import tqdm
     else: from tqdm import tqdm
     return tqdm
 
-def _len(dl)->int: return len(dl) if hasattr(dl, '__len__') else 0
+# %% ../nbs/02_learner.ipynb #6fd87ca7
+@patch
+def before_epoch(self:ProgressCB, learn):
+    phase = 'train' if learn.training else 'eval'
+    self.bar.set_description(f'epoch {learn.epoch + 1}/{learn.n_epochs} {phase}', refresh=False)
+    self.sum, self.n = 0., 0
+
+# %% ../nbs/02_learner.ipynb #065eb8b6
+@patch
+def after_batch(self:ProgressCB, learn):
+    loss, n = learn.loss.detach(), len(learn.batch[0])
+    if learn.training: self.losses.append(loss)
+    else: self.sum, self.n = self.sum + loss*n, self.n + n
+    self.bar.update()
+    if time.monotonic() >= self.due and not self.bar.disable: self._look(loss)
+
+# %% ../nbs/02_learner.ipynb #811436ed
+@patch
+def after_epoch(self:ProgressCB, learn):
+    if not learn.training and self.n: self.valid.append((len(self.losses), self.sum/self.n))
+    if self.plot and self.live.where == 'live': self.live.show(self.picture())
 
 # %% ../nbs/02_learner.ipynb #7265712b
 @patch
@@ -308,6 +349,7 @@ def _look(self:ProgressCB, loss:Tensor):
     now = time.monotonic()
     self.due = now + max(self.every, 10*(now - began))  # drawing takes a tenth of the time at most
 
+# %% ../nbs/02_learner.ipynb #6cf0ab64
 class Picture:
     "A figure as a notebook shows it, whether or not pyplot has been set up"
     def __init__(self, fig): self.fig = fig
@@ -325,7 +367,9 @@ def picture(self:ProgressCB)->Picture:
     fig = Figure(figsize=(6, 3), layout='constrained')
     ax = fig.subplots()
     ax.plot([o.item() for o in self.losses], label='train, each batch', lw=1)
-    if self.valid: ax.plot(*zip(*((i, o.item() if isinstance(o, Tensor) else o) for i,o in self.valid)), 'o-', label='eval, mean of the epoch')
+    if self.valid:
+        batches, losses = zip(*self.valid)
+        ax.plot(batches, [float(o) for o in losses], 'o-', label='eval, mean of the epoch')
     ax.set(xlabel='training batches', ylabel='loss')
     ax.legend()
     return Picture(fig)
@@ -333,7 +377,7 @@ def picture(self:ProgressCB)->Picture:
 # %% ../nbs/02_learner.ipynb #f6bf3ef7
 class RecorderCB(Callback, order=30):
     "Values at each training batch, by name: `RecorderCB(lr=f)` keeps f(learn); default: learning rate and loss"
-    def __init__(self, **fs): self.fs = fs or dict(lr=lambda learn: learn.opt.param_groups[0]['lr'], loss=attrgetter('loss'))
+    def __init__(self, **fs): self.fs = fs or dict(lr=_lr, loss=attrgetter('loss'))
     def before_fit(self, learn): self.values = {k:[] for k in self.fs}
     def after_batch(self, learn):
         if not learn.training: return
@@ -341,14 +385,20 @@ class RecorderCB(Callback, order=30):
             v = f(learn)
             self.values[k].append(v.detach().clone() if isinstance(v, Tensor) else v)
     def __getitem__(self, k): return [v.item() if isinstance(v, Tensor) else v for v in self.values[k]]
-    def plot(self):
-        "One picture a value; gives the axes"
-        import matplotlib.pyplot as plt
-        _, axs = plt.subplots(1, len(self.fs), figsize=(4*len(self.fs), 2.8), squeeze=False, layout='constrained')
-        for ax,k in zip(axs[0], self.fs):
-            ax.plot(self[k])
-            ax.set(xlabel='training batches', ylabel=k)
-        return axs[0]
+
+def _lr(learn)->float: return learn.opt.param_groups[0]['lr']
+
+# %% ../nbs/02_learner.ipynb #b4ac41b0
+@patch
+def plot(self:RecorderCB): # the axes
+    "Draw one picture for each value"
+    import matplotlib.pyplot as plt
+    n = len(self.fs)
+    _, axs = plt.subplots(1, n, figsize=(4*n, 2.8), squeeze=False, layout='constrained')
+    for ax,k in zip(axs[0], self.fs):
+        ax.plot(self[k])
+        ax.set(xlabel='training batches', ylabel=k)
+    return axs[0]
 
 # %% ../nbs/02_learner.ipynb #b486ffba
 class SchedulerCB(Callback, order=15):
@@ -357,20 +407,25 @@ class SchedulerCB(Callback, order=15):
         sched_func, # sched_func(optimizer) gives the scheduler
         every:str='batch', # or "epoch"
     ):
-        if every not in ('batch', 'epoch'): raise ValueError(f'SchedulerCB: expected every to be "batch" or "epoch", got {every!r}')
+        if every not in ('batch', 'epoch'):
+            raise ValueError(f'SchedulerCB: expected every to be "batch" or "epoch", got {every!r}')
         self.sched_func, self.every = sched_func, every
-    def before_fit(self, learn):
-        steps = learn.n_epochs * (len(learn.dls['train']) if self.every == 'batch' else 1)
-        total = inspect.signature(self.sched_func).parameters.get('total_steps')
-        self.sched = self.sched_func(learn.opt, **(dict(total_steps=steps) if total and total.default is None else {}))
     def after_batch(self, learn):
         if learn.training and self.every == 'batch': self.sched.step()
     def after_epoch(self, learn):
         if learn.training and self.every == 'epoch': self.sched.step()
 
+# %% ../nbs/02_learner.ipynb #e11e6b55
+@patch
+def before_fit(self:SchedulerCB, learn):
+    steps = learn.n_epochs * (len(learn.dls['train']) if self.every == 'batch' else 1)
+    total = inspect.signature(self.sched_func).parameters.get('total_steps')
+    asks = total is not None and total.default is None
+    self.sched = self.sched_func(learn.opt, **(dict(total_steps=steps) if asks else {}))
+
 # %% ../nbs/02_learner.ipynb #0ba5bf41
 class MomentumCB(Callback):
-    "Momentum by hand: gradients decay to `momentum` times themselves instead of zero"
+    "Momentum by hand: after a step, gradients are multiplied by `momentum` instead of being set to zero"
     def __init__(self, momentum:float=.9): self.momentum = momentum
     @only
     def zero_grad(self, learn):
@@ -381,7 +436,8 @@ class MomentumCB(Callback):
 # %% ../nbs/02_learner.ipynb #8301d451
 class BatchTransformCB(Callback, order=-10):
     "Put each batch through `tfm`, on its device"
-    def __init__(self, tfm, on_train:bool=True, on_valid:bool=True): self.tfm, self.on_train, self.on_valid = tfm, on_train, on_valid
+    def __init__(self, tfm, on_train:bool=True, on_valid:bool=True):
+        self.tfm, self.on_train, self.on_valid = tfm, on_train, on_valid
     def before_batch(self, learn):
         if self.on_train if learn.training else self.on_valid: learn.batch = self.tfm(learn.batch)
 
@@ -395,20 +451,26 @@ class MixedPrecisionCB(Callback, order=-5):
         self.dtype = self.dtype or (torch.bfloat16 if bf16 else torch.float16)
         self.scaler = torch.amp.GradScaler(self.dev, enabled=self.dtype == torch.float16)
         self.cast = None
-    def before_batch(self, learn):
-        self.cast = torch.autocast(self.dev, self.dtype)
-        self.cast.__enter__()
-    def after_loss(self, learn): self._leave()
-    def cleanup_batch(self, learn): self._leave()
-    def _leave(self):
-        if self.cast: self.cast.__exit__(None, None, None)
-        self.cast = None
     @only
     def backward(self, learn): self.scaler.scale(learn.loss).backward()
     @only
     def step(self, learn):
         self.scaler.step(learn.opt)
         self.scaler.update()
+
+# %% ../nbs/02_learner.ipynb #9d0f7b8b
+@patch
+def before_batch(self:MixedPrecisionCB, learn):
+    self.cast = torch.autocast(self.dev, self.dtype)
+    self.cast.__enter__()
+
+@patch
+def after_loss(self:MixedPrecisionCB, learn):
+    if self.cast: self.cast.__exit__(None, None, None)
+    self.cast = None
+
+@patch
+def cleanup_batch(self:MixedPrecisionCB, learn): self.after_loss(learn)
 
 # %% ../nbs/02_learner.ipynb #5b68e54e
 class EarlyStoppingCB(Callback, order=25):
@@ -418,24 +480,36 @@ class EarlyStoppingCB(Callback, order=25):
         patience:int=2, # epochs without improvement
         min_delta:float=0., # what counts as improvement
         higher:bool|None=None, # is higher better? default: yes, but for the loss
-        restore:bool=False, # give the model its best weights back?
+        restore:bool=False, # restore the best weights at the end?
     ):
-        self.metric, self.patience, self.min_delta, self.restore = metric, patience, min_delta, restore
+        self.metric = metric
+        self.patience = patience
+        self.min_delta = min_delta
+        self.restore = restore
         self.sign = 1 if (metric != 'loss' if higher is None else higher) else -1
-    def before_fit(self, learn):
-        have = ['loss', *learn.metrics.metrics] if any(isinstance(o, MetricsCB) for o in learn.cbs) else []
-        if self.metric not in have: raise ValueError(f'EarlyStoppingCB: no metric {self.metric!r}; there are {", ".join(have) or "none: add a MetricsCB"}')
-        self.best, self.bad, self.weights, self.best_epoch = -math.inf, 0, None, None
-    def after_epoch(self, learn):
-        if learn.training: return
-        v = self.sign * learn.metrics.rows[-1][self.metric]
-        if v > self.best + self.min_delta:
-            self.best, self.bad, self.best_epoch = v, 0, learn.epoch
-            if self.restore: self.weights = {k:o.detach().clone() for k,o in learn.model.state_dict().items()}
-        else: self.bad += 1
-        if self.bad >= self.patience: raise CancelFitException
     def cleanup_fit(self, learn):
         if getattr(self, 'weights', None): learn.model.load_state_dict(self.weights)
+
+# %% ../nbs/02_learner.ipynb #8dcdd71c
+@patch
+def before_fit(self:EarlyStoppingCB, learn):
+    have = ['loss', *learn.metrics.metrics] if any(isinstance(o, MetricsCB) for o in learn.cbs) else []
+    if self.metric not in have:
+        there = ', '.join(have) or 'none: add a MetricsCB'
+        raise ValueError(f'EarlyStoppingCB: no metric {self.metric!r}; there are {there}')
+    self.best, self.bad, self.weights, self.best_epoch = -math.inf, 0, None, None
+
+@patch
+def after_epoch(self:EarlyStoppingCB, learn):
+    if learn.training: return
+    v = self.sign * learn.metrics.rows[-1][self.metric]
+    if v > self.best + self.min_delta:
+        self.best, self.bad, self.best_epoch = v, 0, learn.epoch
+        if self.restore: self.weights = _weights(learn.model)
+    else: self.bad += 1
+    if self.bad >= self.patience: raise CancelFitException
+
+def _weights(model:nn.Module)->dict: return {k:v.detach().clone() for k,v in model.state_dict().items()}
 
 # %% ../nbs/02_learner.ipynb #2b1a1524
 class LRFinderCB(Callback, order=35):
@@ -468,18 +542,21 @@ def suggest(self:LRFinderCB)->float:
     "The learning rate at which the smoothed loss falls fastest, per factor of the rate; ValueError if it never falls"
     s = smooth(self.losses[:-1] if len(self.losses) > 3 else self.losses)
     end = min(range(len(s)), key=s.__getitem__)
-    if end < 2: raise ValueError(f'lr_find: the loss never fell in {len(s)} batches from a rate of {self.lrs[0]:g}; start lower, or look at the model')
+    if end < 2:
+        raise ValueError(f'lr_find: the loss never fell in {len(s)} batches from a rate of {self.lrs[0]:g}; '
+            'start lower, or check the model and its data')
     return self.lrs[max(range(1, end), key=lambda i: s[i-1] - s[i+1])]
 
 # %% ../nbs/02_learner.ipynb #765e6951
 @patch
-def plot(self:LRFinderCB, ax=None):
-    "Loss by learning rate, with the suggestion; gives the axes"
+def plot(self:LRFinderCB, ax=None): # the axes
+    "Draw the loss by learning rate, and the suggestion"
     import matplotlib.pyplot as plt
     ax = ax or plt.subplots(figsize=(6, 3), layout='constrained')[1]
+    smoothed = smooth(self.losses)
     ax.plot(self.lrs, self.losses, alpha=.35, label='each batch')
-    ax.plot(self.lrs, smooth(self.losses), label='smoothed')
-    ax.set(xscale='log', xlabel='learning rate', ylabel='loss', ylim=(0, 1.1*max(self.losses[0], *smooth(self.losses)[:-2])))
+    ax.plot(self.lrs, smoothed, label='smoothed')
+    ax.set(xscale='log', xlabel='learning rate', ylabel='loss', ylim=(0, 1.1*max(self.losses[0], *smoothed[:-2])))
     try: ax.axvline(self.suggest(), ls=':', color='k', label=f'suggested: {self.suggest():.2g}')
     except ValueError: pass
     ax.legend()
@@ -490,13 +567,12 @@ def plot(self:LRFinderCB, ax=None):
 def lr_find(self:Learner,
     start:float=1e-4, # the first learning rate
     gamma:float=1.2, # factor from one batch to the next
-    max_mult:float=3., # stop when the loss is so many times its minimum
+    max_mult:float=3., # stop when the loss is this many times its minimum
     max_epochs:int=10, # stop in any case
     plot:bool=True, # show the picture?
 )->float: # the suggested rate
     "Train with a growing learning rate, restore the weights, and suggest a rate"
-    was = {k:v.detach().clone() for k,v in self.model.state_dict().items()}
-    finder, mine = LRFinderCB(gamma, max_mult), self.cbs
+    was, mine, finder = _weights(self.model), self.cbs, LRFinderCB(gamma, max_mult)
     self.cbs = [cb for cb in mine if not isinstance(cb, (MetricsCB, ProgressCB, SchedulerCB, EarlyStoppingCB))]
     try: self.fit(max_epochs, valid=False, cbs=finder, lr=start)
     finally:
