@@ -4,13 +4,13 @@ BIN    := .venv/bin
 # Which flagged cells to test: `make test FLAGS=fashion` fetches Fashion-MNIST from the hub; with ACTSTATS_DATA set it is on by itself.
 FLAGS  ?=
 
-.PHONY: demo test notebooks ladder bench long live sweep failures export readme clean
+.PHONY: demo test installed processors notebooks ladder bench long live sweep failures export readme clean
 .DEFAULT_GOAL := demo
 
 .venv/.installed: settings.ini setup.py
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
 	@echo "Installing into .venv: PyTorch is large, so the first time takes some minutes"
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check -e .
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[book]'
 	@touch $@
 
 .venv/.installed-dev: settings.ini setup.py
@@ -25,8 +25,22 @@ demo: .venv/.installed  ## see a network fail, read why, mend it: make demo ARGS
 test: .venv/.installed-dev  ## everything CI runs
 	@$(BIN)/python .ci/check.py --flags "$(FLAGS)"
 
-export: .venv/.installed-dev  ## after editing a notebook: write the modules, clean the notebooks
-	@$(BIN)/nbdev_export && $(BIN)/nbdev_clean
+# PyTorch first, so that installing the package has to leave it alone; and outside of the clone, so that only what was installed can be imported
+WITH   ?= torch fastcore
+installed:  ## the wheel alone in an environment of its own: make installed WITH="torch==2.4.* numpy<2 fastcore<2"
+	@rm -rf .bare build && $(PYTHON) -m venv .bare && mkdir .bare/wheel
+	@.bare/bin/python -m pip install -qq --disable-pip-version-check $(foreach w,$(WITH),'$(w)')
+	@.bare/bin/python -m pip wheel -qq --disable-pip-version-check --no-deps -w .bare/wheel .
+	@.bare/bin/python -m pip freeze | grep -i '^torch' > .bare/before
+	@.bare/bin/python -m pip install -qq --disable-pip-version-check .bare/wheel/*.whl $(foreach w,$(WITH),'$(w)')
+	@.bare/bin/python -m pip freeze | grep -i '^torch' | diff .bare/before -
+	@cd .bare && bin/python ../.ci/installed.py
+
+processors: .venv/.installed-dev  ## are the promises of equal bits kept where a processor rounds otherwise?
+	@$(BIN)/python .ci/rounding.py
+
+export: .venv/.installed-dev  ## after editing a notebook: write the modules and their stubs, clean the notebooks
+	@$(BIN)/nbdev_export && $(BIN)/nbdev_clean && $(BIN)/python .ci/stubs.py
 
 notebooks: .venv/.installed-dev  ## run all notebooks and store their outputs: make notebooks NB="nbs/03_stats.ipynb"
 	@$(BIN)/python .ci/execute.py $(NB)
@@ -62,4 +76,4 @@ readme: .venv/.installed-dev  ## README.md from nbs/index.ipynb
 	@$(BIN)/python .ci/check.py --write-readme
 
 clean:
-	rm -rf .venv .bench .runs _proc _docs build dist *.egg-info actstats-report.html
+	rm -rf .venv .bare .bench .runs _proc _docs build dist *.egg-info actstats-report.html
