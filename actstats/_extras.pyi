@@ -1,0 +1,3 @@
+# Written by .ci/stubs.py: `make export`
+
+def needs(who: str, *modules: str, install: str="'actstats[book]'") -> None: ...

@@ -1,0 +1,26 @@
+# Written by .ci/stubs.py: `make export`
+import numpy as np
+from .recording import History
+from .stats import LinearBins
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ['SCALES', 'window', 'view', 'Heat', 'heat']
+
+def window(h: History, n: int=60, q: float=0.001) -> LinearBins: ...
+
+def view(h: History, bins: Any=None, absolute: bool=False) -> tuple: ...
+
+@dataclass
+class Heat:
+    counts: np.ndarray
+    edges: np.ndarray
+    at: np.ndarray
+    outside: tuple
+    ticks: list | None = ...
+    def place(self, v: Any) -> np.ndarray: ...
+    @property
+    def lost(self) -> float: ...
+SCALES: tuple[str, str]
+
+def heat(h: History, bins: Any=None, absolute: bool=False, scale: str | None=None) -> Heat: ...

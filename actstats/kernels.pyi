@@ -1,0 +1,68 @@
+# Written by .ci/stubs.py: `make export`
+import numpy as np
+from torch import Tensor
+from typing import Any
+
+__all__ = ['linear_keys', 'CALLS', 'N_STEPS', 'STEP', 'N_TOTAL', 'N', 'N_ZERO', 'N_NAN', 'N_POSINF', 'N_NEGINF', 'UNITS', 'MEAN', 'M2', 'MIN', 'MAX', 'BLOCK', 'FEW', 'INF', 'NEG_INF', 'extremes', 'zeros', 'moments', 'scatter', 'fold_in', 'few', 'prove', 'pick', 'merge_moments', 'merge_row', 'any_bits', 'mark', 'Recorder', 'close_']
+
+def extremes(u: Any, i: Any) -> tuple[Any, ...]: ...
+
+def zeros(u: Any) -> tuple[Any, Any]: ...
+
+def moments(x: Any, pivot: Any) -> tuple[Any, Any]: ...
+
+def scatter(u: Any, shift: Any, h: Any) -> None: ...
+
+def fold_in(h: Any, fold: Any, hist: Any) -> None: ...
+
+def few(u: Any, shift: Any, fold: Any, hist: Any) -> None: ...
+linear_keys: Any
+
+def prove(edges: np.ndarray, lo: float, per: float) -> int: ...
+
+def pick(x: Any, step: Any, buf: Any) -> Any: ...
+CALLS: Any
+N_STEPS: Any
+STEP: Any
+N_TOTAL: Any
+N: Any
+N_ZERO: Any
+N_NAN: Any
+N_POSINF: Any
+N_NEGINF: Any
+UNITS: Any
+MEAN: Any
+M2: Any
+MIN: Any
+MAX: Any
+BLOCK: int
+FEW: int
+INF: Any
+NEG_INF: Any
+
+def merge_moments(r: Any, f: Any, n: Any, mean: Any, m2: Any) -> None: ...
+
+def merge_row(a: Any, fa: Any, b: Any, fb: Any) -> None: ...
+
+def any_bits(u: Any) -> bool: ...
+
+def mark(u: Any, alive: Any, inner: Any) -> None: ...
+
+class Recorder:
+    row: Tensor
+    alive: Tensor
+    bins: Any
+    sample: int
+    args: np.ndarray
+    dtype: Any
+    address: Any
+    plan: Any
+    kernel: Any
+    shape: Any
+    strides: Any
+    dim: int
+    def __init__(self, row: Tensor, alive: Tensor, bins: Any, sample: int=0) -> None: ...
+    def __call__(self, x: Tensor, dim: int) -> None: ...
+    def prepare(self, x: Tensor, dim: int) -> Tensor: ...
+
+def close_(now: Tensor, alive: Tensor, rows: Tensor, masks: Tensor, r: int, step: int) -> None: ...
