@@ -12,21 +12,28 @@ import shutil
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import lru_cache
 from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
 
 import yaml
+
+import stubs
 
 root = Path(__file__).resolve().parents[1]
 nbs = root / 'nbs'
 TIME_LIMIT = 600  # seconds a notebook
 
-# Measuring somebody's model loads none of these when it is imported; and these modules never import those that train.
-MEASURE = ('stats', 'hooks', 'tracks', 'recording', 'watching', 'files', 'plots', 'heatmaps', 'twins', 'symptoms', 'risk', 'ailments', 'diagnosis',
-           'tensorboard', 'live', 'compare', 'report')
-BACKENDS = ('kernels', 'triton')  # loaded by the first watch, so they may load their compilers
-TRAIN = ('datasets', 'learner', 'activations', 'init', 'batchnorm', 'abandon')
+TIMES = Path(sys.prefix) / 'actstats-times.json'  # seconds that notebooks took here: the longest begin first
+
+# These train a model. All other modules measure one: they import none of these, and load nothing of LATE when they are
+# imported. The first watch loads the backends, so they may load their compilers; adapters are for those who have the framework.
+TRAIN = ('datasets', 'learner', 'activations', 'init', 'batchnorm', 'abandon', 'cli')
+BACKENDS = ('kernels', 'triton')
+ADAPTERS = '17'  # the number of their chapters
+WIDEST, LONGEST, TYPICAL = 120, 40, 8  # columns, lines of an export cell, and the median of these
 LATE = ('torchvision', 'datasets', 'matplotlib', 'IPython', 'pandas', 'sklearn', 'torcheval', 'numba', 'triton', 'plotly', 'rich', 'jinja2', 'tensorboard')
 
 
@@ -42,7 +49,7 @@ def tool(name): return str(Path(sys.executable).parent / name)
 
 def test_notebook(path, flags):
     "All cells run, in the notebook's folder, within the time limit"
-    env = dict(os.environ, OMP_NUM_THREADS='1', HF_HUB_DISABLE_PROGRESS_BARS='1')
+    env = dict(OMP_NUM_THREADS='1') | os.environ | dict(HF_HUB_DISABLE_PROGRESS_BARS='1')
     limit = 6*3600 if 'slow' in flags.split() else TIME_LIMIT
     try: r = run(tool('nbdev_test'), '--path', str(path), '--flags', flags, '--n_workers', '0', cwd=root, env=env, timeout=limit)
     except subprocess.TimeoutExpired: return [f'took more than {limit} s']
@@ -82,23 +89,59 @@ def imports(tree, top=False):
         if isinstance(n, ast.ImportFrom) and n.level: yield f'actstats.{n.module or n.names[0].name}'
 
 
-def check_imports():
-    "Export cells import lower numbers only; measuring imports neither training nor pictures"
-    number, trees, faults = {}, {}, []
+@lru_cache
+def exported():
+    "Module -> number of its chapter, and the syntax trees of its export cells"
+    found = {}
     for p in notebooks():
         name = next((source(c).split('default_exp')[1].split()[0] for c in cells(p) if 'default_exp' in source(c)), None)
-        if not name: continue
-        number[name], stem = p.stem.split('_', 1)
-        trees[name] = [ast.parse(source(c)) for c in cells(p) if flag(c, 'exports?')]
-        if stem != name: faults.append(f'{p.name} exports {name}: the names differ')
-    for name, ts in trees.items():
-        mine = [i.split('.')[1] for t in ts for i in imports(t) if i.startswith('actstats.')]
-        faults += [f'{name} ({number[name]}) imports {m} ({number.get(m, "unknown")})' for m in mine if not number.get(m, '99') < number[name]]
-        if name not in MEASURE + BACKENDS: continue
+        if name: found[name] = p.stem.partition('_')[0], [ast.parse(source(c)) for c in cells(p) if flag(c, 'exports?')]
+    return found
+
+
+def check_imports():
+    "Export cells import lower numbers only; measuring imports neither training nor pictures"
+    names = {p.stem.partition('_')[2] for p in notebooks()}
+    number = {m: n for m, (n, _) in exported().items()} | {p.stem: '' for p in (root/'actstats').glob('_*.py')}
+    faults = [f'{m} is not the name of its notebook' for m in exported() if m not in names]
+    faults += [f'there is no module {m}' for m in TRAIN + BACKENDS if m not in exported()]
+    for name, (own, ts) in exported().items():
+        every = [i for t in ts for i in imports(t)]
+        mine = [i.split('.')[1] for i in every if i.startswith('actstats.')]
+        if 'actstats' in every: faults.append(f'{name} imports the package as a whole, which comes after it')
+        faults += [f'{name} ({own}) imports {m} ({number.get(m, "unknown")})' for m in mine if not number.get(m, '99') < own]
+        if name in TRAIN: continue
         faults += [f'{name} measures, and imports {m}, which trains' for m in mine if m in TRAIN]
-        if name in BACKENDS: continue
+        if name in BACKENDS or own.startswith(ADAPTERS): continue
         faults += [f'{name} measures, and loads {i} when it is imported' for t in ts for i in imports(t, top=True) if i.split('.')[0] in LATE]
-    return faults or ([] if trees else ['found no notebook that exports'])
+    return faults or ([] if exported() else ['found no notebook that exports'])
+
+
+def check_density():
+    "Export cells are short and narrow"
+    sizes, faults = [], []
+    for p in notebooks():
+        for c in cells(p):
+            if not flag(c, 'exports?'): continue
+            lines = [l for l in source(c).splitlines() if l.strip() and not l.startswith('#|')]
+            sizes.append(len(lines))
+            if len(lines) > LONGEST: faults.append(f'{p.name}: {len(lines)} lines that begin {lines[0]!r}: expected {LONGEST} at most')
+            faults += [f'{p.name}: {len(l)} columns, expected {WIDEST} at most: {l.strip()[:60]}...' for l in lines if len(l) > WIDEST]
+    print(f'        {len(sizes)} export cells: {median(sizes):g} lines in the median, {max(sizes)} at most', flush=True)
+    if median(sizes) > TYPICAL: faults.append(f'a median of {median(sizes):g} lines an export cell, expected {TYPICAL} at most')
+    return faults
+
+
+def check_rules():
+    "Each rule of the diagnosis has its explanation right before its code in 09c, and is seen in the field guide, 09f"
+    r = run(sys.executable, '-c', 'from actstats.ailments import RULES; print(*RULES)', cwd=root)
+    if r.returncode: return [r.stderr]
+    chapter = {n: json.loads(next(nbs.glob(f'{n}_*.ipynb')).read_text())['cells'] for n in ('09c', '09f')}
+    guide = ' '.join(source(c) + json.dumps(c.get('outputs', '')) for c in chapter['09f']).replace('_', ' ')
+    explained = {name for before, c in zip(chapter['09c'], chapter['09c'][1:]) if before['cell_type'] == 'markdown'
+                 for name in re.findall(r'^def (\w+)', source(c), re.M)}
+    return [f'{name} has no text before its code in 09c' for name in r.stdout.split() if name not in explained] + [
+            f'{name} is not in the field guide, 09f' for name in r.stdout.split() if not re.search(rf"\b{name.replace('_', ' ')}\b", guide)]
 
 
 def check_light():
@@ -115,8 +158,8 @@ for m in pkgutil.iter_modules(actstats.__path__):
     if m.name.startswith('_'): continue
     try: mod = importlib.import_module(f'actstats.{m.name}')
     except ModuleNotFoundError as e:
-        if e.name == 'triton': continue  # PyTorch brings it on Linux only
-        raise
+        if e.name.startswith('actstats'): raise
+        continue  # PyTorch brings triton on Linux only, and not everybody has every framework
     for n in mod.__all__:
         o = getattr(mod, n)
         if callable(o) and not o.__doc__: print(f'{m.name}.{n} has no docstring')
@@ -137,6 +180,50 @@ def check_outputs():
                 for bad in re.findall(r'/(?:home|root|work|Users)/\S*|\d+%\|.*|Warning:.*', text): faults.append(f'{p.name}, code cell {i}: stored {bad[:100]!r}')
     if not any(c['outputs'] for p in notebooks() for c in cells(p)): faults.append('no notebook has stored outputs')
     return faults
+
+
+# --- types
+
+def check_stubs():
+    "Stubs are what the generator makes of the modules"
+    new, old = stubs.stubs(), {*(root/'actstats').glob('*.pyi')}
+    return [f'{p.name} differs: run `make export` and commit' for p in sorted({*new} | old) if p not in old or p.read_text() != new.get(p)]
+
+
+GIVEN = """
+import actstats, numpy, torch
+from typing_extensions import assert_type
+model: torch.nn.Module
+optimizer: torch.optim.Optimizer
+other: actstats.Recording
+def train() -> None: ...
+"""
+KNOWN = """
+assert_type(rec, actstats.Recording)
+assert_type(rec.diagnose(), actstats.diagnosis.Diagnosis)
+assert_type(rec["conv1"].std, numpy.ndarray)
+"""
+
+MISSING = """
+import importlib, sys
+for m in sys.argv[1:]:
+    try: importlib.import_module(f"actstats.{m}")
+    except ModuleNotFoundError as e: e.name.startswith("actstats") or print(f"actstats.{m}")
+"""
+
+
+def check_types():
+    "A type checker knows every name in the README's code, and finds that the stubs agree with the modules"
+    without = run(sys.executable, '-c', MISSING, *exported(), cwd=root).stdout.split()  # triton on a Mac
+    code = re.findall(r'^``` ?python\n(.*?)^```', (root/'README.md').read_text(), re.S | re.M)
+    config, env = str(root/'.ci/mypy.ini'), dict(os.environ, MYPYPATH=str(root), MYPY_CACHE_DIR=str(root/'.mypy_cache'))
+    with TemporaryDirectory() as folder:
+        (Path(folder)/'readme.py').write_text('\n'.join([GIVEN, *code, KNOWN]))
+        (Path(folder)/'allowed').write_text('\n'.join(stubs.Package().classmethods() + without))
+        r = run(sys.executable, '-m', 'mypy', '--config-file', config, 'readme.py', cwd=folder, env=env)
+        s = run(sys.executable, '-m', 'mypy.stubtest', 'actstats', '--concise', '--ignore-unused-allowlist', '--mypy-config-file', config,
+                '--allowlist', 'allowed', cwd=folder, env=env)
+    return ([] if code else ['README.md has no Python']) + [p.stdout + p.stderr for p in (r, s) if p.returncode]
 
 
 # --- documentation, without quarto
@@ -236,7 +323,8 @@ def check_links():
             if not re.match(r'(https?|mailto):', l) and not (root/l).exists()]
 
 
-CHECKS = (check_export, check_imports, check_light, check_documented, check_outputs, check_docs, check_readme, check_links)
+CHECKS = (check_export, check_imports, check_density, check_light, check_documented, check_rules, check_stubs, check_types, check_outputs,
+          check_docs, check_readme, check_links)
 
 
 # --- all together
@@ -258,9 +346,15 @@ def main(flags, only):
     def timed(p):
         t = time.time()
         return p, test_notebook(p, flags), time.time() - t
-    chosen = [p for p in notebooks() if not only or only in p.name]
+    times = json.loads(TIMES.read_text()) if TIMES.exists() else {}
+    last = lambda p: times.get(p.name) or p.stat().st_size/10_000  # no long one is left alone at the end
+    chosen = sorted((p for p in notebooks() if not only or only in p.name), key=last, reverse=True)
     with ThreadPoolExecutor(max(1, min(4, os.cpu_count() or 1))) as pool:
-        for p, found, seconds in pool.map(timed, chosen): report(p.name, found, seconds)
+        for done in as_completed([pool.submit(timed, p) for p in chosen]):
+            p, found, seconds = done.result()
+            report(p.name, found, seconds)
+            times[p.name] = round(seconds, 1)
+    TIMES.write_text(json.dumps(times))
     skipped = [p.name for p in chosen if left_out(p, flags)]
     if skipped: print(f'\nCells left out of {", ".join(skipped)}: those that need Fashion-MNIST run if ACTSTATS_DATA names a mirror of it, or with FLAGS=fashion from the hub; those that open a report in a browser if there is a Chromium; those that take long with FLAGS="slow fashion"')
     if not faults: sys.exit('nothing was checked')
