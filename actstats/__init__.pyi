@@ -1,7 +1,7 @@
 # Written by .ci/stubs.py: `make export`
+from .bins import FloatBins, LinearBins
 from .hooks import Hook, Hooks
 from .recording import Recording
-from .stats import FloatBins, LinearBins
 from .watching import watch
 
 __version__: str

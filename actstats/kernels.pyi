@@ -3,7 +3,7 @@ import numpy as np
 from torch import Tensor
 from typing import Any
 
-__all__ = ['linear_keys', 'CALLS', 'N_STEPS', 'STEP', 'N_TOTAL', 'N', 'N_ZERO', 'N_NAN', 'N_POSINF', 'N_NEGINF', 'UNITS', 'MEAN', 'M2', 'MIN', 'MAX', 'BLOCK', 'FEW', 'INF', 'NEG_INF', 'extremes', 'zeros', 'moments', 'scatter', 'fold_in', 'few', 'prove', 'pick', 'merge_moments', 'merge_row', 'any_bits', 'mark', 'Recorder', 'close_']
+__all__ = ['linear_keys', 'BLOCK', 'FEW', 'INF', 'NEG_INF', 'extremes', 'zeros', 'moments', 'scatter', 'fold_in', 'few', 'prove', 'pick', 'merge_moments', 'merge_row', 'any_bits', 'mark', 'Recorder', 'close_']
 
 def extremes(u: Any, i: Any) -> tuple[Any, ...]: ...
 
@@ -21,20 +21,6 @@ linear_keys: Any
 def prove(edges: np.ndarray, lo: float, per: float) -> int: ...
 
 def pick(x: Any, step: Any, buf: Any) -> Any: ...
-CALLS: Any
-N_STEPS: Any
-STEP: Any
-N_TOTAL: Any
-N: Any
-N_ZERO: Any
-N_NAN: Any
-N_POSINF: Any
-N_NEGINF: Any
-UNITS: Any
-MEAN: Any
-M2: Any
-MIN: Any
-MAX: Any
 BLOCK: int
 FEW: int
 INF: Any

@@ -13,7 +13,7 @@ class Recorder:
     row_f: Any
     hist: Any
     ints: Tensor
-    floats: Tensor
+    floats: Any
     edges: Any
     steps: Any
     keys: Any

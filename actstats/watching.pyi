@@ -18,18 +18,19 @@ class watch:
     rec: Recording
     handles: list[Any]
     step: Any
-    n_valid: int
     old: dict[Any, Any]
     closure: bool
-    valid: tuple[Any, int]
-    dims: dict[Any, Any]
     begun: bool
     begun_valid: bool
-    ref: Any
+    n_valid: int
+    valid: tuple[Any, int]
+    dims: dict[Any, Any]
     fused: list[Any]
     hidden: bool
+    ref: Any
     def __init__(self, model: nn.Module, optimizer: Any=None, *, modules: Any=None, every: int=1, grads: bool=False, params: bool | None=None, bins: Any=None, sample: int | None=None, max_rows: int=1024, outputs: str='first', on_train: bool=True, on_valid: bool=False, total_steps: int | None=None, first_step: int=0) -> None: ...
     def __enter__(self) -> Recording: ...
     def __exit__(self, kind: Any, *args: Any) -> None: ...
     def start(self) -> Recording: ...
     def stop(self, tell: bool=True) -> None: ...
+    def saw_grad(self, g: Any, key: Any, dim: Any, step: Any, part: Any=None) -> None: ...

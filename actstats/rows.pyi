@@ -1,0 +1,36 @@
+# Written by .ci/stubs.py: `make export`
+from dataclasses import dataclass
+from torch import Tensor
+from typing import Any
+
+__all__ = ['FIELDS', 'INTS', 'FLOATS', 'HEAD', 'COL', 'EMPTY', 'Field', 'field', 'empty_rows', 'clear_', 'merge', 'std', 'mark_alive_', 'pack', 'unpack']
+
+@dataclass(frozen=True)
+class Field:
+    name: str
+    merge: str
+    dtype: type = ...
+    empty: float = ...
+    shown: bool = ...
+FIELDS: tuple[Field, ...]
+INTS: tuple
+FLOATS: tuple
+HEAD: int
+COL: dict[Any, Any]
+EMPTY: dict[Any, Any]
+
+def field(rows: Tensor, name: str) -> Tensor: ...
+
+def empty_rows(*size: int, bins: Any, device: Any=None) -> Tensor: ...
+
+def clear_(rows: Tensor) -> Tensor: ...
+
+def merge(a: Tensor, b: Tensor) -> Tensor: ...
+
+def std(rows: Tensor) -> Tensor: ...
+
+def mark_alive_(alive: Tensor, x: Tensor, dim: int) -> Tensor: ...
+
+def pack(mask: Tensor) -> Tensor: ...
+
+def unpack(packed: Tensor, units: int) -> Tensor: ...
