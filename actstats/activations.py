@@ -60,8 +60,9 @@ class CNN(nn.Module):
 def _modules(model:nn.Module, mods, mod_filter)->list:
     "The wanted modules; ValueError if there are none"
     res = [m for m in (model.modules() if mods is None else mods) if mod_filter is noop or mod_filter(m)]
-    if not res: raise ValueError(f'no module of this {type(model).__name__} passes mod_filter; it has {", ".join(sorted({type(m).__name__ for m in model.modules()}))}')
-    return res
+    if res: return res
+    types = ', '.join(sorted({type(m).__name__ for m in model.modules()}))
+    raise ValueError(f'no module of this {type(model).__name__} passes mod_filter; it has {types}')
 
 class HooksCallback(Callback):
     "Put hooks on modules while a fit runs; a list of them, each made by `hook_cls(module)`"
@@ -72,7 +73,9 @@ class HooksCallback(Callback):
         on_train:bool=True, # look in training mode
         on_valid:bool=False, # look in evaluation mode
     ):
-        self.hook_cls, self.mods, self.mod_filter, self.on_train, self.on_valid, self.hooks = hook_cls, mods, mod_filter, on_train, on_valid, []
+        self.hook_cls, self.mods, self.mod_filter = hook_cls, mods, mod_filter
+        self.on_train, self.on_valid = on_train, on_valid
+        self.hooks = []
     def before_fit(self, learn): self.hooks = [self._hook(m) for m in _modules(learn.model, self.mods, self.mod_filter)]
     def cleanup_fit(self, learn):
         for h in self.hooks: h.remove()
@@ -106,7 +109,7 @@ class StoreModuleStats(Hook):
     @property
     def moments(self)->list: return list(zip(self.stats.mean, self.stats.std))
     @property
-    def hists(self)->np.ndarray: return view(self.stats, absolute=True)[0][:, 1:]  # 40 bins of |a| up to 10, and what lies above
+    def hists(self)->np.ndarray: return view(self.stats, absolute=True)[0][:, 1:]  # 40 bins of |a| to 10, and what is above
     def remove(self):
         if self.watch: self.watch.stop()
     def __del__(self):

@@ -67,8 +67,8 @@ def learning_rate(self:Adapter,
     "Log the learning rate of the first group as `lr`, and those of others as `lr_1`, `lr_2`, ... where they differ"
     if self.watch is None: return
     rates = [g.get('lr') for g in getattr(optimizer, 'param_groups', ())]
-    rates = {'lr' if i == 0 else f'lr_{i}': v for i,v in enumerate(rates) if v is not None and (i == 0 or v != rates[0])}
-    self.rec.log(**rates)
+    names = ['lr', *(f'lr_{i}' for i in range(1, len(rates)))]
+    self.rec.log(**{k: v for k,v in zip(names, rates) if v is not None and (k == 'lr' or v != rates[0])})
 
 # %% ../nbs/04j_adapters.ipynb #5706a357
 @patch

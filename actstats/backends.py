@@ -149,8 +149,9 @@ def _like(x, id, what): return torch.empty_like(x)
 if not hasattr(torch.ops.actstats, 'call_back'):
     _calls = torch.library.Library('actstats', 'FRAGMENT')
     _tags = (torch.Tag.cudagraph_unsafe,) if hasattr(torch.Tag, 'cudagraph_unsafe') else ()
-    _define(_calls, 'call_back', '(Tensor[] xs, Tensor(a!) token, Tensor id, int what) -> ()', _op_call_back, _nothing, _tags)
-    _define(_calls, 'hand_on', '(Tensor x, Tensor id, int what) -> Tensor', _hand_on, _like, _tags)
+    _xs, _x = '(Tensor[] xs, Tensor(a!) token, Tensor id, int what) -> ()', '(Tensor x, Tensor id, int what) -> Tensor'
+    _define(_calls, 'call_back', _xs, _op_call_back, _nothing, _tags)
+    _define(_calls, 'hand_on', _x, _hand_on, _like, _tags)
     if hasattr(torch.library, 'register_vmap'):
         torch.library.register_vmap('actstats::call_back', _call_back_vmap, lib=_calls)
         torch.library.register_vmap('actstats::hand_on', _hand_on_vmap, lib=_calls)

@@ -59,7 +59,8 @@ def count(self:LinearBins,
     return _bincount(torch.bucketize(x, _edges(self, x.dtype, x.device), right=True), len(self))
 
 # %% ../nbs/03c_bins.ipynb #56e4a371
-_FLOAT = {torch.float32: (torch.int32, 8, 23), torch.float64: (torch.int64, 11, 52)}  # integer view, exponent bits, mantissa bits
+# dtype: integer view, exponent bits, mantissa bits
+_FLOAT = {torch.float32: (torch.int32, 8, 23), torch.float64: (torch.int64, 11, 52)}
 
 class FloatBins:
     "Bins made of a float's own bits, half-open away from zero: no range to choose; zero has a bin of its own"

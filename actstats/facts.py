@@ -27,8 +27,8 @@ def about(
 )->dict: # text and numbers, for `rec.meta`
     "What files say about the modules and the optimizer"
     known = dict(modules={k: words(m) for k,m in modules.items()}, in_eval={}, input=None)
-    if opt is not None: known['optimizer'] = dict(name=type(opt).__name__, groups=[settings(g) for g in opt.param_groups])
-    return known
+    if opt is None: return known
+    return known | dict(optimizer=dict(name=type(opt).__name__, groups=[settings(g) for g in opt.param_groups]))
 
 # %% ../nbs/04g_facts.ipynb #ac5fd443
 def settings(

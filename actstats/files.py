@@ -65,7 +65,7 @@ def check_writable(
 def _seal(arrays:dict)->bytes:
     "A zip of arrays whose comment is the sha256 of all that precedes it"
     buf = io.BytesIO()
-    with zipfile.ZipFile(buf, 'w', zipfile.ZIP_DEFLATED, compresslevel=1) as z:  # mostly zeros: more effort saves little
+    with zipfile.ZipFile(buf, 'w', zipfile.ZIP_DEFLATED, compresslevel=1) as z:  # more effort saves little
         for name,a in arrays.items():
             with z.open(f'{name}.npy', 'w', force_zip64=True) as f:
                 np.lib.format.write_array(f, np.ascontiguousarray(a), allow_pickle=False)
@@ -99,12 +99,13 @@ def load(cls:Recording,
     if not Path(path).is_file(): raise FileNotFoundError(f'{path}: there is no such file')
     data = Path(path).read_bytes()
     if hashlib.sha256(data[:-64]).hexdigest().encode() != data[-64:]:
-        raise ValueError(f'{path}: not a recording, or a damaged one: the checksum of its {len(data):,} bytes does not match. '
-                         'Expected a file written by Recording.save')
+        raise ValueError(f'{path}: not a recording, or a damaged one: the checksum of its {len(data):,} bytes does not '
+                         'match. Expected a file written by Recording.save')
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as z:
             head = json.loads(_unzip(z, 'head', np.uint8, None).tobytes(), parse_constant=_whole)
-            if head['actstats'] > _FORMAT: raise ValueError(f'format {head["actstats"]}, newer than {_FORMAT}: update actstats')
+            if head['actstats'] > _FORMAT:
+                raise ValueError(f'format {head["actstats"]}, newer than {_FORMAT}: update actstats')
             _check(head, max_bytes)
             return _rebuild(cls, head, partial(_unzip, z))
     except Exception as e: raise ValueError(f'{path}: cannot be read as a recording: {type(e).__name__}: {e}') from None
@@ -149,7 +150,8 @@ def _check(head:dict, max_bytes:int):
                          'if that is meant, give load a larger max_bytes')
     keys = {tuple(k) for h in tracks for k in h['keys']}
     if keys != set(map(tuple, head['keys'])): raise ValueError('the keys are not those of the rows')
-    names = [*head['watched'], *head['called'], *head['problems'], *head.get('dtypes', []), *(w for k in keys for w in k)]
+    names = [*head['watched'], *head['called'], *head['problems'], *head.get('dtypes', [])]
+    names += [w for k in keys for w in k]
     if not all(isinstance(o, str) for o in names): raise ValueError('names that are no text')
     for n in head['problems'].values(): _whole(n, 1)
 
@@ -160,7 +162,8 @@ _FIELDS = ('calls', 'n_steps', 'step', 'n_total', 'n', 'n_zero', 'n_nan', 'n_pos
 def _fields(head:dict)->list:
     fields = list(head.get('fields', _FIELDS))
     if len(set(fields)) < len(fields): raise ValueError('a field twice')
-    if unknown := [k for k in fields if k not in COL]: raise ValueError(f'a field {unknown[0]!r} of a newer version: update actstats')
+    if unknown := [k for k in fields if k not in COL]:
+        raise ValueError(f'a field {unknown[0]!r} of a newer version: update actstats')
     return fields
 
 def _arranged(rows:np.ndarray, fields:list, bins)->torch.Tensor:
@@ -179,7 +182,8 @@ def _rebuild(cls, head:dict, read)->Recording:
     rec.called = dict.fromkeys(head['called'])
     dtypes = [getattr(torch, d, None) for d in head.get('dtypes', [])] or [None]*len(head['keys'])
     rec.dtypes = {(name, kind):d for (name, kind),d in zip(head['keys'], dtypes, strict=True)}
-    for i,h in enumerate(head['tracks']): rec.tracks[h['timeline'], i] = _track(rec, head, h, lambda k, *a: read(f'{k}{i}', *a))
+    for i,h in enumerate(head['tracks']):
+        rec.tracks[h['timeline'], i] = _track(rec, head, h, lambda k, *a: read(f'{k}{i}', *a))
     return rec
 
 def _track(rec, head:dict, h:dict, read)->Track:
@@ -220,7 +224,7 @@ def autosave(self:Recording,
     path, # where to; an existing file is replaced
     every:int=1000, # after each so many recorded steps (in evaluation mode: calls), and at the end
 )->Recording:
-    "Save while it is recorded: a process that is killed loses `every` steps at most; OSError if `path` cannot be written"
+    "Save while it is recorded, so that a killed process loses `every` steps at most; OSError if it cannot be written"
     if not hasattr(every, '__index__') or every < 1:
         raise ValueError(f'autosave: expected every to be a whole number of steps, 1 or more, got {every!r}')
     others = [f for f in self.listeners if not isinstance(f, _Saver)]
@@ -278,7 +282,8 @@ def _timelines(rec)->dict:
             t = t.snapshot()
             t.rows = t.rows[:, :t.n]
             if t.n and t.slots: found.setdefault(timeline, []).append(t)
-    return {timeline: ts[0] if len(ts) == 1 else _joined(ts, sum(t.n for t in ts) + 1, False) for timeline,ts in found.items()}
+    return {timeline: ts[0] if len(ts) == 1 else _joined(ts, sum(t.n for t in ts) + 1, False)
+            for timeline,ts in found.items()}
 
 def _shifted(t:Track, by:int, per_step:int, until)->Track|None:
     "`t`, later by so many steps, without the rows that begin at step `until` or after; None if nothing is left"
@@ -302,7 +307,8 @@ def merge(cls:Recording,
 )->Recording:
     "One recording of several; ValueError if there are fewer than two, or their bins or samples differ"
     if len(recs) < 2:
-        raise ValueError(f'Recording.merge: expected two recordings or more, as in Recording.merge(a, b), got {len(recs)}')
+        raise ValueError('Recording.merge: expected two recordings or more, as in Recording.merge(a, b), '
+                         f'got {len(recs)}')
     recs = [r if isinstance(r, cls) else cls.load(r) for r in recs]
     _check_alike(recs)
     out, parts = cls(recs[0].bins, max(r.max_rows for r in recs), recs[0].sample, **recs[0].meta), {}

@@ -60,7 +60,7 @@ def hook_grad(
     owner, # a weak reference to something with a method `saw_grad`
     *what, # handed on to it
 ):
-    "Have `owner().saw_grad(gradient, *what, part)` called; `part`, if it is not None, cuts the gradient out of a larger one"
+    "Have `owner().saw_grad(gradient, *what, part)` called; `part` cuts it out of a larger one, if it is not None"
     base = base_of(x)
     if base is None or base.grad_fn is None or base.dtype != x.dtype: x.register_hook(GradTap(owner, *what))
     else:

@@ -52,7 +52,8 @@ def _without_taps_while(tap:Tap):
 
 def _let_go(token):
     _attached.discard(token)
-    if not _attached and copyreg.dispatch_table.get(OrderedDict) is _without_taps: del copyreg.dispatch_table[OrderedDict]
+    ours = copyreg.dispatch_table.get(OrderedDict) is _without_taps
+    if ours and not _attached: del copyreg.dispatch_table[OrderedDict]
 
 # %% ../nbs/04a_hooks.ipynb #563a14b2
 class Hook:
@@ -128,7 +129,7 @@ def _nearest(name, names)->str:
 # %% ../nbs/04a_hooks.ipynb #1637265a
 def choose_modules(
     model:nn.Module, # the model, whose modules have names
-    modules=None, # None: every leaf; a regex on names; a predicate(name, module); a class; names or modules; a Sequential
+    modules=None, # None: every leaf; a regex; a predicate(name, module); a class; names or modules; a Sequential
 )->dict: # names, as in model.named_modules(), to modules
     "The modules meant by `modules`; ValueError if there are none, or one is not in the model"
     named = dict(model.named_modules())
@@ -167,7 +168,8 @@ def _look_up(k, o, named:dict)->str:
                         'for several classes pass lambda name, m: isinstance(m, (...))')
     if k in named: return k
     if isinstance(o, nn.Module):
-        raise ValueError(f'modules: {type(o).__name__} is not a module of this model; pass modules found in model.modules()')
+        raise ValueError(f'modules: {type(o).__name__} is not a module of this model; '
+                         'pass modules found in model.modules()')
     raise ValueError(f'modules: no module is called {o!r}{_nearest(o, named)}')
 
 # %% ../nbs/04a_hooks.ipynb #fc89e92e

@@ -17,7 +17,8 @@ from .internals import hooks_of, is_exporting, mark_with_kwargs
 __all__ = ['OUTPUT', 'OUTPUTS', 'GRAD', 'GRADS_IN_GRAPHS', 'Probe', 'RootProbe', 'take_off']
 
 # %% ../nbs/04e_probes.ipynb #e99bf636
-OUTPUT, OUTPUTS, GRAD = 0, 1, 2  # what a probe saw: a tensor; tensors in something; a gradient, and from 3 of one of several
+# what a probe saw: a tensor; something with tensors in it; a gradient, and from 3 on that of one of several
+OUTPUT, OUTPUTS, GRAD = 0, 1, 2
 GRADS_IN_GRAPHS = torch.__version__ >= (2, 13)  # can hooks on tensors be a part of a compiled graph?
 
 class Probe(Tap):

@@ -178,7 +178,8 @@ def row_at(self:History,
     return max(0, int(np.searchsorted(self.step, step, 'right')) - 1)
 
 # %% ../nbs/04d_recording.ipynb #dd9524e3
-_FRAME = ('step', 'n_steps', 'n_total', 'n', 'mean', 'std', 'min', 'max', 'frac_zero', 'n_nan', 'n_posinf', 'n_neginf', 'frac_dead')
+_FRAME = ('step', 'n_steps', 'n_total', 'n', 'mean', 'std', 'min', 'max', 'frac_zero',
+          'n_nan', 'n_posinf', 'n_neginf', 'frac_dead')
 _COLUMNS = (*_FRAME, *(f.name for f in FIELDS if f.shown and f.name not in _FRAME))
 
 @patch
@@ -193,12 +194,13 @@ def to_df(self:History,
 
 # %% ../nbs/04d_recording.ipynb #1f9b56f8
 _LOG = LinearBins(0, 1, 1)  # a logged number needs no histogram: its row is small
-CALLS = 1 << 32  # a time of the validation timeline is the training step it follows, times this, plus the number of the call
+CALLS = 1 << 32  # time key of validation: the training step that it follows, times this, plus the number of the call
 _LOCK = RLock()  # modules may run in several threads, and backward passes do
-if hasattr(os, 'register_at_fork'): os.register_at_fork(after_in_child=_LOCK._at_fork_reinit)  # who held it is not there
+if hasattr(os, 'register_at_fork'):  # in a child process, nobody holds it
+    os.register_at_fork(after_in_child=_LOCK._at_fork_reinit)
 
 class Recording:
-    "What was recorded: `rec[layer]` or `rec[layer, kind]` is a `History`; iterating gives these keys, `len` counts steps"
+    "What was recorded: `rec[layer]` or `rec[layer, kind]` is a `History`; `len` counts steps"
     def __init__(self, bins=None, max_rows:int=1024, sample:int=0, **meta):
         self.bins, self.max_rows, self.sample, self.meta = bins or FloatBins(), max_rows, sample, meta
         self.tracks = {}     # (timeline, device) -> Track
@@ -305,7 +307,7 @@ def note(self:Recording,
     what, # what was not recorded, in words, or the exception that says why
 ):
     "Keep a problem as data: nothing is raised into a training loop"
-    if isinstance(what, Exception): what = str(what) if isinstance(what, TypeError) else f'{type(what).__name__}: {what}'
+    if isinstance(what, Exception) and not isinstance(what, TypeError): what = f'{type(what).__name__}: {what}'
     k = f'{where or "model"}: {what}'
     if k not in self._problems and len(self._problems) >= 100: k = 'further problems of other kinds'
     self._problems[k] = self._problems.get(k, 0) + 1

@@ -11,7 +11,7 @@ import torch
 from torch import nn, Tensor
 
 from .bins import _FLOAT, FloatBins, LinearBins
-from .rows import COL, EMPTY, FLOATS, HEAD, INTS, clear_, empty_rows, field, mark_alive_, merge, pack, std, unpack
+from .rows import EMPTY, FLOATS, INTS, clear_, empty_rows, field, mark_alive_, merge, pack, std
 
 # %% auto #0
 __all__ = ['dense', 'is_plain', 'prime_stride', 'summarise', 'ReferenceRecorder', 'stamp_', 'close_reference']
@@ -105,7 +105,7 @@ def summarise(
 )->Tensor: # a row, int64 (HEAD + len(bins),)
     "The row of the values of `x`; TypeError if they are not floating point numbers"
     if not x.is_floating_point():
-        raise TypeError(f'summarise: expected floating point values, got {x.dtype}; convert them first, as in x.float()')
+        raise TypeError(f'summarise: expected floating point values, got {x.dtype}; convert them, as in x.float()')
     bins, flat = bins or FloatBins(), _flat(x.detach())
     if not flat.numel(): return empty_rows(bins=bins, device=x.device)
     p = prime_stride(flat.numel(), sample)

@@ -60,7 +60,8 @@ def add(self:Track, key, units:int)->int:
     k, n_bytes = len(self.span), -(-units//8)
     before = self.now, self.alive
     with real_memory():  # room in doubling portions
-        if k == len(self.now): self.now = torch.cat([self.now, empty_rows(max(8, k), bins=self.bins, device=self.device)])
+        if k == len(self.now):
+            self.now = torch.cat([self.now, empty_rows(max(8, k), bins=self.bins, device=self.device)])
         if 8*(self.width + n_bytes) > len(self.alive):
             self.alive = torch.cat([self.alive, self.alive.new_zeros(max(len(self.alive), 8*n_bytes))])
     self.slots[key] = k
@@ -94,7 +95,7 @@ def put(self:Track,
     if i is None: i = self._slot(key, x, dim)
     self.latest[i] = self.tick
     if x.numel() and not zeros: (self.recorders[i] or self._recorder(i))(x, dim or 0)
-    else: record(x, *self._now(i), dim or 0, self.bins, 0)  # no sample of a part: that would give zeros the wrong weight
+    else: record(x, *self._now(i), dim or 0, self.bins, 0)  # a sample would give zeros the wrong weight
     if zeros: _add_zeros_(self.now[i], zeros, self.bins)
 
 def _add_zeros_(row:Tensor, n:int, bins):

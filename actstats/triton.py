@@ -19,7 +19,7 @@ from .stats import close_reference, dense, prime_stride
 
 # %% ../nbs/14_triton.ipynb #a8531185
 _HEAD = tl.constexpr(HEAD)
-globals().update({f'_{k.upper()}': tl.constexpr(i) for k,i in COL.items()})  # _CALLS, _N_STEPS, ...: the columns of a row
+globals().update({f'_{k.upper()}': tl.constexpr(i) for k,i in COL.items()})  # _CALLS, _N_STEPS, ...
 
 def _columns(dtype, merge):
     "A bit for each column of this type that merges in this way; `n` merges with the moments"
@@ -32,7 +32,7 @@ _FLOAT_SUMS, _FLOAT_MINS, _FLOAT_MAXS = (_columns(float, k) for k in ('sum', 'mi
 # %% ../nbs/14_triton.ipynb #f127cdc6
 @triton.jit
 def _bits_key(x, lo, top, zero, shift):
-    "Columns of `FloatBins`: `lo` the key of the smallest magnitude with a bin of its own, `top` how many of these there are"
+    "Columns of `FloatBins`: `lo` is the key of the smallest magnitude with its own bin, `top` the number of these"
     b = x.to(tl.int32, bitcast=True)
     mag = b & 0x7fffffff
     step = tl.minimum(tl.maximum((mag >> shift) - lo, -1), top) + 2
@@ -70,6 +70,27 @@ def _histogram(x, ok, edges, n_edges, lo, top, zero, shift, STEPS: tl.constexpr,
     return tl.histogram(tl.where(ok, key, COLS - 1), COLS)
 
 # %% ../nbs/14_triton.ipynb #26dc98b8
+@triton.jit
+def _mark(alive, unit, lives, BLOCK: tl.constexpr):
+    known = tl.load(alive + unit, mask=lives, other=1)
+    tl.store(alive + unit, tl.full([BLOCK], 1, tl.uint8), mask=lives & (known == 0))
+
+@triton.jit
+def _leave_counts(part, m, n_zero, n_nan, n_pos, n_neg):
+    tl.store(part + _N, m)
+    tl.store(part + _N_ZERO, n_zero)
+    tl.store(part + _N_NAN, n_nan)
+    tl.store(part + _N_POSINF, n_pos)
+    tl.store(part + _N_NEGINF, n_neg)
+
+@triton.jit
+def _leave_moments(part, mean, m2, low, high):
+    tl.store(part + _MEAN, mean)
+    tl.store(part + _M2, m2)
+    tl.store(part + _MIN, low.to(tl.float64))
+    tl.store(part + _MAX, high.to(tl.float64))
+
+# %% ../nbs/14_triton.ipynb #c0bd76df
 @triton.jit(do_not_specialize=['n', 'p', 'units', 'inner'])
 def _look(x_ptr, alive, ints, floats, hist, edges, n, p, units, inner, n_edges, lo, top, zero, shift, n_cols,
           STEPS: tl.constexpr, SAMPLED: tl.constexpr, DEAD: tl.constexpr, BLOCK: tl.constexpr, COLS: tl.constexpr):
@@ -89,11 +110,7 @@ def _look(x_ptr, alive, ints, floats, hist, edges, n, p, units, inner, n_edges, 
         n_neg += tl.sum((there & (x == float('-inf'))).to(tl.int32), 0)
         low = tl.minimum(low, tl.min(tl.where(finite, x, float('inf')), 0))
         high = tl.maximum(high, tl.max(tl.where(finite, x, float('-inf')), 0))
-        if DEAD:
-            unit = (i // inner) % units
-            lives = there & (x != 0)
-            known = tl.load(alive + unit, mask=lives, other=1)
-            tl.store(alive + unit, tl.full([BLOCK], 1, tl.uint8), mask=lives & (known == 0))
+        if DEAD: _mark(alive, (i // inner) % units, there & (x != 0), BLOCK)
         if not SAMPLED:
             m, n_zero, mean, m2 = _add_block(x, finite, m, n_zero, mean, m2)
             h += _histogram(x, finite, edges, n_edges, lo, top, zero, shift, STEPS, COLS)
@@ -107,15 +124,8 @@ def _look(x_ptr, alive, ints, floats, hist, edges, n, p, units, inner, n_edges, 
     c = tl.arange(0, COLS)
     tl.atomic_add(hist + c, h.to(tl.int64), mask=(c < n_cols) & (h > 0))
     mine = tl.program_id(0)*_HEAD
-    tl.store(ints + mine + _N, m)
-    tl.store(ints + mine + _N_ZERO, n_zero)
-    tl.store(ints + mine + _N_NAN, n_nan)
-    tl.store(ints + mine + _N_POSINF, n_pos)
-    tl.store(ints + mine + _N_NEGINF, n_neg)
-    tl.store(floats + mine + _MEAN, mean)
-    tl.store(floats + mine + _M2, m2)
-    tl.store(floats + mine + _MIN, low.to(tl.float64))
-    tl.store(floats + mine + _MAX, high.to(tl.float64))
+    _leave_counts(ints + mine, m, n_zero, n_nan, n_pos, n_neg)
+    _leave_moments(floats + mine, mean, m2, low, high)
 
 # %% ../nbs/14_triton.ipynb #ca491b90
 @triton.jit
@@ -163,7 +173,7 @@ def _merge(row, row_f, ints, floats, parts, n_total, units, hist, n_cols, PARTS:
 _BLOCK, _PROGRAMS = 1024, 512
 
 class Recorder:
-    "Merges tensors on a GPU into `row` and their living units into `alive`, by two launches and without a synchronisation"
+    "Merges tensors on a GPU into `row` and their living units into `alive`: two launches, no synchronisation"
     def __init__(self,
         row:Tensor, # int64 (HEAD + len(bins),), contiguous
         alive:Tensor, # bool (units,), contiguous; (0,) if there are no units

@@ -34,7 +34,7 @@ class watch:
         model:nn.Module, # any module, in any loop
         optimizer=None, # steps are its steps, and parameters are recorded
         *,
-        modules=None, # None: every leaf; a regex on names; a predicate(name, module); a class; names or modules; a Sequential
+        modules=None, # None: every leaf; a regex; a predicate(name, module); a class; names or modules; a Sequential
         every:int=1, # record each k-th step
         grads:bool=False, # also gradients of the loss with respect to the outputs
         params:bool|None=None, # also parameters, their gradients and updates; default: if there is an optimizer
@@ -61,7 +61,8 @@ class watch:
 
 # %% ../nbs/04h_watching.ipynb #e45cd042
 def _check(model, optimizer, every, bins, sample, max_rows, outputs, params, total_steps, first_step):
-    if not isinstance(model, nn.Module): raise TypeError(f'watch: expected a torch.nn.Module, got {type(model).__name__}')
+    if not isinstance(model, nn.Module):
+        raise TypeError(f'watch: expected a torch.nn.Module, got {type(model).__name__}')
     if optimizer is not None and not hasattr(optimizer, 'register_step_post_hook'):
         raise TypeError(f'watch: expected a torch.optim.Optimizer as optimizer, got {type(optimizer).__name__}')
     for name,v,least in (('every', every, 1), ('max_rows', max_rows, 2), ('sample', sample or 1, 1),
@@ -70,7 +71,8 @@ def _check(model, optimizer, every, bins, sample, max_rows, outputs, params, tot
             raise ValueError(f'watch: expected {name} to be a whole number, {least} or more, got {v!r}')
     if not isinstance(bins, (LinearBins, FloatBins, type(None))):
         raise TypeError(f'watch: expected bins to be LinearBins or FloatBins, got {type(bins).__name__}')
-    if outputs not in ('first', 'all'): raise ValueError(f'watch: expected outputs to be "first" or "all", got {outputs!r}')
+    if outputs not in ('first', 'all'):
+        raise ValueError(f'watch: expected outputs to be "first" or "all", got {outputs!r}')
     if params and optimizer is None:
         raise ValueError('watch: params=True needs the optimizer, whose steps change them: watch(model, optimizer)')
 
@@ -120,7 +122,8 @@ def _attach(self:watch):
     model, fused = self.model, set() if self.on_valid else _parts_of_fused(self.model)
     try: self.handles.append(RootProbe(self, self._root, self._root_from_graph, model).attach(model))
     except RuntimeError as e:
-        raise RuntimeError(f'watch: this {type(model).__name__} takes no hooks ({e}); watch it before it is scripted') from None
+        raise RuntimeError(f'watch: this {type(model).__name__} takes no hooks ({e}); '
+                           'watch it before it is scripted') from None
     for name,m in self.modules.items():
         probe = Probe(self, partial(self._saw, name), partial(self._from_graph, name), m, self.all, self.grads)
         try: self.handles.append(probe.attach(m.register_forward_hook))
@@ -158,8 +161,8 @@ def _note_what_was_missed(self:watch):
     for name,m in self.modules.items():
         if now.get(name) is not m: rec.note(name, 'replaced while it was watched: its replacement was not recorded')
     if rec.called and not (self.begun or self.begun_valid) and self.opt is None:
-        rec.note('model', "the watched model's forward was never called, only its submodules', so the whole run counts as "
-                 'one step; pass the optimizer, or watch the part that is called')
+        rec.note('model', "the watched model's forward was never called, only its submodules', so the whole run counts "
+                 'as one step; pass the optimizer, or watch the part that is called')
 
 # %% ../nbs/04h_watching.ipynb #7b303da3
 @patch
@@ -189,7 +192,8 @@ def _begin(self:watch):
 @patch
 def _moment(self:watch):
     "Where an output that comes now belongs: is it training, its time key, its step; None if it is not to be recorded"
-    if self.model.training: return (True, self.step, self.step) if self.on_train and not self.step % self.every else None
+    if self.model.training:
+        return (True, self.step, self.step) if self.on_train and not self.step % self.every else None
     step, i = self.valid
     return (False, step*CALLS + i, step) if self.on_valid and not self.n_valid % self.every else None
 
@@ -232,7 +236,7 @@ def _put_output(self:watch, name, key, m, x, where):
     if dim == -1: dim = self.dims[name, x.ndim] = unit_dim(m, x)
     if self.grads and training and x.requires_grad:
         if x.grad_fn is not None: hook_grad(x, self.ref, key, dim, step)
-        else: self.rec.note(f'gradient of {key or "model"}', 'its output is a leaf, not computed from anything; see its .grad')
+        else: self.rec.note(f'gradient of {key or "model"}', 'its output is a leaf of the graph; see its .grad')
     if not in_backward(): self.rec.put(key, 'act' if training else 'valid', x, step, dim, tick)
 
 # %% ../nbs/04h_watching.ipynb #1bf40d8c
@@ -257,7 +261,8 @@ def _from_graph(self:watch, name, m, xs, what):
     "What `_saw` and `saw_grad` do, called from a compiled graph"
     xs = [x.detach() for x in xs]  # their gradients come from the graph
     if what < GRAD:
-        if self.grads and not GRADS_IN_GRAPHS: self.rec.note('gradients', 'inside of compiled code they need PyTorch 2.13 or newer')
+        if self.grads and not GRADS_IN_GRAPHS:
+            self.rec.note('gradients', 'inside of compiled code they need PyTorch 2.13 or newer')
         return self._saw(name, m, (), xs[0] if what == OUTPUT and xs else xs)
     where = self._moment()
     if where is None or not where[0]: return
