@@ -20,7 +20,7 @@ setup(
     classifiers=[f"Development Status :: {statuses[int(cfg['status'])]}", f"Intended Audience :: {cfg['audience']}",
                  f"Natural Language :: {cfg['language']}", 'Topic :: Scientific/Engineering :: Artificial Intelligence',
                  *(f'Programming Language :: Python :: {v}' for v in cfg['python_versions'].split())],
-    packages=find_packages(include=['actstats', 'actstats.*']), include_package_data=True, package_data={'actstats': ['*.json', '*.pyi', 'py.typed']}, zip_safe=False,
+    packages=find_packages(include=['actstats', 'actstats.*']), include_package_data=True, package_data={'actstats': ['*.json', '*.html', '*.css', '*.js', '*.pyi', 'py.typed']}, zip_safe=False,
     python_requires='>=' + cfg['min_python'], install_requires=cfg['requirements'].split(),
     extras_require={'book': book, 'dev': [*book, *cfg['dev_requirements'].split()]},
     entry_points={'console_scripts': cfg['console_scripts'].split(),

@@ -4,6 +4,7 @@ from actstats.bins import FloatBins, LinearBins
 from actstats.hooks import Hook, Hooks
 from actstats.recording import Recording
 from actstats.watching import watch
-import actstats.files, actstats.twins, actstats.live, actstats.report  # they give a recording its files, pictures, words and views; what those need is loaded when they are used
+# these give a recording its files, pictures, words and views; what they need is loaded when it is used
+import actstats.files, actstats.twins, actstats.tables, actstats.compare, actstats.live, actstats.report
 
 __all__ = ['watch', 'Recording', 'Hook', 'Hooks', 'FloatBins', 'LinearBins']
