@@ -64,6 +64,7 @@ def _modules(model:nn.Module, mods, mod_filter)->list:
     types = ', '.join(sorted({type(m).__name__ for m in model.modules()}))
     raise ValueError(f'no module of this {type(model).__name__} passes mod_filter; it has {types}')
 
+# %% ../nbs/06_activations.ipynb #9ced1d7b
 class HooksCallback(Callback):
     "Put hooks on modules while a fit runs; a list of them, each made by `hook_cls(module)`"
     def __init__(self,

@@ -60,6 +60,7 @@ def loss(self:Adapter,
     self.rec.log(loss=value)
     if optimizer is not None: self.learning_rate(optimizer)
 
+# %% ../nbs/04j_adapters.ipynb #6a49fd8e
 @patch
 def learning_rate(self:Adapter,
     optimizer, # with param_groups, as those of torch.optim
@@ -76,6 +77,7 @@ def epoch(self:Adapter, number:int):
     "An epoch of training has ended: pictures mark it"
     if self.watch is not None: self.rec.log(epoch=number)
 
+# %% ../nbs/04j_adapters.ipynb #484358ef
 @patch
 def should_stop(self:Adapter)->bool:
     "After each step: is the run beyond hope, and is it to be stopped then? Why stands in `diagnosis`"

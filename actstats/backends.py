@@ -69,6 +69,7 @@ def _record(x, row, alive, dim, bins, sample):
     found = backend(x.device.type) if is_plain(x) else Reference
     found.Recorder(row, alive, bins, sample)(x, dim)
 
+# %% ../nbs/03e_backends.ipynb #18a48dba
 def record(
     x:Tensor, # values, any shape, floating
     row:Tensor, # int64 (HEAD + len(bins),), changed in place
@@ -90,6 +91,7 @@ def _define(ops, name:str, schema:str, f, fake, tags=()):
 
 def _nothing(*args): pass
 
+# %% ../nbs/03e_backends.ipynb #73955f21
 def _op_record(x, row, alive, dim, bins, sample): _record(x, row, alive, dim, bins_from(bins), sample)
 
 if not hasattr(torch.ops.actstats, 'record'):
@@ -117,6 +119,7 @@ def call_back(
     "Call `target.call_back(xs, what)` when this is run, also from a compiled graph; nothing if the target is gone"
     torch.ops.actstats.call_back(xs, _TOKEN, id, what)
 
+# %% ../nbs/03e_backends.ipynb #47cb6b26
 def _call(xs, id, what):
     target = _TARGETS.get(int(id))
     if target is not None: target.call_back(xs, what)
@@ -130,6 +133,7 @@ def hand_on(
     "As `call_back` of `[x]`, for a tensor that is used afterwards"
     return torch.ops.actstats.hand_on(x, id, what)
 
+# %% ../nbs/03e_backends.ipynb #102d5619
 def _hand_on(x, id, what):
     _call([x], id, what)
     return x.clone()

@@ -45,12 +45,14 @@ def _edges(bins, dtype, device):
     t = torch.where(t.double() < e, torch.nextafter(t, t.new_tensor(math.inf)), t)
     return t.to(device)
 
+# %% ../nbs/03c_bins.ipynb #6e037576
 def _bincount(i:Tensor, n:int)->Tensor:
     "How often each of 0..n-1 occurs in `i`; on a GPU by scatter, which needs no synchronisation"
     if i.device.type == 'cpu': return torch.bincount(i, minlength=n)
     i = i.long()
     return torch.zeros(n, dtype=torch.int64, device=i.device).scatter_add_(0, i, torch.ones_like(i))
 
+# %% ../nbs/03c_bins.ipynb #48187dcc
 @patch
 def count(self:LinearBins,
     x:Tensor, # values without NaN, 1-D, float32 or float64
@@ -95,6 +97,7 @@ def _fold(bins, dtype, device):
     mag = mag.clip(-1, (bins.hi_exp - bins.lo_exp)*per) + 2
     return torch.from_numpy(np.r_[bins.zero + mag, bins.zero - mag]).to(device)
 
+# %% ../nbs/03c_bins.ipynb #4ffbfd6c
 @patch
 def count(self:FloatBins,
     x:Tensor, # values without NaN, 1-D, float32 or float64
@@ -118,6 +121,7 @@ def _bins_from(spec):
     kind, *args = spec
     return (LinearBins, FloatBins)[int(kind)](*(args if kind == 0 else map(int, args)))
 
+# %% ../nbs/03c_bins.ipynb #0ee997f5
 def bins_from(
     spec:list, # as in bins.spec
 ): # LinearBins or FloatBins
@@ -140,6 +144,7 @@ def quantile(
     a, b = (_ordered(hist, edges, o, lo, hi) for o in (k, np.minimum(k + 1, n - 1)))
     return np.where(n > 0, a + (b - a)*(rank - k), np.nan)
 
+# %% ../nbs/03c_bins.ipynb #499b289d
 def _ordered(hist, edges, k, lo, hi):
     "About the `k`-th smallest value of each row, from 0: the values of a bin are taken to be spread evenly"
     cum, r = hist.cumsum(1), np.arange(len(hist))
@@ -154,6 +159,7 @@ def _below(t, a, b):
     with np.errstate(invalid='ignore', divide='ignore'):
         return np.where(b > a, ((t - a) / (b - a)).clip(0, 1), t > a)
 
+# %% ../nbs/03c_bins.ipynb #4d84eb66
 def rebin(
     hist:np.ndarray, # counts of finite values, (rows, bins)
     edges:np.ndarray, # (bins+1,), the outer ones infinite

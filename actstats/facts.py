@@ -21,6 +21,7 @@ def words(m:nn.Module)->str:
     try: return (type(m).__name__ if any(True for _ in m.children()) else repr(m))[:200]
     except Exception: return type(m).__name__
 
+# %% ../nbs/04g_facts.ipynb #311bd234
 def about(
     modules:dict, # names to the watched modules
     opt=None, # the optimizer
@@ -39,6 +40,7 @@ def settings(
              for k,v in group.items() if k not in ('params', 'param_names')}
     return {k: v for k,v in found.items() if v is not None}
 
+# %% ../nbs/04g_facts.ipynb #a64b9b13
 def _number(v):
     if isinstance(v, Tensor) and v.numel() == 1 and not v.is_meta: v = v.item()
     return v if isinstance(v, (bool, int)) or isinstance(v, float) and math.isfinite(v) else None
@@ -62,6 +64,7 @@ def places(
     split = {k: k.rpartition('.') for k,p in model.named_parameters() if mine is None or p in mine}
     return {k: (owners[owner], name) for k,(owner, _, name) in split.items()}
 
+# %% ../nbs/04g_facts.ipynb #0b861a7f
 def device_type(model:nn.Module)->str:
     "The type of the device that holds the first parameter; the CPU if there is none"
     p = next(model.parameters(), None)

@@ -39,6 +39,7 @@ def save(self:Recording,
         arrays[f'ticks{i}'] = np.array([t.first, t.last], np.int64)
     return write_bytes(path, _seal(arrays))
 
+# %% ../nbs/04i_files.ipynb #a7ca6463
 def _head(rec, tracks)->dict:
     "All of a recording but its arrays, for JSON"
     about = [dict(timeline=timeline, bins=t.bins.spec, keys=list(t.slots), span=t.span, n=t.n, ticks=t.ticks)
@@ -132,6 +133,7 @@ def _n_bins(spec:list)->int:
     if spec[0] == 0 and not spec[-1] <= 10**5: raise ValueError(f'{spec[-1]:,} bins, which is too many')
     return len(bins_from(spec))
 
+# %% ../nbs/04i_files.ipynb #caf90e37
 def _n_bytes(h:dict, n_fields:int, max_rows:int)->int:
     "What a track takes in memory, if its description makes sense"
     n, units = _whole(h['n'], 0, max_rows), [_whole(u) for _,u in h['span']]
@@ -166,6 +168,7 @@ def _fields(head:dict)->list:
         raise ValueError(f'a field {unknown[0]!r} of a newer version: update actstats')
     return fields
 
+# %% ../nbs/04i_files.ipynb #3a089839
 def _arranged(rows:np.ndarray, fields:list, bins)->torch.Tensor:
     "Rows with the columns of this version"
     rows = torch.from_numpy(rows)
@@ -186,6 +189,7 @@ def _rebuild(cls, head:dict, read)->Recording:
         rec.tracks[h['timeline'], i] = _track(rec, head, h, lambda k, *a: read(f'{k}{i}', *a))
     return rec
 
+# %% ../nbs/04i_files.ipynb #811cfd4a
 def _track(rec, head:dict, h:dict, read)->Track:
     t, fields = Track(bins_from(h['bins']), rec.max_rows, torch.device('cpu'), rec.sample), _fields(head)
     rows = read('rows', np.int64, (len(h['keys']), h['n'], len(fields) + len(t.bins)))
@@ -219,6 +223,7 @@ class _Saver:
         try: self.rec.save(self.path)
         except Exception as e: self.rec.note('autosave', e)
 
+# %% ../nbs/04i_files.ipynb #8516a1d8
 @patch
 def autosave(self:Recording,
     path, # where to; an existing file is replaced
@@ -253,6 +258,7 @@ def _joined(parts:list, max_rows:int, add_steps:bool)->Track:
     while t.n > max_rows: t._halve()
     return t
 
+# %% ../nbs/04i_files.ipynb #361fcc8f
 def _room_for(parts:list, max_rows:int)->Track:
     "An empty track with the keys of all parts"
     t, units = Track(parts[0].bins, max_rows), {}
@@ -285,6 +291,7 @@ def _timelines(rec)->dict:
     return {timeline: ts[0] if len(ts) == 1 else _joined(ts, sum(t.n for t in ts) + 1, False)
             for timeline,ts in found.items()}
 
+# %% ../nbs/04i_files.ipynb #47ceedc2
 def _shifted(t:Track, by:int, per_step:int, until)->Track|None:
     "`t`, later by so many steps, without the rows that begin at step `until` or after; None if nothing is left"
     some, steps = field(t.rows, 'n_steps') > 0, field(t.rows, 'step')
@@ -321,6 +328,7 @@ def merge(cls:Recording,
     out.tracks = {(timeline, i): _joined(ts, out.max_rows, resumed) for i,(timeline,ts) in enumerate(parts.items())}
     return out
 
+# %% ../nbs/04i_files.ipynb #30cf6698
 def _check_alike(recs:list):
     for what in ('bins', 'sample'):
         found = sorted({repr(getattr(r, what)) for r in recs})
@@ -338,6 +346,7 @@ def _placed(recs:list, resumed:bool)->list:
     froms = [b + (r.meta.get('first_step') or 0) for b,r in zip(begins, recs)]
     return [(r, b, min(froms[i+1:], default=math.inf)) for i,(r,b) in enumerate(zip(recs, begins))]
 
+# %% ../nbs/04i_files.ipynb #adfaf32d
 def _add_names(out, rec):
     "Everything of `rec` but its tracks"
     out.watched = list(dict.fromkeys(out.watched + rec.watched))

@@ -43,6 +43,7 @@ def _without_taps(d:OrderedDict):
     make, args, state, _, items = d.__reduce__()
     return make, args, state, None, iter([(k, v) for k,v in items if not isinstance(v, Tap)])
 
+# %% ../nbs/04a_hooks.ipynb #29b33ce2
 def _without_taps_while(tap:Tap):
     "Copy ordered dictionaries without taps until what this returns is called, or `tap` is gone"
     token = object()
@@ -109,6 +110,7 @@ def unit_dim(
 def _is_leaf(m:nn.Module)->bool:
     return isinstance(m, nn.MultiheadAttention) or all(k == 'parametrizations' for k,_ in m.named_children())
 
+# %% ../nbs/04a_hooks.ipynb #12e9e11b
 def _leaves(m:nn.Module)->dict:
     "Names and modules of the leaves of `m`, each module once"
     res, inside = {}, set()
@@ -119,6 +121,7 @@ def _leaves(m:nn.Module)->dict:
             inside |= set(o.modules()) - {o}
     return res
 
+# %% ../nbs/04a_hooks.ipynb #691565a6
 def _nearest(name, names)->str:
     "What to add to a message about an unknown name: the nearest ones, or some of those that exist"
     close = difflib.get_close_matches(str(name), list(names), 3)
@@ -140,6 +143,7 @@ def choose_modules(
                          + _nearest(modules, named))
     return res
 
+# %% ../nbs/04a_hooks.ipynb #2646ea40
 def _chosen(named:dict, modules)->dict:
     if isinstance(modules, type): return {k:m for k,m in named.items() if isinstance(m, modules)}
     if isinstance(modules, str): return _by_pattern(named, modules)
@@ -153,6 +157,7 @@ def _by_pattern(named:dict, pattern:str)->dict:
     try: return {k:m for k,m in named.items() if re.search(pattern, k)}
     except re.error as e: raise ValueError(f'modules: expected a regular expression, got {pattern!r}: {e}') from None
 
+# %% ../nbs/04a_hooks.ipynb #18e9ad8d
 def _by_identity(named:dict, modules)->dict:
     "Look up each name or module"
     if not isinstance(modules, Iterable):
@@ -162,6 +167,7 @@ def _by_identity(named:dict, modules)->dict:
     found = [_look_up(names.get(o) if isinstance(o, nn.Module) else o, o, named) for o in modules]
     return {k: named[k] for k in found}
 
+# %% ../nbs/04a_hooks.ipynb #3db91aca
 def _look_up(k, o, named:dict)->str:
     if isinstance(o, type):
         raise TypeError(f'modules: a list holds names and modules, got the class {o.__name__}; '
@@ -182,6 +188,7 @@ def tensors(
     else:
         for o in _parts(out): yield from tensors(o)
 
+# %% ../nbs/04a_hooks.ipynb #62ffa7c8
 def _parts(o)->Iterable:
     "What a container holds; nothing of what is none"
     if isinstance(o, Mapping): return o.values()
@@ -212,6 +219,7 @@ def _stored(x:Tensor)->tuple:
     stored = (x.coalesce() if x.layout == torch.sparse_coo else x).values()
     return stored, None, x.numel() - stored.numel()
 
+# %% ../nbs/04a_hooks.ipynb #83832a7d
 def _local(x:Tensor)->Tensor:
     "The floats of a quantized tensor, or this process's share of a distributed one"
     if x.is_quantized: return x.dequantize()

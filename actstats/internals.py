@@ -51,12 +51,14 @@ def modes()->int:
 # %% ../nbs/03a_internals.ipynb #2a46f696
 _subclasses_see = 'tensor subclasses may see what is done to record them'
 _no_functions = private('_C.DisableTorchFunction', _subclasses_see, nullcontext)
+
 _no_subclasses = private('_C.DisableTorchFunctionSubclass', _subclasses_see, nullcontext)
 
 def no_subclasses():
     "A context in which tensor subclasses do not see what is done to them"
     return _no_subclasses()
 
+# %% ../nbs/03a_internals.ipynb #2715643d
 def aside(
     f, # any function
     *args, # its arguments
@@ -167,6 +169,7 @@ def parameter(m:nn.Module, name:str)->Tensor|None:
     held = m.__dict__.get('_parameters')
     return getattr(m, name, None) if held is None else held.get(name)
 
+# %% ../nbs/03a_internals.ipynb #6cb01976
 def mark_with_kwargs(m:nn.Module, handle, mark):
     "Have `mark` stand for the hook of `handle` where `m` notes which hooks take keyword arguments"
     noted = m.__dict__.get('_forward_pre_hooks_with_kwargs')

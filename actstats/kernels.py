@@ -147,6 +147,7 @@ def _count_odd(x, r):
         r[N_POSINF] += x[k] == np.inf
         r[N_NEGINF] += x[k] == -np.inf
 
+# %% ../nbs/13_kernels.ipynb #7b8ea26e
 @_jit
 def _finite(x, u, i, bx, bu, bi, r):
     "The finite values of a block, their bits, and the extremes of these; counts the others"
@@ -174,6 +175,7 @@ def _columns(dtype, merge):
     "The columns of one type that merge in one way, as the table has them; `n` merges with the moments"
     return np.array([COL[f.name] for f in FIELDS if (f.dtype, f.merge) == (dtype, merge) and f.name != 'n'], np.int64)
 
+# %% ../nbs/13_kernels.ipynb #bac684dc
 _SUMS, _MINS, _MAXS = (_columns(int, k) for k in ('sum', 'min', 'max'))
 _FLOAT_SUMS, _FLOAT_MINS, _FLOAT_MAXS = (_columns(float, k) for k in ('sum', 'min', 'max'))
 
@@ -290,6 +292,7 @@ def any_bits(u):
 def _or_into(row, v):
     for c in range(row.size): row[c] = np.uint32(row[c] | (v[c] + v[c]))
 
+# %% ../nbs/13_kernels.ipynb #4d94c56d
 @_jit
 def mark(u, alive, inner):
     "Mark in `alive`, uint8 (units,), the units that gave anything but zero"
@@ -323,6 +326,7 @@ def _pointer(typingctx, address):
     def codegen(context, builder, sig, args): return builder.inttoptr(args[0], cgutils.voidptr_t)
     return types.voidptr(address), codegen
 
+# %% ../nbs/13_kernels.ipynb #8e6c0fc8
 @_jit
 def _called(r, n, units, fits):
     "A row gets a call with `n` values of so many units, if they fit"
@@ -342,6 +346,7 @@ def _args(args):
     alive, fold = carray(_pointer(a[4]), a[5], np.uint8), carray(_pointer(a[7]), a[8], np.int32)
     return a, r, f, alive, fold
 
+# %% ../nbs/13_kernels.ipynb #9f11aea4
 @_jit
 def _float32(x, args):
     a, r, f, alive, fold = _args(args)
@@ -353,6 +358,7 @@ def _float32(x, args):
     _summarise(v, u, i, a[1], r, f, fold, edges, lo, per, a[11], np.uint32(a[12]), a[13])
     if inner: mark(u, alive, inner)
 
+# %% ../nbs/13_kernels.ipynb #f83348c3
 @_jit
 def _float64(x, args):
     a, r, f, alive, fold = _args(args)

@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 # %% auto #0
-__all__ = ['KINDS', 'Kind', 'check_kind', 'kind_of', 'kinds_of']
+__all__ = ['KINDS', 'Kind', 'check_kind', 'kind_of', 'kinds_of', 'judged']
 
 # %% ../nbs/04c_kinds.ipynb #10d2d330
 @dataclass(frozen=True)
@@ -28,15 +28,15 @@ class Kind:
 _WITH_OPT = 'watch(model, optimizer)'
 
 KINDS = {k.name: k for k in (
-    Kind('act', 'output', 'outputs', flow=1, where='its output', outputs=True, masked=True),
+    Kind('act', 'output', 'outputs', flow=1, where='the output', outputs=True, masked=True),
     Kind('grad', 'gradient', 'gradients of the outputs', ask='watch(model, grads=True)'),
     Kind('valid', 'output in evaluation mode', 'outputs in evaluation mode', timeline='valid',
          ask='watch(model, on_valid=True)', outputs=True, masked=True),
-    Kind('param', 'parameter', 'parameters', 'parameter', ask=_WITH_OPT, flow=5, where='its parameter'),
+    Kind('param', 'parameter', 'parameters', 'parameter', ask=_WITH_OPT, flow=5, where='a parameter'),
     Kind('param_grad', 'gradient of the parameter', 'gradients of parameters', 'parameter', ask=_WITH_OPT,
-         flow=3, where='the gradient of its parameter'),
+         flow=3, where='the gradient of a parameter'),
     Kind('update', 'update', 'updates of parameters', 'parameter', ask=_WITH_OPT,
-         flow=4, where='the update of its parameter'),
+         flow=4, where='the update of a parameter'),
     Kind('input', 'input', 'inputs', 'input', flow=0, where='the input'),
     Kind('log', 'logged number', 'logged numbers', 'number', timeline='log', ask='rec.log(loss=loss)',
          flow=2, where='the loss'),
@@ -52,6 +52,7 @@ def check_kind(
     if kind not in kinds: raise ValueError(f'kind {kind!r}: expected one of {", ".join(kinds)}')
     return kind
 
+# %% ../nbs/04c_kinds.ipynb #f356a895
 def kind_of(name:str)->Kind:
     "The kind of this name; one without special facts if the table has none, as for a file that another program wrote"
     return KINDS.get(name) or Kind(name, name, name)
@@ -62,3 +63,7 @@ def kinds_of(
 )->list: # names
     "The kinds that such things have"
     return [k.name for k in KINDS.values() if k.of in of]
+
+def judged()->list:
+    "The kinds that the diagnosis looks at, in the order in which a step computes them"
+    return [k.name for k in sorted(KINDS.values(), key=lambda k: k.flow or 0) if k.flow is not None]

@@ -2,7 +2,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ['KINDS', 'Kind', 'check_kind', 'kind_of', 'kinds_of']
+__all__ = ['KINDS', 'Kind', 'check_kind', 'kind_of', 'kinds_of', 'judged']
 
 @dataclass(frozen=True)
 class Kind:
@@ -23,3 +23,5 @@ def check_kind(kind: str, kinds: Any=None) -> str: ...
 def kind_of(name: str) -> Kind: ...
 
 def kinds_of(*of: str) -> list: ...
+
+def judged() -> list: ...

@@ -1,19 +1,8 @@
 # Written by .ci/stubs.py: `make export`
-from .recording import History, Recording
+from .recording import Recording
 from typing import Any
 
-__all__ = ['HEADS', 'spread', 'shown_layers', 'sparkline', 'last_row', 'as_text', 'TerminalView', 'thumbnail', 'NotebookView', 'Live']
-
-def spread(names: list, most: int) -> list: ...
-
-def shown_layers(names: list, named: set, most: int) -> list: ...
-
-def sparkline(h: History, width: int=24) -> str: ...
-HEADS: tuple[str, ...]
-
-def last_row(h: History) -> tuple: ...
-
-def as_text(values: tuple) -> tuple: ...
+__all__ = ['TerminalView', 'NotebookView', 'Live']
 
 class TerminalView:
     most: int
@@ -23,8 +12,6 @@ class TerminalView:
     def __call__(self, rec: Recording, done: bool) -> None: ...
     def close(self) -> None: ...
     def page(self, rec: Recording, done: bool) -> Any: ...
-
-def thumbnail(h: History, columns: int=120) -> str: ...
 
 class NotebookView:
     most: int

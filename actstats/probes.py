@@ -19,6 +19,7 @@ __all__ = ['OUTPUT', 'OUTPUTS', 'GRAD', 'GRADS_IN_GRAPHS', 'Probe', 'RootProbe',
 # %% ../nbs/04e_probes.ipynb #e99bf636
 # what a probe saw: a tensor; something with tensors in it; a gradient, and from 3 on that of one of several
 OUTPUT, OUTPUTS, GRAD = 0, 1, 2
+
 GRADS_IN_GRAPHS = torch.__version__ >= (2, 13)  # can hooks on tensors be a part of a compiled graph?
 
 class Probe(Tap):
@@ -52,6 +53,7 @@ class Probe(Tap):
         for i,x in enumerate(xs):
             if x.requires_grad: x.register_hook(partial(_leave_grad, self.id, GRAD if bare else GRAD + 1 + i))
 
+# %% ../nbs/04e_probes.ipynb #2b6e6087
 def _leave_grad(id, what, g): return hand_on(g, id, what)
 
 # %% ../nbs/04e_probes.ipynb #938e1aa3

@@ -21,7 +21,7 @@ from .stats import is_plain
 from .tracks import Track, regroup
 
 # %% auto #0
-__all__ = ['CALLS', 'History', 'Recording', 'update_ratio']
+__all__ = ['CALLS', 'History', 'Recording', 'update_ratio', 'is_weight']
 
 # %% ../nbs/04d_recording.ipynb #078bf36b
 class History:
@@ -70,6 +70,7 @@ def grouped(self:History,
     rows, masks = regroup(self._rows, self._masks, self.bins, into.tolist(), int(into.max(initial=-1)) + 1)
     return History(self.name, self.kind, rows, masks, self.bins)
 
+# %% ../nbs/04d_recording.ipynb #f7e30ecd
 @patch
 def coarser(self:History, most:int)->History:
     "At most `most` rows, each the sum of equally many neighbours"
@@ -111,6 +112,7 @@ def finite_hist(self:History)->np.ndarray:
     h[:, -1] -= self.n_posinf
     return h
 
+# %% ../nbs/04d_recording.ipynb #d5c1fcb2
 @patch
 def quantile(self:History, q:float)->np.ndarray:
     "The `q`-quantile of the finite values of each row, (rows,): within one bin"
@@ -169,6 +171,7 @@ def by_step(self:History)->History:
     "One row for each step: the batches of an evaluation, which follow the same training step, are merged"
     return self if (np.diff(self.step) > 0).all() else self.grouped(self.step)
 
+# %% ../nbs/04d_recording.ipynb #e35464a6
 @patch
 def row_at(self:History,
     step:int|None, # any step; None: the last one
@@ -226,6 +229,7 @@ def put(self:Recording,
     if is_plain(x) and transform() is None: return self._put(tick, step, (name, kind), x, dim)
     with real_memory(): self._put(tick, step, (name, kind), *plain(x, dim))
 
+# %% ../nbs/04d_recording.ipynb #4f87654f
 @patch
 def _put(self:Recording, tick, step, key, x, dim, zeros=0):
     timeline, dev = KINDS[key[1]].timeline, x.device
@@ -242,6 +246,7 @@ def _put(self:Recording, tick, step, key, x, dim, zeros=0):
             t.put(key, x, dim, zeros)
         self.dtypes[key] = x.dtype
 
+# %% ../nbs/04d_recording.ipynb #7ad59142
 @patch
 def _track(self:Recording, timeline, device):
     return Track(_LOG if timeline == 'log' else self.bins, self.max_rows, device, self.sample)
@@ -256,6 +261,7 @@ def flush(self:Recording):
         except Exception as e: self.note('recording', f'its last step could not be closed: {type(e).__name__}: {e}')
     for f in self.listeners: f(None)
 
+# %% ../nbs/04d_recording.ipynb #2252e843
 @patch
 def __getstate__(self:Recording):
     "Copies and pickles have no listeners: they are not saved or shown where this one is"
@@ -322,8 +328,10 @@ def __getitem__(self:Recording,
     if (name, kind) not in self.dtypes: raise KeyError(self._missing(name, kind))
     return self._history(name, kind)
 
+# %% ../nbs/04d_recording.ipynb #f44d8ba5
 def _name_and_kind(key)->tuple: return key if isinstance(key, tuple) and len(key) == 2 else (key, 'act')
 
+# %% ../nbs/04d_recording.ipynb #e541785a
 @patch
 def _missing(self:Recording, name, kind)->str:
     "Why there is no such history, and what to ask for instead"
@@ -361,6 +369,7 @@ def __iter__(self:Recording):
     "The keys (name, kind), in the order in which they were first seen"
     return iter(self.keys())
 
+# %% ../nbs/04d_recording.ipynb #3c076144
 @patch
 def __len__(self:Recording)->int:
     "Number of steps recorded, not of keys"
@@ -380,6 +389,7 @@ def values(self:Recording)->list:
     "All histories"
     return [self._history(*k) for k in self.dtypes]
 
+# %% ../nbs/04d_recording.ipynb #ac0356b7
 @patch
 def items(self:Recording)->list:
     "All pairs of (name, kind) and history"
@@ -393,6 +403,7 @@ def __repr__(self:Recording)->str:
     more = ''.join(f', {len(o)} {what}' for o,what in odd if o)
     return f'Recording: {len(self.layers)} layers, {len(self)} steps, {self.bins} ({kinds or "nothing recorded"}{more})'
 
+# %% ../nbs/04d_recording.ipynb #0072fe05
 @patch
 def to_df(self:Recording,
     hist:bool=False, # with two columns of lists, counts and edges of the bins? Logged numbers have none
@@ -448,11 +459,20 @@ def update_ratio(self:Recording,
     "How large the updates of a parameter are, compared with it; KeyError if they were not recorded"
     return update_ratio(self[name, 'update'], self[name, 'param'])
 
+# %% ../nbs/04d_recording.ipynb #16100af0
+def is_weight(
+    name:str, # of a parameter
+    param, # its History, or anything with its `n_total` and `n_steps`
+    modules:dict, # names of modules to their descriptions
+)->bool:
+    "Does this parameter multiply, as far as names tell? No biases, no scales of norms, no single numbers"
+    owner, _, last = name.rpartition('.')
+    many = len(param.n_total) > 0 and param.n_total[-1] > param.n_steps[-1]  # a row may hold several steps
+    return bool(many) and 'bias' not in last and 'Norm' not in modules.get(owner, '').partition('(')[0]
+
+# %% ../nbs/04d_recording.ipynb #4724f30c
 @patch(as_prop=True)
 def weights(self:Recording)->list:
-    "Parameters that multiply, as far as names tell: no biases, no scales of norms, no single numbers"
+    "Names of the parameters that multiply"
     modules = self.meta.get('modules') or {}
-    def multiplies(name):
-        owner, _, last = name.rpartition('.')
-        return 'bias' not in last and 'Norm' not in modules.get(owner, '').partition('(')[0]
-    return [n for n in self._names('param') if multiplies(n) and (self[n, 'param'].n_total[-1:] > 1).all()]
+    return [n for n in self._names('param') if is_weight(n, self[n, 'param'], modules)]

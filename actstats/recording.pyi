@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import Tensor
 from typing import Any
 
-__all__ = ['CALLS', 'History', 'Recording', 'update_ratio']
+__all__ = ['CALLS', 'History', 'Recording', 'update_ratio', 'is_weight']
 
 class History:
     name: str
@@ -122,3 +122,5 @@ class Recording:
     def twin_peaks(self, layers: Any=None, kinds: tuple[str, str]=..., step: int | None=None, ncols: int=3, axs: Any=None, against: Recording | None=None) -> Any: ...
 
 def update_ratio(update: Any, param: Any) -> tuple: ...
+
+def is_weight(name: str, param: Any, modules: dict) -> bool: ...

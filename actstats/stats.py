@@ -27,6 +27,7 @@ def dense(
     y = x.permute(order)
     return x if y.is_contiguous() else y.contiguous().permute(sorted(range(x.ndim), key=order.__getitem__))
 
+# %% ../nbs/03d_stats.ipynb #1c04f98a
 def _by_stride(x): return sorted(range(x.ndim), key=x.stride, reverse=True)
 
 # %% ../nbs/03d_stats.ipynb #bba64c26
@@ -51,6 +52,7 @@ def _finite(x:Tensor)->Tensor|None:
     "Mask of the finite values of `x`; None if all are, as far as one can tell without a synchronisation"
     return None if x.device.type == 'cpu' and math.isfinite(x.sum()) else x.isfinite()
 
+# %% ../nbs/03d_stats.ipynb #ad8bd3f9
 def _exact(
     x:Tensor, # 1-D chunk
     ok:Tensor|None, # mask of its finite values, None if all are
@@ -75,6 +77,7 @@ def _looked_at(x:Tensor, ok:Tensor|None, bins)->dict:
     n_zero = hist[bins.zero] if isinstance(bins, FloatBins) else (x == 0).sum()
     return dict(n=n, n_zero=n_zero, mean=mean, m2=d.dot(d), hist=hist)
 
+# %% ../nbs/03d_stats.ipynb #7e798492
 def _row(bins, device, hist=None, **fields)->Tensor:
     "A row with these fields, numbers or tensors without dimensions"
     def column(names, dtype):
@@ -86,6 +89,7 @@ def _row(bins, device, hist=None, **fields)->Tensor:
 # %% ../nbs/03d_stats.ipynb #b75284da
 def _is_prime(p): return p > 1 and all(p % q for q in range(2, math.isqrt(p) + 1))
 
+# %% ../nbs/03d_stats.ipynb #1c4e8aba
 @lru_cache(maxsize=1024)
 def prime_stride(
     n:int, # number of values
@@ -115,6 +119,7 @@ def summarise(
     row = reduce(merge, map(one, flat.split(_CHUNK)))
     return row if p == 1 else _add_sample(row, flat[::p].contiguous(), bins)
 
+# %% ../nbs/03d_stats.ipynb #01e906a9
 def _add_sample(row:Tensor, x:Tensor, bins)->Tensor:
     "Complete a `row` of exact fields by those of the sample `x`"
     for c in x.split(_CHUNK): row = merge(row, _row(bins, x.device, **_looked_at(c, _finite(c), bins)))

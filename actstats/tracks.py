@@ -42,11 +42,13 @@ class Track:
             self.alive = torch.zeros(0, dtype=torch.bool, device=self.device)
             self.masks = torch.zeros(0, 0, dtype=torch.uint8, device=self.device)
 
+# %% ../nbs/04b_tracks.ipynb #e5de471d
 @patch
 def _moved(self:Track):
     "Current rows and units have moved: their recorders are made anew when they are needed"
     self.recorders = [None] * len(self.span)
 
+# %% ../nbs/04b_tracks.ipynb #c6bc3e15
 @patch
 def _now(self:Track, i:int)->tuple:
     "The current row of slot `i`, and its units"
@@ -72,6 +74,7 @@ def add(self:Track, key, units:int)->int:
     if before[0] is not self.now or before[1] is not self.alive: self._moved()
     return k
 
+# %% ../nbs/04b_tracks.ipynb #ebe9a723
 @patch
 def _widen(self:Track):
     "Make room in the array for all keys that are new"
@@ -98,6 +101,7 @@ def put(self:Track,
     else: record(x, *self._now(i), dim or 0, self.bins, 0)  # a sample would give zeros the wrong weight
     if zeros: _add_zeros_(self.now[i], zeros, self.bins)
 
+# %% ../nbs/04b_tracks.ipynb #06556fc2
 def _add_zeros_(row:Tensor, n:int, bins):
     "Merge the summary of `n` zeros into `row`"
     one = summarise(torch.zeros(1, device=row.device), bins)
@@ -110,6 +114,7 @@ def _recorder(self:Track, i:int):
     self.recorders[i] = backend(self.device.type).Recorder(*self._now(i), self.bins, self.sample)
     return self.recorders[i]
 
+# %% ../nbs/04b_tracks.ipynb #84f15084
 @patch
 def _slot(self:Track, key, x:Tensor, dim)->int:
     i = self.slots.get(key)
@@ -157,6 +162,7 @@ def _next_row(self:Track):
     self.first.append(self.tick)
     self.last.append(self.tick)
 
+# %% ../nbs/04b_tracks.ipynb #a6d903e1
 @patch
 def _reserve(self:Track, cap:int):
     with real_memory():
@@ -166,6 +172,7 @@ def _reserve(self:Track, cap:int):
         clear_(rows[:, n:])
         self.rows, self.masks = rows, torch.cat([self.masks, self.masks.new_zeros(cap - n, self.masks.shape[1])])
 
+# %% ../nbs/04b_tracks.ipynb #03b35ea7
 @patch
 def _halve(self:Track):
     "Merge neighbouring rows: half the rows, twice the stride"
@@ -199,9 +206,11 @@ def put_late(self:Track, tick, step:int, key, x:Tensor, dim:int|None=None, zeros
     field(self.rows[i, r], 'n_steps').clamp_(max=self.filled if r == self.n - 1 else self.stride)
     self.masks[r, b:b+-(-u//8)] |= pack(alive)
 
+# %% ../nbs/04b_tracks.ipynb #586a8416
 @patch
 def __getstate__(self:Track): return {**self.__dict__, 'recorders': None}  # they hold addresses
 
+# %% ../nbs/04b_tracks.ipynb #f68d5228
 @patch
 def __setstate__(self:Track, state):
     "Copies and pickles have recorders of their own"

@@ -64,6 +64,7 @@ def _add_block(x, ok, n, n_zero, mean, m2):
     mean += tl.where(nb > 0, gap*nb/total, 0.)
     return n + nb, n_zero + tl.sum((ok & (x == 0)).to(tl.int32), 0), mean, m2
 
+# %% ../nbs/14_triton.ipynb #996d5475
 @triton.jit
 def _histogram(x, ok, edges, n_edges, lo, top, zero, shift, STEPS: tl.constexpr, COLS: tl.constexpr):
     key = _edges_key(x, edges, n_edges, STEPS) if STEPS else _bits_key(x, lo, top, zero, shift)
@@ -75,6 +76,7 @@ def _mark(alive, unit, lives, BLOCK: tl.constexpr):
     known = tl.load(alive + unit, mask=lives, other=1)
     tl.store(alive + unit, tl.full([BLOCK], 1, tl.uint8), mask=lives & (known == 0))
 
+# %% ../nbs/14_triton.ipynb #0ec2a8eb
 @triton.jit
 def _leave_counts(part, m, n_zero, n_nan, n_pos, n_neg):
     tl.store(part + _N, m)
@@ -83,6 +85,7 @@ def _leave_counts(part, m, n_zero, n_nan, n_pos, n_neg):
     tl.store(part + _N_POSINF, n_pos)
     tl.store(part + _N_NEGINF, n_neg)
 
+# %% ../nbs/14_triton.ipynb #7adb05c9
 @triton.jit
 def _leave_moments(part, mean, m2, low, high):
     tl.store(part + _MEAN, mean)
@@ -90,7 +93,7 @@ def _leave_moments(part, mean, m2, low, high):
     tl.store(part + _MIN, low.to(tl.float64))
     tl.store(part + _MAX, high.to(tl.float64))
 
-# %% ../nbs/14_triton.ipynb #c0bd76df
+# %% ../nbs/14_triton.ipynb #b36c7912
 @triton.jit(do_not_specialize=['n', 'p', 'units', 'inner'])
 def _look(x_ptr, alive, ints, floats, hist, edges, n, p, units, inner, n_edges, lo, top, zero, shift, n_cols,
           STEPS: tl.constexpr, SAMPLED: tl.constexpr, DEAD: tl.constexpr, BLOCK: tl.constexpr, COLS: tl.constexpr):

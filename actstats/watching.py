@@ -86,6 +86,7 @@ def _recording(self:watch, bins, max_rows, sample, total_steps, first_step)->Rec
     rec.watched, rec.step = list(self.modules), rec.meta['first_step']
     return rec
 
+# %% ../nbs/04h_watching.ipynb #6c288c50
 @patch
 def _reset(self:watch):
     self.handles = []            # what is to be removed
@@ -133,6 +134,7 @@ def _attach(self:watch):
     if self.fused: self.handles.append(Probe(self, self._show, None, model).attach(model.register_forward_hook))
     if self.opt is not None: self.handles += self._optimizer_hooks(self.opt)
 
+# %% ../nbs/04h_watching.ipynb #c8c7c8b8
 @patch
 def _optimizer_hooks(self:watch, opt)->list:
     before, after = internals.uncompiled(self._before_step), internals.uncompiled(self._after_step)
@@ -155,6 +157,7 @@ def stop(self:watch,
             some = '; '.join(self.rec.problems[:3])
             warnings.warn(f'actstats: not everything was recorded, see rec.problems: {some}', stacklevel=3)
 
+# %% ../nbs/04h_watching.ipynb #4d83c944
 @patch
 def _note_what_was_missed(self:watch):
     rec, now = self.rec, dict(self.model.named_modules())
@@ -178,6 +181,7 @@ def _root(self:watch, m, args, inputs):
         else: aside(self._look_input, args, kwargs)
     except Exception as e: self.rec.note('model', e)
 
+# %% ../nbs/04h_watching.ipynb #07e9fb0b
 @patch
 def _begin(self:watch):
     if self.model.training:
@@ -207,6 +211,7 @@ def _saw(self:watch, name, m, args, out):
         else: aside(self._look, name, m, out)
     except Exception as e: self.rec.note(name, e)
 
+# %% ../nbs/04h_watching.ipynb #f28e7acc
 @patch
 def _look(self:watch, name, m, out):
     if is_tracing(): return
@@ -229,6 +234,7 @@ def _put_outputs(self:watch, name, m, out, where):
         self.rec.note(name, f'its output holds no floating point tensor ({what})')
     for i,x in enumerate(xs): self._put_output(name, f'{name}[{i}]' if self.all else name, m, x, where)
 
+# %% ../nbs/04h_watching.ipynb #107fad23
 @patch
 def _put_output(self:watch, name, key, m, x, where):
     training, tick, step = where
@@ -256,6 +262,7 @@ def _root_from_graph(self:watch, m, xs, what):
     self._begin()
     if m.training: aside(self._look_input, None, [x.detach() for x in xs])
 
+# %% ../nbs/04h_watching.ipynb #3f20395d
 @patch
 def _from_graph(self:watch, name, m, xs, what):
     "What `_saw` and `saw_grad` do, called from a compiled graph"
@@ -274,6 +281,7 @@ def _parts_of_fused(model)->set:
     "The modules inside of layers that may run as one kernel"
     return {m for layer in model.modules() if isinstance(layer, nn.TransformerEncoderLayer) for m in layer.modules()}
 
+# %% ../nbs/04h_watching.ipynb #988c7c52
 @patch
 def _hide(self:watch):
     "Take the probes off the layers that may run as one kernel"
@@ -281,6 +289,7 @@ def _hide(self:watch):
     for probe,_ in self.fused: probe.remove()
     self.hidden = True
 
+# %% ../nbs/04h_watching.ipynb #e97eb9aa
 @patch
 def _show(self:watch, *args):
     "Put them on again"
@@ -322,6 +331,7 @@ def _before_step(self:watch, opt, args, kwargs):
         if not self.step % self.every: aside(self._look_before)
     except Exception as e: self.rec.note('optimizer', e)
 
+# %% ../nbs/04h_watching.ipynb #00e0b85b
 @patch
 def _after_step(self:watch, opt, args, kwargs):
     try:
@@ -339,6 +349,7 @@ def _look_before(self:watch):
     if not self.closure: self._put_params('param_grad', lambda name, p: p.grad)
     self._put_params('update', keep)
 
+# %% ../nbs/04h_watching.ipynb #ba0e6c96
 @patch
 def _look_after(self:watch):
     if self.closure: self._put_params('param_grad', lambda name, p: p.grad)

@@ -1,0 +1,1 @@
+# Written by .ci/stubs.py: `make export`
