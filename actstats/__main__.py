@@ -1,4 +1,6 @@
-"The command `actstats`, as `python -m actstats`"
+"`python -m actstats` is the command `actstats`. Written by hand."
+import sys
+
 from actstats.cli import main
 
-raise SystemExit(main())
+if __name__ == '__main__': sys.exit(main())
