@@ -94,7 +94,7 @@ def written(rec, folder):
     return len(text)
 
 
-def compiled():
+def compiled(grads=False):
     "A compiled model is recorded as it is, with no graph break"
     import torch
     from torch import nn
@@ -102,9 +102,16 @@ def compiled():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 1))
     opt = torch.optim.SGD(model.parameters(), lr=.1)
-    with actstats.watch(model, opt) as rec: train(torch.compile(model, fullgraph=True, backend='aot_eager'), opt, rec, 3)
+    fast = torch.compile(model, fullgraph=True, backend='aot_eager')
+    with actstats.watch(model, opt, grads=grads) as rec: train(fast, opt, rec, 3)
     assert not rec.problems, rec.problems
     assert rec.layers == ['0', '1', '2'] and len(rec['1']) == 3
+    return rec
+
+
+def compiled_grads():
+    "So are the gradients in it"
+    assert len(compiled(grads=True)['1', 'grad']) == 3
 
 
 def refused():
@@ -120,8 +127,8 @@ def refused():
     return error
 
 
-# What an old PyTorch cannot do: the check, from which version on it can, and why
-SINCE = {}
+# What an old PyTorch cannot do: the check, the first version that can, and the reason
+SINCE = dict(compiled_grads=('2.13', 'a hook on a tensor cannot be a part of a compiled graph'))
 
 
 def main():
@@ -131,7 +138,8 @@ def main():
 
     def do(f, *args):
         least, why = SINCE.get(f.__name__, ('0', ''))
-        if torch.__version__ < tuple(map(int, least.split('.'))): return print(f'skipped  {f.__doc__}: {why}, before PyTorch {least}')
+        if torch.__version__ < tuple(map(int, least.split('.'))):
+            return print(f'skipped  {f.__doc__}: before PyTorch {least}, {why}')
         try: found = f(*args)
         except Exception as e:
             import traceback
@@ -143,7 +151,7 @@ def main():
     do(bare)
     with tempfile.TemporaryDirectory() as folder:
         rec = do(recorded)
-        for f, *args in ((drawn, rec, Path(folder)), (judged, rec), (written, rec, Path(folder)), (compiled,), (refused,)): do(f, *args)
+        for f, *args in ((drawn, rec, Path(folder)), (judged, rec), (written, rec, Path(folder)), (compiled,), (compiled_grads,), (refused,)): do(f, *args)
     assert 'nbdev' not in sys.modules
     if failed: sys.exit(f'failed: {", ".join(failed)}')
 
