@@ -1,5 +1,6 @@
-"Run notebooks from top to bottom and store what their cells put out; then export and clean."
+"Export the modules and their stubs, run notebooks from top to bottom, store what their cells put out, and clean."
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -32,6 +33,7 @@ if __name__ == '__main__':
     if 'ACTSTATS_DATA' in os.environ: os.environ['ACTSTATS_DATA'] = str(Path(os.environ['ACTSTATS_DATA']).resolve())
     os.chdir(root)
     nbdev_export.__wrapped__()
+    subprocess.run([sys.executable, str(root/'.ci/stubs.py')], check=True)
     for p in sys.argv[1:] or sorted(map(str, (root/'nbs').glob('*.ipynb'))):
         pid = os.fork()  # each notebook in a process of its own
         if not pid: execute(Path(p).resolve()), os._exit(0)

@@ -7,6 +7,7 @@ The rest is Any.
 import ast
 import importlib
 import re
+import sys
 from copy import copy, deepcopy
 from pathlib import Path
 from typing import NamedTuple
@@ -315,4 +316,6 @@ def write():
     for path, text in new.items(): path.write_text(text, encoding='utf-8')
 
 
-if __name__ == '__main__': write()
+if __name__ == '__main__':
+    sys.path.insert(0, str(package.parent))
+    write()
