@@ -18,7 +18,7 @@ def _by_channel(x:Tensor, *ps)->list:
     return [p.view(1, -1, *[1]*(x.ndim - 2)) for p in ps]
 
 class Norm(nn.Module):
-    "A normalisation with a scale and a shift for each channel; `standardise` says how"
+    "Base class: `standardise`, then a scale and a shift for each channel"
     def __init__(self,
         nf:int, # channels
         eps:float=1e-5, # added to the variance
@@ -30,7 +30,8 @@ class Norm(nn.Module):
         x:Tensor, # (batch, channels, *spatial)
     )->Tensor: # of the same shape and type
         if x.ndim < 2 or x.shape[1] != self.nf or not x.is_floating_point():
-            raise ValueError(f'{type(self).__name__}: expected floating point inputs of shape (batch, {self.nf}, ...), got {x.dtype} of shape {tuple(x.shape)}')
+            raise ValueError(f'{type(self).__name__}: expected floating point inputs of shape (batch, {self.nf}, ...), '
+                             f'got {x.dtype} of shape {tuple(x.shape)}')
         w, b = _by_channel(x, self.weight, self.bias)
         return (self.standardise(x.to(torch.promote_types(x.dtype, torch.float32)))*w + b).to(x.dtype)
     def extra_repr(self): return f'{self.nf}, eps={self.eps}'
@@ -45,13 +46,15 @@ def standardise(
     var, mean = torch.var_mean(x, dims, correction=0, keepdim=True)
     return (x - mean)*(var + eps).rsqrt()
 
+# %% ../nbs/08_batchnorm.ipynb #07876736
 class LayerNorm(Norm):
-    "Over channels and space of each sample, as `nn.GroupNorm(1, nf)`: [Ba et al. 2016](https://arxiv.org/abs/1607.06450)"
+    "Over channels and space of each sample, as `nn.GroupNorm(1, nf)`. [Ba et al. 2016](https://arxiv.org/abs/1607.06450)"
     def standardise(self, x): return standardise(x, tuple(range(1, x.ndim)), self.eps)
 
 # %% ../nbs/08_batchnorm.ipynb #5ba3763d
 class BatchNorm(Norm):
-    "Over batch and space of each channel, as `nn.BatchNorm2d`, for any number of spatial dimensions: [Ioffe and Szegedy 2015](https://arxiv.org/abs/1502.03167); ValueError in training on a single value for each channel"
+    """Over batch and space of each channel, as `nn.BatchNorm2d`, for any number of spatial dimensions; ValueError in training
+    if a channel has a single value. [Ioffe and Szegedy 2015](https://arxiv.org/abs/1502.03167)"""
     def __init__(self,
         nf:int, # channels
         mom:float=.1, # share of the new batch in the running averages
@@ -63,12 +66,14 @@ class BatchNorm(Norm):
         self.register_buffer('running_var', torch.ones(nf))
         self.register_buffer('num_batches_tracked', torch.tensor(0))
     def standardise(self, x):
-        mean, var = self.batch_stats(x) if self.training and x.numel() else (self.running_mean.to(x.dtype), self.running_var.to(x.dtype))
-        mean, var = _by_channel(x, mean, var)
+        running = self.running_mean.to(x.dtype), self.running_var.to(x.dtype)
+        mean, var = _by_channel(x, *(self.batch_stats(x) if self.training and x.numel() else running))
         return (x - mean)*(var + self.eps).rsqrt()
     def batch_stats(self, x):
         k = x.numel()//self.nf
-        if k < 2: raise ValueError(f'{type(self).__name__}: expected more than one value for each channel in training, got {tuple(x.shape)}: one value has no spread; use a larger batch or another norm')
+        if k < 2:
+            raise ValueError(f'{type(self).__name__}: expected more than one value for each channel in training, '
+                             f'got {tuple(x.shape)}: one value has no spread; use a larger batch or another norm')
         var, mean = torch.var_mean(x, [0, *range(2, x.ndim)], correction=0)
         with torch.no_grad():
             self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.mom)
@@ -79,28 +84,36 @@ class BatchNorm(Norm):
 
 # %% ../nbs/08_batchnorm.ipynb #cda84519
 class InstanceNorm(Norm):
-    "Over space of each channel and sample, as `nn.InstanceNorm2d(nf, affine=True)`: [Ulyanov et al. 2016](https://arxiv.org/abs/1607.08022); ValueError in training on a single pixel"
+    """Over space of each channel and sample, as `nn.InstanceNorm2d(nf, affine=True)`; ValueError in training on a single pixel.
+    [Ulyanov et al. 2016](https://arxiv.org/abs/1607.08022)"""
     def standardise(self, x):
         if x.ndim < 3 or self.training and math.prod(x.shape[2:]) < 2:
-            raise ValueError(f'InstanceNorm: expected pictures with more than one pixel in training, got {tuple(x.shape)}: one value has no spread; use another norm')
+            raise ValueError(f'InstanceNorm: expected pictures with more than one pixel in training, got {tuple(x.shape)}: '
+                             'one value has no spread; use another norm')
         return standardise(x, tuple(range(2, x.ndim)), self.eps)
 
+# %% ../nbs/08_batchnorm.ipynb #87cf54f3
 class GroupNorm(Norm):
-    "Over space and a group of channels of each sample, as `nn.GroupNorm`: [Wu and He 2018](https://arxiv.org/abs/1803.08494); ValueError if channels do not divide into groups"
+    """Over space and a group of channels of each sample, as `nn.GroupNorm`; ValueError if the channels do not divide into groups.
+    [Wu and He 2018](https://arxiv.org/abs/1803.08494)"""
     def __init__(self,
         groups:int, # number of groups
         nf:int, # channels, a multiple of it
         eps:float=1e-5, # added to the variance
     ):
-        if nf % groups: raise ValueError(f'GroupNorm: expected a number of channels that {groups} groups divide, got {nf}')
+        if nf % groups:
+            raise ValueError(f'GroupNorm: expected a number of channels that {groups} groups divide, got {nf}')
         super().__init__(nf, eps)
         self.groups = groups
-    def standardise(self, x): return standardise(x.unflatten(1, (self.groups, -1)), tuple(range(2, x.ndim + 1)), self.eps).flatten(1, 2)
+    def standardise(self, x):
+        x = x.unflatten(1, (self.groups, -1))  # (batch, groups, channels of one, *spatial)
+        return standardise(x, tuple(range(2, x.ndim)), self.eps).flatten(1, 2)
     def extra_repr(self): return f'{self.groups}, {self.nf}, eps={self.eps}'
 
 # %% ../nbs/08_batchnorm.ipynb #73472baf
 class RunningBatchNorm(Norm):
-    "Batch norm by debiased running statistics, in training too, for batches of any size: fast.ai's course of 2019, lesson 10, here with a share for each sample"
+    """Batch norm by debiased running statistics, in training too, for batches of any size.
+    After lesson 10 of fast.ai's course of 2019; here each sample has its share"""
     def __init__(self,
         nf:int, # channels
         mom:float=.1, # share of one sample in the running statistics: a batch of n has 1 - (1 - mom)**n
@@ -113,17 +126,19 @@ class RunningBatchNorm(Norm):
         self.register_buffer('running_var', torch.ones(nf))
         self.register_buffer('weight_sum', torch.tensor(0.))
     def standardise(self, x):
-        old = self.running_mean.detach().to(x.dtype, copy=True), self.running_var.detach().to(x.dtype, copy=True)
+        old = [b.detach().to(x.dtype, copy=True) for b in (self.running_mean, self.running_var)]
         mean, var = self.merged(x, *old) if self.training and x.numel() else old
         mean, var = _by_channel(x, mean, var)
         return (x - mean)*(var + self.eps).rsqrt()
     def merged(self, x, mean, var):
-        "The running statistics with those of `x` merged into them, which are kept"
+        "Merge the statistics of `x` into the running ones, keep the result and return it"
         v, m = torch.var_mean(x, [0, *range(2, x.ndim)], correction=0)
         rate = 1 - (1 - self.mom)**len(x)
         total = self.weight_sum.detach().lerp(torch.ones_like(self.weight_sum), rate)
         a, d = (rate/total).to(x.dtype), m - mean
         mean, var = mean + a*d, (1 - a)*(var + a*d*d) + a*v
-        self.weight_sum, self.running_mean, self.running_var = total, mean.detach().to(self.running_mean.dtype), var.detach().to(self.running_var.dtype)
+        self.weight_sum = total
+        self.running_mean = mean.detach().to(self.running_mean.dtype)
+        self.running_var = var.detach().to(self.running_var.dtype)
         return mean, var
     def extra_repr(self): return f'{self.nf}, mom={self.mom}, eps={self.eps}'

@@ -42,32 +42,36 @@ def act_moments(
     act, # elementwise function of a tensor, or a module or class of one
     std:float=1., # standard deviation of the normally distributed pre-activations, of mean 0
 )->tuple: # mean and standard deviation of act(std*z)
-    "Mean and standard deviation after an activation, by integration; ValueError if `act` is not elementwise or not finite"
+    "Mean and standard deviation after an activation, by integration; ValueError if it is not elementwise or not finite"
     n = 200_000
     z = (torch.arange(n, dtype=torch.float64) + .5)*(24/n) - 12
     p = torch.exp(-z*z/2)*(24/n/math.sqrt(2*math.pi))
     if isinstance(act, type): act = act()
     if isinstance(act, nn.Module): act = deepcopy(act).double().cpu().eval()
     with torch.no_grad(): y = act(std*z)
-    if y.shape != z.shape: raise ValueError(f'act_moments: expected an elementwise activation, got {tuple(y.shape)} from {tuple(z.shape)}')
-    if not y.isfinite().all(): raise ValueError(f'act_moments: the activation of {std:g}*z is not finite for all z in (-12, 12)')
+    if y.shape != z.shape:
+        raise ValueError(f'act_moments: expected an elementwise activation, got {tuple(y.shape)} from {tuple(z.shape)}')
+    if not y.isfinite().all():
+        raise ValueError(f'act_moments: the activation of {std:g}*z is not finite for all z in (-12, 12)')
     with torch.no_grad(): alone = act(std*z[::100])
-    if not torch.allclose(y[::100], alone): raise ValueError('act_moments: expected an elementwise activation, but its values depend on other values, or on chance')
+    if not torch.allclose(y[::100], alone):
+        raise ValueError('act_moments: expected an elementwise activation, but its values depend on other values, or on chance')
     mean = p @ y
     return mean.item(), (p @ (y - mean)**2).sqrt().item()
 
 # %% ../nbs/07_init.ipynb #b34d2954
 class Centring(NamedTuple):
-    "What to subtract after an activation, the gain of the weights, and the standard deviation that results"
+    "The constant to subtract after an activation, the gain of the weights, and the resulting standard deviation"
     sub: float
     gain: float
     std: float
 
+# %% ../nbs/07_init.ipynb #3284e259
 def centring(
     act, # elementwise function of a tensor, or a module or class of one
-    std:float|None=1., # wanted standard deviation after the activation; None: what pre-activations of standard deviation 1 give
+    std:float|None=1., # wanted standard deviation after the activation; None: that of act(z), z standard normal
 )->Centring: # with weights of variance gain**2/n_in, activations less sub have mean 0 and this std in every layer
-    "The constant that centres an activation and the gain that keeps its variance, by integration; ValueError if `std` cannot be reached"
+    "The constant that centres an activation and the gain that keeps its variance; ValueError if `std` cannot be reached"
     sigma = 1. if std is None else _solve(lambda s: act_moments(act, s)[1] - std, act, std)
     mean, out = act_moments(act, sigma)
     if not out > 0: raise ValueError(f'centring: {act} is constant, so no gain keeps its variance')
@@ -77,8 +81,9 @@ def _solve(g, act, std)->float:
     "The smallest root of an increasing function between 2**-6 and 2**6, by bisection in the logarithm"
     ends = [2.**k for k in range(-6, 7)]
     hi = next((s for s in ends if g(s) >= 0), None)
-    if hi is None or hi == ends[0]: raise ValueError(f'centring: {act} does not reach a standard deviation of {std:g}: it goes from '
-        f'{g(ends[0]) + std:.3g} to {g(ends[-1]) + std:.3g}; choose one in between, or std=None')
+    if hi is None or hi == ends[0]:
+        raise ValueError(f'centring: {act} does not reach a standard deviation of {std:g}: its range is '
+                         f'from {g(ends[0]) + std:.3g} to {g(ends[-1]) + std:.3g}; choose a value in it, or std=None')
     lo = hi/2
     for _ in range(50):
         mid = math.sqrt(lo*hi)
@@ -99,7 +104,8 @@ class GeneralRelu(nn.Module):
         x = F.leaky_relu(x, self.leak) if self.leak else F.relu(x)
         if self.sub: x = x - self.sub
         return x if self.maxv is None else x.clamp(max=self.maxv)
-    def extra_repr(self): return ', '.join(f'{k}={v}' for k in ('leak', 'sub', 'maxv') if (v := getattr(self, k)) is not None)
+    def extra_repr(self):
+        return ', '.join(f'{k}={v}' for k in ('leak', 'sub', 'maxv') if (v := getattr(self, k)) is not None)
 
 # %% ../nbs/07_init.ipynb #d5ea5673
 def conv(
@@ -121,10 +127,11 @@ def get_model(
     act=nn.ReLU, # makes the activation of the hidden layers
     norm=None, # makes their normalisation
     nfs=(1, 8, 16, 32, 64, 10), # channels, from the picture's to the classes
-)->nn.Sequential: # (n, nfs[0], 28, 28) to (n, nfs[-1]); fewer than five convolutions leave more than a pixel and so more numbers
+)->nn.Sequential: # (n, nfs[0], 28, 28) to (n, nfs[-1]), if there are at least five convolutions
     "A chain of convolutions of stride 2, the first with a 5 x 5 kernel, the last without norm and activation"
     ks = [5] + [3]*(len(nfs) - 2)
-    layers = [conv(i, o, k, act=act, norm=norm) for i,o,k in zip(nfs[:-2], nfs[1:-1], ks)] + [conv(nfs[-2], nfs[-1], ks[-1], act=None)]
+    layers = [conv(i, o, k, act=act, norm=norm) for i,o,k in zip(nfs[:-2], nfs[1:-1], ks)]
+    layers.append(conv(nfs[-2], nfs[-1], ks[-1], act=None))
     return nn.Sequential(OrderedDict({f"conv{i}": layer for i,layer in enumerate(layers, 1)}, flatten=nn.Flatten()))
 
 # %% ../nbs/07_init.ipynb #5ef07476
@@ -133,7 +140,8 @@ def untouched(
     model:nn.Module, # its buffers, running statistics above all, are restored
 ): # a context manager
     "Restore the model's buffers and the state of all random number generators afterwards"
-    buffers = [(m, dict(m._buffers), {k:b.clone() for k,b in m._buffers.items() if b is not None}) for m in model.modules()]
+    def copies(m): return {k:b.clone() for k,b in m._buffers.items() if b is not None}
+    buffers = [(m, dict(m._buffers), copies(m)) for m in model.modules()]
     devices = {p.device for p in model.parameters() if p.device.type not in ('cpu', 'meta')}
     was = random.getstate(), np.random.get_state()
     try:
@@ -157,28 +165,34 @@ def untouched(
 _OTHER = (nn.Embedding, nn.EmbeddingBag, nn.LayerNorm, nn.RMSNorm)
 
 def _weighs(m:nn.Module)->bool:
-    "Does it multiply by a matrix or kernel of its own?"
+    "True if `m` multiplies by its own weight matrix or kernel"
     w = m._parameters.get('weight')
     return w is not None and w.ndim > 1 and not isinstance(m, _OTHER)
 
 def _layer_in(m:nn.Module, name:str)->nn.Module:
-    "The one layer with weights in a module"
+    "The only layer with weights in a module; ValueError if there are none or several"
     found = [o for o in m.modules() if _weighs(o)]
     if m in found: return m
-    if len(found) != 1: raise ValueError(f'lsuv_init: expected one layer with weights in {name!r} ({type(m).__name__}), found {len(found)}; give the layers themselves as mods')
+    if len(found) != 1:
+        raise ValueError(f'lsuv_init: expected one layer with weights in {name!r} ({type(m).__name__}), '
+                         f'found {len(found)}; pass the layers themselves as mods')
     return found[0]
 
 def _shared(model:nn.Module)->set:
-    "Parameters that more than one module has, by identity"
+    "Ids of the parameters that belong to more than one module"
     seen = Counter(id(p) for m in model.modules() for p in m._parameters.values())
     return {p for p,n in seen.items() if n > 1}
 
+# %% ../nbs/07_init.ipynb #690f5f99
 def _pairs(model:nn.Module, mods)->dict:
-    "Modules to measure, and the layer to mend for each"
+    "The modules to measure, each with the layer to correct"
     names = {m:n for n,m in model.named_modules()}
-    if lazy := [names[m] for m in names for p in m._parameters.values() if is_lazy(p)]: raise ValueError(f'lsuv_init: {lazy[0]!r} has no weights yet; send a batch through the model first')
+    for m,name in names.items():
+        if any(map(is_lazy, m._parameters.values())):
+            raise ValueError(f'lsuv_init: {name!r} has no weights yet; send a batch through the model first')
     if mods is not None:
-        if strange := [m for m in mods if m not in names]: raise ValueError(f'lsuv_init: mods has {strange[0]}, which is no module of this {type(model).__name__}')
+        for m in mods:
+            if m not in names: raise ValueError(f'lsuv_init: mods has {m}, which is no module of this {type(model).__name__}')
         return {m:_layer_in(m, names[m]) for m in mods}
     inner = {m.out_proj:m for m in names if isinstance(m, nn.MultiheadAttention)}
     shared = _shared(model)
@@ -191,7 +205,9 @@ def _measure(model:nn.Module, xb, mods)->dict:
     def look(hook, m, inp, out):
         for x in [*tensors(out)][:1]:
             x = x.values() if x.is_nested else x
-            if x.numel(): seen.setdefault(m, []).append((x.numel(), *torch.var_mean(x.to(torch.promote_types(x.dtype, torch.float32)), correction=0)))
+            if not x.numel(): continue
+            var, mean = torch.var_mean(x.to(torch.promote_types(x.dtype, torch.float32)), correction=0)
+            seen.setdefault(m, []).append((x.numel(), var, mean))
     with untouched(model), torch.no_grad(), Hooks(mods, look):
         if isinstance(xb, Mapping): model(**xb)
         else: model(*xb) if isinstance(xb, (tuple, list)) else model(xb)
@@ -205,7 +221,8 @@ def _pool(parts)->tuple:
 
 # %% ../nbs/07_init.ipynb #5c12bfaa
 class Broyden:
-    "Steps towards a zero of r(x): call with r, get the change of x; the first step is -r: [Broyden 1965](https://doi.org/10.1090/S0025-5718-1965-0198670-6)"
+    """Steps towards a zero of r(x): call with r, get the change of x; the first step is -r.
+    [Broyden 1965](https://doi.org/10.1090/S0025-5718-1965-0198670-6)"""
     def __init__(self): self.dx = None
     def __call__(self, r:np.ndarray)->np.ndarray:
         if self.dx is None: self.B = np.eye(len(r))
@@ -218,7 +235,7 @@ class Broyden:
 
 # %% ../nbs/07_init.ipynb #39f5722a
 def _mend(exact:dict, bias, log_scale:float, shift:float):
-    "Scale what a layer puts out, then shift it; `exact` holds its parameters in float32 or better, so that small steps are not lost in half types"
+    "Scale a layer's output, then shift it; `exact` holds its parameters in float32 or better, which keeps small steps of half types"
     with torch.no_grad():
         for p,v in exact.items():
             v *= math.exp(log_scale)
@@ -226,53 +243,60 @@ def _mend(exact:dict, bias, log_scale:float, shift:float):
             p.copy_(v)
 
 def _stuck(std, was, tol)->bool:
-    "Has dividing the weights by `was` left the deviation where it was?"
+    "True if dividing the weights by `was` left the standard deviation where it was"
     return was is not None and abs(std - 1) > tol and abs(std - was) < .01*abs(was - 1)
 
 def _why(mean, std, stuck)->str:
-    "What may be the matter with a layer that does not converge"
+    "The likely reason why a layer does not converge"
     if not math.isfinite(mean + std): return 'its output is not finite'
     if not std: return 'its output is constant'
-    if stuck: return 'scaling its weights does not change that: is a normalisation between them and what is measured?'
-    return ('what is measured may not be able to have that mean and deviation, as the output of a ReLU, never negative, or of a tanh, never beyond 1: '
-            'measure before the activation (mods=None, or the layers themselves), or give a larger tol or max_rounds')
+    if stuck: return 'scaling its weights does not change that: is there a normalisation between them and the measured output?'
+    return ('the measured output may be unable to have that mean and deviation, like that of a ReLU, which is never negative, '
+            'or of a tanh, which never exceeds 1: measure before the activation (mods=None, or the layers themselves), '
+            'or pass a larger tol or max_rounds')
 
+# %% ../nbs/07_init.ipynb #2b5946e2
 def _settle(name:str, layer:nn.Module, bias, looks, tol:float, max_rounds:int)->tuple: # rounds, mean, std
-    "Look and mend until mean and deviation are 0 and 1; ValueError if they do not get there"
+    "Measure and correct until mean and deviation are 0 and 1; ValueError if they do not get there"
     tol, was, steps = max(tol, torch.finfo(layer.weight.dtype).eps), None, Broyden()
-    exact = {p: p.detach().to(torch.promote_types(p.dtype, torch.float32), copy=True) for p in (layer.weight, bias) if p is not None}
+    def precise(p): return p.detach().to(torch.promote_types(p.dtype, torch.float32), copy=True)
+    exact = {p: precise(p) for p in (layer.weight, bias) if p is not None}
     for rounds,(mean, std) in enumerate(islice(looks, max_rounds), 1):
         if abs(std - 1) <= tol and (bias is None or abs(mean) <= tol): return rounds, mean, std
         if rounds == max_rounds or not (math.isfinite(mean + std) and std > 0) or _stuck(std, was, tol): break
         _mend(exact, bias, *steps(np.array([math.log(std), 0. if bias is None else mean/std])))
         was = std
-    raise ValueError(f'lsuv_init: {name!r} did not converge: mean {mean:.3g} and standard deviation {std:.3g} in round {rounds} of {max_rounds}, '
-        f'expected {"any mean" if bias is None else "0"} and 1 to within {tol:g}; {_why(mean, std, _stuck(std, was, tol))}. All weights are as they were before')
+    raise ValueError(
+        f'lsuv_init: {name!r} did not converge: mean {mean:.3g} and standard deviation {std:.3g} in round {rounds} of '
+        f'{max_rounds}, expected {"any mean" if bias is None else "0"} and 1 to within {tol:g}; '
+        f'{_why(mean, std, _stuck(std, was, tol))}. All weights are as they were before')
 
 # %% ../nbs/07_init.ipynb #9bf44595
 def lsuv_init(
     model:nn.Module, # in the mode it is to be measured in, usually training
     xb, # a batch of inputs on the model's device: a tensor, a tuple of arguments, or a dict of them
     *,
-    mods=None, # modules whose outputs are to have mean 0 and standard deviation 1; None: each layer with a matrix of weights that is trained, not shared with another module and not parametrised
+    mods=None, # modules whose outputs get mean 0 and std 1; None: layers whose weights are trained, and not shared or parametrised
     tol:float=1e-3, # how close both have to be; at least the precision of the weights' type
     max_rounds:int=20, # forward passes for a layer at most
 )->Table: # layer, rounds, mean and std as found, and as left
-    "Scale weights, then shift biases, layer by layer, until outputs have mean 0 and std 1: [Mishkin and Matas 2015](https://arxiv.org/abs/1511.06422); ValueError names a layer that does not converge"
+    """Scale weights, then shift biases, layer by layer, until outputs have mean 0 and std 1; ValueError names a layer that
+    does not converge. [Mishkin and Matas 2015](https://arxiv.org/abs/1511.06422)"""
     model = getattr(model, '_orig_mod', model)   # of a compiled one
-    if mods is not None: mods = [mods] if isinstance(mods, nn.Module) and not isinstance(mods, (nn.Sequential, nn.ModuleList)) else list(mods)
-    pairs, names = _pairs(model, mods), {m:n for n,m in model.named_modules()}
-    if not pairs: raise ValueError(f'lsuv_init: this {type(model).__name__} has no layer with weights to scale; give mods')
-    shared, was = _shared(model), [(p, p.detach().clone()) for layer in pairs.values() for p in layer.parameters(recurse=False)]
-    found = _measure(model, xb, pairs)
-    if mods is not None and len(found) < len(pairs): raise ValueError(f'lsuv_init: {names[next(m for m in pairs if m not in found)]!r} was not called for this batch, or gave nothing')
+    pairs, names = _pairs(model, _listed(mods)), {m:n for n,m in model.named_modules()}
+    if not pairs: raise ValueError(f'lsuv_init: this {type(model).__name__} has no layer with weights to scale; pass mods')
+    shared, found = _shared(model), _measure(model, xb, pairs)
+    was = [(p, p.detach().clone()) for layer in pairs.values() for p in layer.parameters(recurse=False)]
+    if mods is not None and (silent := [names[m] for m in pairs if m not in found]):
+        raise ValueError(f'lsuv_init: {silent[0]!r} was not called for this batch, or its output was empty')
     def bias(layer):
         b = layer._parameters.get('bias')
         return None if b is None or not b.requires_grad or id(b) in shared else b
     def looks(m):
         if m is next(iter(found)): yield found[m]
         while True: yield _measure(model, xb, [m])[m]
-    try: after = {m:_settle(names[m], pairs[m], bias(pairs[m]), looks(m), tol, max_rounds) if pairs[m].weight.any() else (0, *found[m]) for m in found}
+    def settle(m): return _settle(names[m], pairs[m], bias(pairs[m]), looks(m), tol, max_rounds)
+    try: after = {m: settle(m) if pairs[m].weight.any() else (0, *found[m]) for m in found}
     except BaseException:
         with torch.no_grad():
             for p,old in was: p.copy_(old)
@@ -281,10 +305,16 @@ def lsuv_init(
     return Table({'layer': names[m], 'rounds': r, 'mean': b[0], 'std': b[1], 'mean after': mean, 'std after': std}
                  for m in pairs for b,(r, mean, std) in [(found.get(m, nothing), after.get(m, (0, *nothing)))])
 
+def _listed(mods)->list|None:
+    "The modules meant by `mods`: one module, the children of a Sequential or ModuleList, or any iterable of modules"
+    if mods is None: return None
+    return [mods] if isinstance(mods, nn.Module) and not isinstance(mods, (nn.Sequential, nn.ModuleList)) else list(mods)
+
 # %% ../nbs/07_init.ipynb #41960a9b
 class LSUVCB(Callback, order=-7):
-    "`lsuv_init` before the first fit that trains, with a batch of the training split; keeps the table it gives as `table`"
-    def __init__(self, mods=None, n_inp:int=1, **kwargs): self.mods, self.n_inp, self.kwargs, self.table = mods, n_inp, kwargs, None
+    "`lsuv_init` before the first fit that trains, with a batch of the training split; its result is kept as `table`"
+    def __init__(self, mods=None, n_inp:int=1, **kwargs):
+        self.mods, self.n_inp, self.kwargs, self.table = mods, n_inp, kwargs, None
     def before_fit(self, learn):
         if self.table is not None or True not in learn.phases: return
         learn.model.train()
@@ -293,4 +323,5 @@ class LSUVCB(Callback, order=-7):
             learn.batch = next(iter(learn.dl))
             run_cbs([cb for cb in learn.cbs if cb.order < self.order], 'before_batch', learn)   # device, transforms
         table = lsuv_init(learn.model, tuple(learn.batch[:self.n_inp]), mods=self.mods, **self.kwargs)
-        if not any(isinstance(cb, LRFinderCB) for cb in learn.cbs): self.table = table      # the search for a rate undoes all that it did
+        searching = any(isinstance(cb, LRFinderCB) for cb in learn.cbs)
+        if not searching: self.table = table  # a search for a rate undoes all that it did
