@@ -110,7 +110,7 @@ class StoreModuleStats(Hook):
     @property
     def moments(self)->list: return list(zip(self.stats.mean, self.stats.std))
     @property
-    def hists(self)->np.ndarray: return view(self.stats, absolute=True)[0][:, 1:]  # 40 bins of |a| to 10, and what is above
+    def hists(self)->np.ndarray: return view(self.stats, absolute=True)[0][:, 1:]  # of |a|: 40 bins to 10, and above
     def remove(self):
         if self.watch: self.watch.stop()
     def __del__(self):

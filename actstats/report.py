@@ -192,7 +192,8 @@ def _embedded(sections:list)->dict:
     "The parts of the page that are not escaped: style, script, plotly and data"
     from markupsafe import Markup
     from plotly.offline import get_plotlyjs
-    data = dict(labels={k.name: k.plural for k in KINDS.values()}, runs=[s.heats() for s in sections if isinstance(s, Section)])
+    labels = {k.name: k.plural for k in KINDS.values()}
+    data = dict(labels=labels, runs=[s.heats() for s in sections if isinstance(s, Section)])
     parts = dict(style=asset('report.css'), script=asset('report.js'), plotly=_packed(get_plotlyjs()),
                  data=_packed(json.dumps(data, allow_nan=False)))
     return {k: Markup(v) for k,v in parts.items()}

@@ -26,7 +26,8 @@ _STATS = ('mean', 'std', 'min', 'max', 'frac_zero', 'frac_dead')
 
 def last_row(h:History)->tuple:
     "The last row of a layer: one value for each of `HEADS`"
-    return (h.name or '(model)', int(h.n_total[-1]), *(float(getattr(h, k)[-1]) for k in _STATS), int(h.n_nonfinite[-1]))
+    moments = (float(getattr(h, k)[-1]) for k in _STATS)
+    return h.name or '(model)', int(h.n_total[-1]), *moments, int(h.n_nonfinite[-1])
 
 # %% ../nbs/10a_tables.ipynb #2e0be58f
 def as_text(
@@ -199,7 +200,8 @@ def _curve(h:History)->dict:
 def _picture(h:History)->dict|None:
     "The picture of a history and the steps below it; None if there is no row"
     if not len(h): return None
-    return dict(first=f'{h.step[0]:,}', last=f'{h.step[-1]:,}') | (_curve(h) if kind_of(h.kind).of == 'number' else _heat_picture(h))
+    drawn = _curve(h) if kind_of(h.kind).of == 'number' else _heat_picture(h)
+    return dict(first=f'{h.step[0]:,}', last=f'{h.step[-1]:,}') | drawn
 
 def _close_up(h:History)->dict:
     "Arguments for the macro `history`"
