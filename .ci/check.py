@@ -133,15 +133,13 @@ def check_density():
 
 
 def check_rules():
-    "Each rule of the diagnosis has its explanation right before its code in 09c, and is seen in the field guide, 09f"
-    r = run(sys.executable, '-c', 'from actstats.ailments import RULES; print(*RULES)', cwd=root)
+    "Each rule of the diagnosis has its rank, and its name in the prose of 09c, which explains it, and of 09f, which shows it at work"
+    r = run(sys.executable, '-c', 'from actstats.ailments import CAUSES, RULES; print(*RULES); print(*CAUSES)', cwd=root)
     if r.returncode: return [r.stderr]
-    chapter = {n: json.loads(next(nbs.glob(f'{n}_*.ipynb')).read_text())['cells'] for n in ('09c', '09f')}
-    guide = ' '.join(source(c) + json.dumps(c.get('outputs', '')) for c in chapter['09f']).replace('_', ' ')
-    explained = {name for before, c in zip(chapter['09c'], chapter['09c'][1:]) if before['cell_type'] == 'markdown'
-                 for name in re.findall(r'^def (\w+)', source(c), re.M)}
-    return [f'{name} has no text before its code in 09c' for name in r.stdout.split() if name not in explained] + [
-            f'{name} is not in the field guide, 09f' for name in r.stdout.split() if not re.search(rf"\b{name.replace('_', ' ')}\b", guide)]
+    rules, ranked = map(str.split, r.stdout.splitlines())
+    prose = {n: '\n'.join(source(c) for c in cells(next(nbs.glob(f'{n}_*.ipynb')), 'markdown')) for n in ('09c', '09f')}
+    faults = [f'{name} has no rank' for name in rules if name not in ranked]
+    return faults + [f'{n} does not speak of `{name}`' for n, text in prose.items() for name in rules if f'`{name}`' not in text]
 
 
 def check_light():
