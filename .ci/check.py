@@ -134,7 +134,7 @@ def check_density():
 
 def check_rules():
     "Each rule of the diagnosis has its rank, and its name in the prose of 09c, which explains it, and of 09f, which shows it at work"
-    r = run(sys.executable, '-c', 'from actstats.ailments import CAUSES, RULES; print(*RULES); print(*CAUSES)', cwd=root)
+    r = run(sys.executable, '-c', 'from actstats.ailments import RULES; from actstats.diagnosis import CAUSES; print(*RULES); print(*CAUSES)', cwd=root)
     if r.returncode: return [r.stderr]
     rules, ranked = map(str.split, r.stdout.splitlines())
     prose = {n: '\n'.join(source(c) for c in cells(next(nbs.glob(f'{n}_*.ipynb')), 'markdown')) for n in ('09c', '09f')}

@@ -48,13 +48,14 @@ def standardise(
 
 # %% ../nbs/08_batchnorm.ipynb #07876736
 class LayerNorm(Norm):
-    "Over channels and space of each sample, as `nn.GroupNorm(1, nf)`. [Ba et al. 2016](https://arxiv.org/abs/1607.06450)"
+    """Over channels and space of each sample, as `nn.GroupNorm(1, nf)`.
+    [Ba et al. 2016](https://arxiv.org/abs/1607.06450)"""
     def standardise(self, x): return standardise(x, tuple(range(1, x.ndim)), self.eps)
 
 # %% ../nbs/08_batchnorm.ipynb #5ba3763d
 class BatchNorm(Norm):
-    """Over batch and space of each channel, as `nn.BatchNorm2d`, for any number of spatial dimensions; ValueError in training
-    if a channel has a single value. [Ioffe and Szegedy 2015](https://arxiv.org/abs/1502.03167)"""
+    """Over batch and space of each channel, as `nn.BatchNorm2d`, for any number of spatial dimensions;
+    ValueError in training if a channel has a single value. [Ioffe and Szegedy 2015](https://arxiv.org/abs/1502.03167)"""
     def __init__(self,
         nf:int, # channels
         mom:float=.1, # share of the new batch in the running averages
@@ -84,17 +85,19 @@ class BatchNorm(Norm):
 
 # %% ../nbs/08_batchnorm.ipynb #cda84519
 class InstanceNorm(Norm):
-    """Over space of each channel and sample, as `nn.InstanceNorm2d(nf, affine=True)`; ValueError in training on a single pixel.
+    """Over space of each channel and sample, as `nn.InstanceNorm2d(nf, affine=True)`;
+    ValueError in training on a single pixel.
     [Ulyanov et al. 2016](https://arxiv.org/abs/1607.08022)"""
     def standardise(self, x):
         if x.ndim < 3 or self.training and math.prod(x.shape[2:]) < 2:
-            raise ValueError(f'InstanceNorm: expected pictures with more than one pixel in training, got {tuple(x.shape)}: '
-                             'one value has no spread; use another norm')
+            raise ValueError('InstanceNorm: expected pictures with more than one pixel in training, '
+                             f'got {tuple(x.shape)}: one value has no spread; use another norm')
         return standardise(x, tuple(range(2, x.ndim)), self.eps)
 
 # %% ../nbs/08_batchnorm.ipynb #87cf54f3
 class GroupNorm(Norm):
-    """Over space and a group of channels of each sample, as `nn.GroupNorm`; ValueError if the channels do not divide into groups.
+    """Over space and a group of channels of each sample, as `nn.GroupNorm`;
+    ValueError if the channels do not divide into groups.
     [Wu and He 2018](https://arxiv.org/abs/1803.08494)"""
     def __init__(self,
         groups:int, # number of groups

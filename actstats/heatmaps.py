@@ -11,8 +11,10 @@ import math
 import numpy as np
 from fastcore.basics import patch
 
-from .plots import _axes, _chosen, _empty, _label, _mark_epochs, _named, _nothing, _others, _plt, _steps_axis
+from .plots import _axes, _empty, _mark_epochs, _plt, _spaced, _steps_axis
+from .plots import _TITLES, _chosen, _label, _named, _nothing, _others
 from .recording import History, Recording
+from .kinds import kind_of
 from .bins import FloatBins, LinearBins
 
 # %% auto #0
@@ -25,33 +27,47 @@ def _nice(v:float)->float:
     p = 10.**math.floor(math.log10(v))
     return next(k*p for k in (1, 2, 5, 10) if v <= k*p*(1 + 1e-9))
 
+# %% ../nbs/05b_heatmaps.ipynb #a33ebf58
+def _quantile_of(v:np.ndarray, q:float, default:float)->float:
+    "The `q`-quantile of the finite values of `v`; `default` if there are none"
+    return np.nanquantile(v, q) if np.isfinite(v).any() else default
+
+# %% ../nbs/05b_heatmaps.ipynb #d5b21d9e
 def window(
     h:History, # a layer
     n:int=60, # bins
     q:float=.001, # share that may lie outside on each side, in a typical step
 )->LinearBins:
     "Linear bins that hold nearly all values of most steps"
-    lo, hi = (np.nanquantile(h.quantile(p), r) if np.isfinite(h.quantile(p)).any() else s for p,r,s in ((q, .1, -1.), (1-q, .9, 1.)))
+    lo, hi = _quantile_of(h.quantile(q), .1, -1.), _quantile_of(h.quantile(1-q), .9, 1.)
     lo, hi = -_nice(-lo) if lo < 0 else 0., _nice(hi) if hi > 0 else 0.
-    if min(-lo, hi) > .2*max(-lo, hi): lo, hi = -max(-lo, hi), max(-lo, hi)  # about as far down as up: make it symmetric
+    far = max(-lo, hi)
+    if min(-lo, hi) > .2*far: lo, hi = -far, far  # about as far down as up: make it symmetric
     return LinearBins(lo, hi, n) if lo < hi else LinearBins(-1, 1, n)
 
-# %% ../nbs/05b_heatmaps.ipynb #d8f552cd
+# %% ../nbs/05b_heatmaps.ipynb #8cbdf320
 def _fold(counts:np.ndarray)->np.ndarray:
     "Counts of |a| from those of a, in bins symmetric about 0: (rows, 2k+2) to (rows, k+1)"
     k = counts.shape[1]//2
     return counts[:, k:] + counts[:, :k][:, ::-1]
 
+# %% ../nbs/05b_heatmaps.ipynb #7c7c03f3
+def _view_bins(h:History, absolute:bool)->LinearBins:
+    if absolute: return LinearBins(0, 10, 40)
+    return h.bins if isinstance(h.bins, LinearBins) else window(h)
+
+# %% ../nbs/05b_heatmaps.ipynb #d8f552cd
 def view(
     h:History, # a layer
     bins=None, # LinearBins of the view; None: chosen from the data
     absolute:bool=False, # of the magnitudes? then the bins begin at 0
 )->tuple: # counts (rows, bins + 2), the outer columns being what lies below and above, and the LinearBins
     "The histograms of a layer in the bins of a view"
-    bins = bins or (LinearBins(0, 10, 40) if absolute else h.bins if isinstance(h.bins, LinearBins) else window(h))
+    bins = bins or _view_bins(h, absolute)
     if not absolute: return h.in_bins(bins), bins
     if bins.lo: raise ValueError(f'color_dim: magnitudes begin at 0, got bins that begin at {bins.lo:g}')
-    return np.c_[np.zeros(len(h)), _fold(h.in_bins(LinearBins(-bins.hi, bins.hi, 2*bins.n)))], bins
+    both = LinearBins(-bins.hi, bins.hi, 2*bins.n)
+    return np.c_[np.zeros(len(h)), _fold(h.in_bins(both))], bins
 
 # %% ../nbs/05b_heatmaps.ipynb #1069c13b
 @dataclass
@@ -59,136 +75,261 @@ class Heat:
     "What a heat-map shows of one layer"
     counts:np.ndarray # (rows, bins)
     edges:np.ndarray # of the bins, as values, (bins+1,)
-    at:np.ndarray # where they stand on the axis, (bins+1,)
+    at:np.ndarray # their places on the axis, (bins+1,)
     outside:tuple # is there a bin for what lies below, and for what lies above?
-    ticks:list|None = None # values to be marked; None: as matplotlib does
-    def place(self, v):
-        "Where the values `v` stand on the axis; NaN for what is beyond it"
-        if self.ticks is None: return np.where((v >= self.at[0]) & (v <= self.at[-1]), v, np.nan)
-        up = self.at > 0  # a float axis is the same upwards and downwards, and zero stands at 0
-        return np.where((v < 0) & (self.at[0] > -1), np.nan, np.sign(v)*np.interp(np.abs(v), self.edges[up], self.at[up], right=np.nan))
+    ticks:list|None = None # values to be marked, on a float axis; None: a linear axis, marked by matplotlib
 
     @property
     def lost(self)->float: # share of the values that lie outside
         inside = self.counts[:, self.outside[0]:self.counts.shape[1] - self.outside[1]].sum()
         return 1 - inside/max(self.counts.sum(), 1)
 
+# %% ../nbs/05b_heatmaps.ipynb #2be3d39f
+@patch
+def place(self:Heat,
+    v:np.ndarray, # values
+)->np.ndarray:
+    "Their places on the axis; NaN for those beyond it"
+    if self.ticks is None: return np.where((v >= self.at[0]) & (v <= self.at[-1]), v, np.nan)
+    up = self.at > 0  # a float axis is the same upwards and downwards, and zero stands at 0
+    places = np.sign(v)*np.interp(np.abs(v), self.edges[up], self.at[up], right=np.nan)
+    return np.where((v < 0) & (self.at[0] > -1), np.nan, places)
+
+# %% ../nbs/05b_heatmaps.ipynb #dc942644
 def _linear_heat(h:History, bins=None, absolute=False)->Heat:
+    "On a linear axis, with strips for what lies outside of the window"
     counts, bins = view(h, bins, absolute)
-    edges, step = bins.edges[1:-1], 1.5*(bins.hi - bins.lo)/bins.n
+    edges, strip = bins.edges[1:-1], 1.5*(bins.hi - bins.lo)/bins.n
     under, over = (bool(counts[:, i].sum()) for i in (0, -1))
-    at = np.r_[[edges[0] - step]*under, edges, [edges[-1] + step]*over]
+    at = np.r_[[edges[0] - strip]*under, edges, [edges[-1] + strip]*over]
     values = np.r_[[-np.inf]*under, edges, [np.inf]*over]
     return Heat(counts[:, 1-under:counts.shape[1]-1+over], values, at, (under, over))
 
 # %% ../nbs/05b_heatmaps.ipynb #99d747a2
-def _bands(mags:np.ndarray, total:np.ndarray, per:int)->np.ndarray:
-    "Columns at which bands of a power of two begin, by magnitude: the first of them holds the smallest thousandth of `total`"
-    some = np.flatnonzero(total)
-    if not len(some): return np.array([0, 1])
-    first = int(np.searchsorted(total.cumsum(), .001*total.sum()))
-    return np.r_[0, range(1 + per*max(0, (first - 1)//per), some[-1] + 1, per)] if some[-1] else np.array([0])
-
 def _signed(h:History, absolute)->tuple:
-    "Counts of the zeros, and by magnitude of what is above and below: (rows, 1), (rows, bins), (rows, bins)"
-    if not isinstance(h.bins, FloatBins): raise ValueError(f'{_label(h)}: was recorded in {h.bins}; a float axis needs FloatBins, the default of watch')
+    "Counts of zeros, and by magnitude those of positive and negative values: (rows, 1), (rows, bins), (rows, bins)"
+    if not isinstance(h.bins, FloatBins):
+        raise ValueError(f'{_label(h)}: was recorded in {h.bins}; a float axis needs FloatBins, the default of watch')
     z, counts = h.bins.zero, h.hist.astype(float)
     zero, pos, neg = counts[:, z:z+1], counts[:, z+1:], counts[:, :z][:, ::-1]
     return (zero, pos + neg, neg*0) if absolute else (zero, pos, neg)
 
-def _float_heat(h:History, absolute=False, also:History|None=None)->Heat:
-    "On an axis that has room for what is in `also`, too"
-    (zero, pos, neg), others = _signed(h, absolute), _signed(also, absolute)[1:] if also is not None and also.bins == h.bins else ()
-    mags, per, up, down = h.edges[h.bins.zero+1:], 2**h.bins.mantissa_bits, *(sum(o.sum(0) for o in os) for os in ((pos, *others[:1]), (neg, *others[1:])))
-    starts = _bands(mags, up + down, per)
-    pos, neg = (np.add.reduceat(o, starts, 1) for o in (pos, neg))
-    ends = np.r_[mags[starts[1:]], mags[min(starts[-1] + per, len(mags) - 1)]]
-    n, down = len(starts), down.any()
-    at, values = np.arange(.5, n + 1), np.r_[0, ends]
-    tens = _tens(values, at, (2 if down else 1)*n/12)
-    if not down: return Heat(np.c_[zero, pos], np.r_[0, values], np.r_[-.5, at], (False, False), tens)
-    return Heat(np.c_[neg[:, ::-1], zero, pos], np.r_[-values[::-1], values], np.r_[-at[::-1], at], (False, False), [-v for v in tens] + tens)
+# %% ../nbs/05b_heatmaps.ipynb #8f247bcb
+def _bands(bins:FloatBins, total:np.ndarray)->tuple:
+    "Columns at which the bands begin, the first with the smallest thousandth of `total`; and their edges"
+    mags, per, some = bins.edges[bins.zero + 1:], 2**bins.mantissa_bits, np.flatnonzero(total)
+    if not len(some): starts = [0, 1]
+    elif not some[-1]: starts = [0]
+    else:
+        first = int(np.searchsorted(total.cumsum(), .001*total.sum()))
+        starts = [0, *range(1 + per*max(0, (first - 1)//per), some[-1] + 1, per)]
+    end = min(starts[-1] + per, len(mags) - 1)
+    return starts, np.r_[0, mags[[*starts[1:], end]]]
 
+# %% ../nbs/05b_heatmaps.ipynb #0b77abf3
 def _tens(values:np.ndarray, at:np.ndarray, room:float)->list:
     "About four powers of ten among the edges, none of them closer to zero than `room`"
     v = values[(values > 0) & np.isfinite(values)]
     if not len(v): return []
     lo, hi = math.ceil(math.log10(v[0])), math.floor(math.log10(v[-1]))
-    return [10.**k for k in range(lo, hi + 1, max(1, -(-(hi - lo + 1)//4))) if np.interp(10.**k, values, at) >= room]
+    every = max(1, -(-(hi - lo + 1)//4))
+    return [10.**k for k in range(lo, hi + 1, every) if np.interp(10.**k, values, at) >= room]
+
+# %% ../nbs/05b_heatmaps.ipynb #ea80ae15
+def _float_heat(h:History, absolute=False, also:History|None=None)->Heat:
+    "On a float axis that has room for `also`, too"
+    parts = [_signed(o, absolute) for o in (h, also) if o is not None]
+    starts, edges = _bands(h.bins, sum(pos.sum(0) + neg.sum(0) for _,pos,neg in parts))
+    down, n = any(neg.any() for *_,neg in parts), len(starts)
+    zero, pos, neg = parts[0]
+    pos, neg = (np.add.reduceat(o, starts, 1) for o in (pos, neg))
+    at = np.arange(n + 1) + .5
+    tens = _tens(edges, at, (2 if down else 1)*n/12)
+    if not down: return Heat(np.c_[zero, pos], np.r_[0, edges], np.r_[-.5, at], (False, False), tens)
+    counts = np.c_[neg[:, ::-1], zero, pos]
+    edges, at = (np.r_[-o[::-1], o] for o in (edges, at))
+    return Heat(counts, edges, at, (False, False), [-v for v in tens] + tens)
+
+# %% ../nbs/05b_heatmaps.ipynb #d3959f95
+def _narrow(h:History, bins:LinearBins)->bool:
+    "Do half of the values that are not zero lie within two neighbouring bins, in most steps?"
+    c = h.in_bins(bins)
+    c[:, np.searchsorted(bins.edges, 0, 'right') - 1] -= h.n_zero
+    share = (c[:, 1:] + c[:, :-1]).max(1)/np.maximum(c.sum(1), 1)
+    return bool(len(c)) and float(np.median(share)) > .5
+
+# %% ../nbs/05b_heatmaps.ipynb #55917369
+def _shows_little(h:History, linear:Heat)->bool:
+    "Would a float axis show more than this linear one?"
+    if not isinstance(h.bins, FloatBins) or not h.n.any(): return False
+    return linear.lost > .05 or _narrow(h, window(h))
 
 # %% ../nbs/05b_heatmaps.ipynb #35214052
 SCALES = ('linear', 'float')
 
-def _narrow(h:History, bins:LinearBins)->bool:
-    "Do half of the values that are not zero lie within two neighbouring bins, in most steps?"
-    c = h.in_bins(bins)
-    if isinstance(h.bins, FloatBins): c[:, int(np.searchsorted(bins.edges, 0, 'right')) - 1] -= h.hist[:, h.bins.zero]
-    return bool(len(c)) and float(np.median((c[:, 1:] + c[:, :-1]).max(1)/np.maximum(c.sum(1), 1))) > .5
+def _check_view(bins, scale):
+    if scale not in (None, *SCALES):
+        raise ValueError(f'scale: expected one of {", ".join(SCALES)}, or None, got {scale!r}')
+    if bins is not None and not isinstance(bins, LinearBins):
+        raise TypeError(f'bins: expected LinearBins, got {type(bins).__name__}')
+    if scale == 'float' and bins is not None:
+        raise ValueError('bins are for scale="linear": a float axis has no range to choose')
 
+# %% ../nbs/05b_heatmaps.ipynb #2019afbb
 def heat(
     h:History, # a layer
     bins=None, # LinearBins of the view; None: chosen from the data
     absolute:bool=False, # of the magnitudes?
     scale:str|None=None, # "linear" or "float"; None: chosen from the data
 )->Heat:
-    "The counts behind a heat-map, with nothing lost: what lies outside is counted in the outermost bins; ValueError for a scale or bins that do not fit"
-    if scale not in (None, *SCALES): raise ValueError(f'scale: expected one of {", ".join(SCALES)}, or None, got {scale!r}')
-    if bins is not None and not isinstance(bins, LinearBins): raise TypeError(f'bins: expected LinearBins, got {type(bins).__name__}')
-    if scale == 'float' and bins is not None: raise ValueError('bins are for scale="linear": a float axis has no range to choose')
+    "The counts behind a heat-map, all of them; ValueError for a scale or bins that do not fit"
+    _check_view(bins, scale)
     if scale == 'float': return _float_heat(h, absolute)
     linear = _linear_heat(h, bins, absolute)
-    if scale == 'linear' or bins is not None or absolute or not isinstance(h.bins, FloatBins) or not h.n.any(): return linear
-    return _float_heat(h) if linear.lost > .05 or _narrow(h, window(h)) else linear
+    free = scale is None and bins is None and not absolute
+    return _float_heat(h) if free and _shows_little(h, linear) else linear
 
-# %% ../nbs/05b_heatmaps.ipynb #f781e31f
+# %% ../nbs/05b_heatmaps.ipynb #6744c41a
 def _norm(most:float):
     from matplotlib.colors import FuncNorm
     return FuncNorm((np.log1p, np.expm1), vmin=0, vmax=max(most, 1))
 
+# %% ../nbs/05b_heatmaps.ipynb #be9b69e0
 def _count_bar(ax, im, most):
     ticks = [0, *(10**k for k in range(12) if 10**k <= most)] if most >= 10 else [0, max(int(most), 1)]
     bar = ax.figure.colorbar(im, ax=ax, pad=.01, ticks=ticks, format=lambda v,_: f'{v:,.0f}')
     bar.ax.tick_params(labelsize=7)
     bar.ax.minorticks_off()
 
+# %% ../nbs/05b_heatmaps.ipynb #b6051f86
+def _columns(steps:np.ndarray, end:int)->np.ndarray: return np.r_[steps, end] - .5
+
+# %% ../nbs/05b_heatmaps.ipynb #4cfe3520
+def _draw_counts(ax, h:History, o:Heat, most:float):
+    "The pixels, and white lines between the window and its strips"
+    colors = dict(norm=_norm(most), cmap='viridis')
+    im = ax.pcolormesh(_columns(h.step, h.end), o.at, o.counts.T, rasterized=True, **colors)
+    for i,out in zip((1, -2), o.outside):
+        if out: ax.axhline(o.at[i], color='w', lw=.8)
+    return im
+
+# %% ../nbs/05b_heatmaps.ipynb #f781e31f
 def _percent(p:float)->str: return '<0.01%' if 0 < p < 1e-4 else f'{p:.2%}'
 
-def _short(v:float)->str: return '0' if v == 0 else f'{v:.3g}' if .001 <= abs(v) < 1000 else f'{v:,.0f}' if 1000 <= abs(v) < 1e4 else f'{v:.0e}'.replace('e-0', 'e-').replace('e+0', 'e')
+# %% ../nbs/05b_heatmaps.ipynb #d61a5add
+def _short(v:float)->str:
+    "A number in few characters"
+    if v == 0: return '0'
+    if .001 <= abs(v) < 1000: return f'{v:.3g}'
+    if 1000 <= abs(v) < 1e4: return f'{v:,.0f}'
+    return f'{v:.0e}'.replace('e-0', 'e-').replace('e+0', 'e')
 
-
-def _bad_marks(ax, h:History, o:Heat):
-    "Steps with values that are not finite"
-    for n,marker,y,color in ((h.n_nan, 'x', o.at[-1], '#e00'), (h.n_posinf, '^', o.at[-1], '#e60'), (h.n_neginf, 'v', o.at[0], '#e60')):
-        if n.any(): ax.plot(h.middle[n > 0], np.full((n > 0).sum(), y), ls='', marker=marker, ms=4, color=color, clip_on=False, zorder=5)
-
+# %% ../nbs/05b_heatmaps.ipynb #aa02fdae
 def _trails(ax, h:History, o:Heat, mean:bool, median:bool, quartiles:bool):
-    "Lines on top: mean, median, quartiles"
-    lines = [(h.mean, '--')]*mean + [(h.quantile(.5), '-')]*median + [(h.quantile(q), ':') for q in (.25, .75)]*quartiles
+    lines = []
+    if mean: lines += [(h.mean, '--')]
+    if median: lines += [(h.quantile(.5), '-')]
+    if quartiles: lines += [(h.quantile(q), ':') for q in (.25, .75)]
     for y,ls in lines: ax.plot(h.middle, o.place(y), color='w', lw=1, ls=ls)
+
+# %% ../nbs/05b_heatmaps.ipynb #0dc00d51
+def _bad_marks(ax, h:History, o:Heat):
+    "Marks at the steps with values that are not finite"
+    nan, up, down = (h.n_nan, -1, 'x', '#e00'), (h.n_posinf, -1, '^', '#e60'), (h.n_neginf, 0, 'v', '#e60')
+    for n,end,marker,color in (nan, up, down):
+        x = h.middle[n > 0]
+        if len(x): ax.plot(x, np.full(len(x), o.at[end]), marker, ms=4, color=color, clip_on=False, zorder=5)
+
+# %% ../nbs/05b_heatmaps.ipynb #b63bac8e
+def _heat_title(h:History, o:Heat, absolute:bool)->str:
+    bad, notes = h.n_nonfinite.sum(), []
+    if any(o.outside): notes.append(f'{_percent(o.lost)} outside')
+    if bad: notes.append(f'{_percent(bad/max(h.n_total.sum(), 1))} not finite')
+    name = _label(h) + '  |a|'*absolute
+    if not notes: return name
+    return name + ('\n' if len(notes) > 1 else '  ') + f'({", ".join(notes)})'
 
 # %% ../nbs/05b_heatmaps.ipynb #878e213b
 def _draw_heat(ax, h:History, o:Heat, most:float|None=None, small:bool=False, **lines):
     "One layer's heat-map; a small one has no colour bar and no ticks"
-    at = np.r_[h.step, h.end] - .5
-    im = ax.pcolormesh(at, o.at, o.counts.T, norm=_norm(most or o.counts.max()), cmap='viridis', rasterized=True)
-    for i,out in zip((1, -2), o.outside):
-        if out: ax.axhline(o.at[i], color='w', lw=.8)
+    most = most or o.counts.max()
+    im = _draw_counts(ax, h, o, most)
     _trails(ax, h, o, **lines)
     _bad_marks(ax, h, o)
     if small: return ax.set(xticks=[], yticks=[])
     if o.ticks is not None: ax.set_yticks([0, *o.place(np.array(o.ticks))], ['0', *map(_short, o.ticks)], fontsize=8)
     if not (h.n.any() or o.counts.any()): _empty(ax, 'no finite value').texts[-1].set_color('w')
-    _count_bar(ax, im, most or o.counts.max())
+    _count_bar(ax, im, most)
     _steps_axis(ax)
 
-def _heat_title(h:History, o:Heat, absolute:bool)->str:
-    bad = h.n_nonfinite.sum()
-    notes = [f'{_percent(o.lost)} outside']*any(o.outside) + [f'{_percent(bad/max(h.n_total.sum(), 1))} not finite']*bool(bad)
-    return f'{_label(h)}{"  |a|" if absolute else ""}' + ('\n' if len(notes) > 1 else '  ')*bool(notes) + (f'({", ".join(notes)})' if notes else '')
+# %% ../nbs/05b_heatmaps.ipynb #22763494
+def _common(windows:list, n:int)->LinearBins:
+    "A window of `n` bins that holds all of these"
+    return LinearBins(min(w.lo for w in windows), max(w.hi for w in windows), n)
 
-# %% ../nbs/05b_heatmaps.ipynb #ab6e8316
+# %% ../nbs/05b_heatmaps.ipynb #cfe36214
+def _window_of(o:Heat)->LinearBins:
+    "The window of a linear view, without its strips"
+    edges = o.at[o.outside[0]:len(o.at) - o.outside[1]]
+    return LinearBins(edges[0], edges[-1], len(edges) - 1)
+
+# %% ../nbs/05b_heatmaps.ipynb #6386b302
+def _same_window(view, hs:list, absolute:bool)->list:
+    "The view of a layer, or those of two runs on one axis"
+    views = [view(h) for h in hs]
+    if len(hs) == 1: return views
+    if any(o.ticks is not None for o in views):
+        if hs[0].bins == hs[1].bins: return [_float_heat(h, absolute, also) for h,also in zip(hs, hs[::-1])]
+        views = [_linear_heat(h, None, absolute) for h in hs]  # float axes of different bins have different bands
+    windows = [_window_of(o) for o in views]
+    bins = _common(windows, windows[0].n)
+    return [_linear_heat(h, bins, absolute) for h in hs]
+
+# %% ../nbs/05b_heatmaps.ipynb #16c75d20
+def _draw_layer(axs, hs:list, recs, view, draw, columns:int, absolute:bool=False, small:bool=False):
+    "One layer of one run, or of two in the same window and colours"
+    hs = [h and h.coarser(columns) for h in hs]
+    if not len(hs[0]): return [_empty(ax) for ax in axs]
+    hs = [h for h in hs if h]
+    views = _same_window(view, hs, absolute)
+    most, low, high = max(o.counts.max() for o in views), min(o.at[0] for o in views), max(o.at[-1] for o in views)
+    for ax,h,o,rec,run in zip(axs, hs, views, recs, ('', '  (the other run)')):
+        draw(ax, h, o, most)
+        ax.set_ylim(low, high)
+        _mark_epochs(ax, rec, 'w')
+        if small: ax.set_title(_named(h.name, 22), fontsize=6)
+        else: ax.set_title(_heat_title(h, o, absolute) + run, fontsize=9)
+    for ax in axs[len(views):]: _empty(ax, 'not in the other run')
+
+# %% ../nbs/05b_heatmaps.ipynb #24793200
+def _paired_axes(n:int, ncols:int)->np.ndarray:
+    "Two axes for each picture, one below the other"
+    nrows = -(-n//ncols)
+    size = 4.2*ncols, 4.2*nrows
+    grid = _plt().subplots(2*nrows, ncols, figsize=size, squeeze=False, layout='constrained')[1]
+    pairs = [grid[2*(i//ncols) + j, i % ncols] for i in range(nrows*ncols) for j in (0, 1)]
+    for ax in pairs[2*n:]: ax.set_visible(False)
+    return np.array(pairs[:2*n])
+
+# %% ../nbs/05b_heatmaps.ipynb #b36e71e0
 _MANY = 30
 
+def _heat_axes(n:int, paired:bool, small:bool, ncols:int|None, axs)->np.ndarray:
+    "Axes for `n` layers, or for `n` pairs"
+    ncols = min(ncols or (10 if small else 3), n)
+    if paired and axs is None: return _paired_axes(n, ncols)
+    width, height = (1.5, 1.1) if small else (4.2, 2.5)
+    return _axes(n*(1 + paired), ncols, width, height, axs)
+
+# %% ../nbs/05b_heatmaps.ipynb #65f7f81b
+def _name_axes(fig, hs:list, small:bool):
+    "What a grid of pictures has in common"
+    of = kind_of(hs[0].kind).of
+    order = ' in call order'*(of == 'layer')
+    if small: fig.suptitle(f'{len(hs)} {of}s{order}; each has its own colour scale', fontsize=10)
+    else: fig.supxlabel('step', fontsize=9), fig.supylabel('value', fontsize=9)
+
+# %% ../nbs/05b_heatmaps.ipynb #ab6e8316
 @patch
 def color_dim(self:Recording,
     layers=None, # names, one or several; None: all
@@ -201,56 +342,52 @@ def color_dim(self:Recording,
     *,
     median:bool=False, # draw the median on top?
     quartiles:bool=False, # and the quartiles?
-    scale:str|None=None, # of the vertical axis: "linear", or "float" for a band for each power of two; None: chosen from the data
+    scale:str|None=None, # "linear", or "float" with a band for each power of two; None: chosen from the data
     columns:int=400, # at most so many along the steps: further rows are merged
     against:Recording|None=None, # another run, drawn below each picture
 ): # the axes, an array of one for each picture
-    "Heat-map of each layer's histogram over the steps; colour is log(1 + count). KeyError or ValueError for what does not exist"
+    "Heat-map of each layer's histogram over the steps, colour log(1 + count); KeyError or ValueError for unknown names"
     hs = _chosen(self, layers, kind)
-    pairs = [hs] if against is None else [hs, _others(against, hs)]
-    small, n = len(hs)*len(pairs) > _MANY and axs is None, max(1, len(hs)*len(pairs))
-    ncols = min(ncols or (10 if small else 3), max(1, len(hs)))
-    axs = _axes(n, ncols, *((1.5, 1.1) if small else (4.2, 2.5)), axs) if against is None or axs is not None else _paired_axes(max(1, len(hs)), ncols)
+    runs = [hs] if against is None else [hs, _others(against, hs)]
+    small = len(hs)*len(runs) > _MANY and axs is None
+    axs = _heat_axes(max(1, len(hs)), against is not None, small, ncols, axs)
     if not hs: return np.array([_empty(axs[0], _nothing(kind))])
-    draw = partial(_draw_heat, small=small, mean=mean and not absolute, median=median and not absolute, quartiles=quartiles and not absolute)
-    for i,these in enumerate(zip(*pairs)): _draw_layer(axs[i*len(pairs):(i+1)*len(pairs)], these, (self, against), lambda h: heat(h, bins, absolute, scale), draw, columns, absolute, small)
-    if small: axs[0].figure.suptitle(f'{len(hs)} layers, in the order of their calls; each in the colours of its own largest count', fontsize=10)
-    else: axs[0].figure.supxlabel('step', fontsize=9), axs[0].figure.supylabel('value', fontsize=9)
+    lines = dict(mean=mean, median=median, quartiles=quartiles)
+    if absolute: lines = dict.fromkeys(lines, False)  # they are statistics of the values, not of the magnitudes
+    look, draw = partial(heat, bins=bins, absolute=absolute, scale=scale), partial(_draw_heat, small=small, **lines)
+    for these,on in zip(zip(*runs), axs.reshape(-1, len(runs))):
+        _draw_layer(on, these, (self, against), look, draw, columns, absolute, small)
+    _name_axes(axs[0].figure, hs, small)
     return axs
 
-def _paired_axes(n:int, ncols:int)->np.ndarray:
-    "Two axes for each picture, one below the other"
-    nrows = -(-n//ncols)
-    grid = _plt().subplots(2*nrows, ncols, figsize=(4.2*ncols, 4.2*nrows), squeeze=False, layout='constrained')[1]
-    pairs = [grid[2*(i//ncols) + j, i % ncols] for i in range(nrows*ncols) for j in (0, 1)]
-    for ax in pairs[2*n:]: ax.set_visible(False)
-    return np.array(pairs[:2*n])
+# %% ../nbs/05b_heatmaps.ipynb #78d92a2e
+def _draw_by_layer(ax, names:list, rows:list, end:int, label:str, **colors):
+    "A line of pixels for each layer, the first at the top: its steps and values"
+    steps = np.unique(np.concatenate([s for s,_ in rows]))
+    z = np.full((len(names), len(steps)), np.nan)
+    for i,(s,v) in enumerate(rows): z[i, np.searchsorted(steps, s)] = v
+    im = ax.pcolormesh(_columns(steps, end), np.arange(len(names) + 1) - .5, z, rasterized=True, **colors)
+    ax.figure.colorbar(im, ax=ax, pad=.01).set_label(label, fontsize=8)
+    some = _spaced(len(names))
+    ax.set_yticks(list(some), [names[i] for i in some], fontsize=7)
+    ax.set(xlabel='step', ylim=(len(names) - .5, -.5), facecolor='.8')
+    _steps_axis(ax)
 
-def _draw_layer(axs, hs, recs, view, draw, columns, absolute, small):
-    "One layer of one run, or of two in the same window and colours"
-    hs = [h and h.coarser(columns) for h in hs]
-    if not len(hs[0]): return [_empty(ax) for ax in axs]
-    views = _same_window(view, [h for h in hs if h is not None and len(h)], absolute)
-    most, ends = max(o.counts.max() for o in views), [f(o.at[i] for o in views) for f,i in ((min, 0), (max, -1))]
-    for ax,h,o,rec,who in zip(axs, (h for h in hs if h is not None), views, recs, ('', '  (the other run)')):
-        draw(ax, h, o, most)
-        ax.set_ylim(ends)
-        _mark_epochs(ax, rec, 'w')
-        ax.set_title(_named(h.name, 22) if small else _heat_title(h, o, absolute) + who, fontsize=6 if small else 9)
-    for ax in axs[len(views):]: _empty(ax, 'not in the other run')
-
-def _same_window(view, hs:list, absolute:bool)->list:
-    "Views of a layer, or of that of two runs in a window that holds both: on a float axis if one of them wants it"
-    views = [view(h) for h in hs]
-    if len(hs) == 1: return views
-    if any(o.ticks is not None for o in views) and hs[0].bins == hs[1].bins: return [_float_heat(h, absolute, also) for h,also in zip(hs, hs[::-1])]
-    if any(o.ticks is not None for o in views): views = [_linear_heat(h, None, absolute) for h in hs]  # their bins differ
-    inner = [o.at[o.outside[0]:len(o.at) - o.outside[1]] for o in views]
-    bins = LinearBins(min(i[0] for i in inner), max(i[-1] for i in inner), len(inner[0]) - 1)
-    return [_linear_heat(h, bins, absolute) for h in hs]
+# %% ../nbs/05b_heatmaps.ipynb #c40d5aa2
+def _depth_colors(z:np.ndarray, stat:str)->dict:
+    "Colours for the values `z` of a statistic"
+    from matplotlib.colors import LogNorm
+    if stat.startswith('frac'): return dict(cmap='viridis', vmin=0, vmax=1)
+    ok = z[np.isfinite(z)]
+    if stat == 'mean':
+        far = max(np.abs(ok).max(initial=0), 1e-30)
+        return dict(cmap='RdBu_r', vmin=-far, vmax=far)
+    ok = ok[ok > 0]
+    wide = len(ok) and ok.min() < ok.max()
+    return dict(cmap='viridis', norm=LogNorm(max(ok.min(), ok.max()*1e-12), ok.max()) if wide else None)
 
 # %% ../nbs/05b_heatmaps.ipynb #4c3cb1ff
-_DEPTH = dict(std='standard deviation', rms='root mean square', frac_zero='share of exact zeros', frac_dead='share of dead units', mean='mean')
+_DEPTH = ('std', 'rms', 'frac_zero', 'frac_dead', 'mean')
 
 @patch
 def depth_map(self:Recording,
@@ -266,30 +403,23 @@ def depth_map(self:Recording,
     ax = _axes(1, 1, 8, min(2 + .16*len(hs), 8), ax)[0]
     if not any(map(len, hs)): return _empty(ax, _nothing(kind))
     rows = [(h.step, getattr(h, stat)) for h in hs]
-    _draw_by_layer(ax, list(map(_label, hs)), rows, max(h.end for h in hs), _DEPTH[stat], **_depth_colors(np.concatenate([v for _,v in rows]), stat))
+    colors = _depth_colors(np.concatenate([v for _,v in rows]), stat)
+    _draw_by_layer(ax, list(map(_label, hs)), rows, max(h.end for h in hs), _TITLES[stat], **colors)
     _mark_epochs(ax, self, 'w')
     return ax
 
-def _draw_by_layer(ax, names:list, rows:list, end:int, label:str, **colors):
-    "A line of pixels for each layer, the first at the top: its steps and values"
-    steps = np.unique(np.concatenate([s for s,_ in rows]))
-    z = np.full((len(names), len(steps)), np.nan)
-    for i,(s,v) in enumerate(rows): z[i, np.searchsorted(steps, s)] = v
-    im = ax.pcolormesh(np.r_[steps, end] - .5, np.arange(len(names) + 1) - .5, z, rasterized=True, **colors)
-    ax.figure.colorbar(im, ax=ax, pad=.01).set_label(label, fontsize=8)
-    some = range(0, len(names), -(-len(names)//40))
-    ax.set_yticks(list(some), [names[i] for i in some], fontsize=7)
-    ax.set(xlabel='step', ylim=(len(names) - .5, -.5), facecolor='.8')
-    _steps_axis(ax)
-
-def _depth_colors(z, stat)->dict:
-    "Colours for a map of layers and steps: diverging for means, logarithmic for sizes"
-    from matplotlib.colors import LogNorm
-    ok = z[np.isfinite(z)]
-    if stat.startswith('frac'): return dict(cmap='viridis', vmin=0, vmax=1)
-    if stat == 'mean': return dict(cmap='RdBu_r', vmin=-(m := max(np.abs(ok).max(initial=0), 1e-30)), vmax=m)
-    ok = ok[ok > 0]
-    return dict(cmap='viridis', norm=LogNorm(max(ok.min(), ok.max()*1e-12), ok.max()) if len(ok) and ok.min() < ok.max() else None)
+# %% ../nbs/05b_heatmaps.ipynb #90a71c61
+def _draw_units(ax, h:History, sort:bool):
+    "A line of pixels for each unit"
+    from matplotlib.colors import ListedColormap
+    dead = h.dead.T
+    if not dead.size:
+        ax.set_title(_label(h), fontsize=9)
+        return _empty(ax, 'its units are not known')
+    ax.set_title(f'{_label(h)}  ({dead[:, -1].sum()} of {len(dead)} dead in the last row)', fontsize=9)
+    if sort: dead = dead[dead.mean(1).argsort(kind='stable')[::-1]]
+    colors = dict(cmap=ListedColormap(['#dfe8f5', '#16324f']), vmin=0, vmax=1)
+    ax.pcolormesh(_columns(h.step, h.end), np.arange(len(dead) + 1), dead, rasterized=True, **colors)
 
 # %% ../nbs/05b_heatmaps.ipynb #e535595b
 @patch
@@ -301,16 +431,12 @@ def unit_raster(self:Recording,
     axs=None, # axes to draw on, one for each layer
 ): # the axes, an array of one for each layer
     "Which units of each layer were dead, over the steps: a dark mark for a unit that gave nothing but zeros in a row"
-    from matplotlib.colors import ListedColormap
     hs = _chosen(self, layers, kind)
     if layers is None: hs = [h for h in hs if h.dead.shape[1]]
     axs = _axes(max(1, len(hs)), ncols, 4.2, 2.5, axs)
     if not hs: return np.array([_empty(axs[0], 'no layer whose units are known')])
     for ax,h in zip(axs, hs):
-        dead = h.dead.T
-        ax.set_title(f'{_label(h)}  ({dead[:, -1].sum()} of {len(dead)} dead in the last row)' if dead.size else _label(h), fontsize=9)
-        if not dead.size: _empty(ax, 'its units are not known')
-        else: ax.pcolormesh(np.r_[h.step, h.end] - .5, np.arange(len(dead) + 1), dead[dead.mean(1).argsort(kind='stable')[::-1]] if sort else dead, cmap=ListedColormap(['#dfe8f5', '#16324f']), vmin=0, vmax=1, rasterized=True)
+        _draw_units(ax, h, sort)
         _mark_epochs(ax, self)
         ax.set(ylabel='unit' + ', sorted'*sort)
         _steps_axis(ax)

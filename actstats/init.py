@@ -55,7 +55,8 @@ def act_moments(
         raise ValueError(f'act_moments: the activation of {std:g}*z is not finite for all z in (-12, 12)')
     with torch.no_grad(): alone = act(std*z[::100])
     if not torch.allclose(y[::100], alone):
-        raise ValueError('act_moments: expected an elementwise activation, but its values depend on other values, or on chance')
+        raise ValueError('act_moments: expected an elementwise activation, '
+                         'but its values depend on other values, or on chance')
     mean = p @ y
     return mean.item(), (p @ (y - mean)**2).sqrt().item()
 
@@ -71,7 +72,7 @@ def centring(
     act, # elementwise function of a tensor, or a module or class of one
     std:float|None=1., # wanted standard deviation after the activation; None: that of act(z), z standard normal
 )->Centring: # with weights of variance gain**2/n_in, activations less sub have mean 0 and this std in every layer
-    "The constant that centres an activation and the gain that keeps its variance; ValueError if `std` cannot be reached"
+    "The constant that centres an activation, and the gain that keeps its variance; ValueError if `std` is out of reach"
     sigma = 1. if std is None else _solve(lambda s: act_moments(act, s)[1] - std, act, std)
     mean, out = act_moments(act, sigma)
     if not out > 0: raise ValueError(f'centring: {act} is constant, so no gain keeps its variance')
@@ -192,7 +193,8 @@ def _pairs(model:nn.Module, mods)->dict:
             raise ValueError(f'lsuv_init: {name!r} has no weights yet; send a batch through the model first')
     if mods is not None:
         for m in mods:
-            if m not in names: raise ValueError(f'lsuv_init: mods has {m}, which is no module of this {type(model).__name__}')
+            if m not in names:
+                raise ValueError(f'lsuv_init: mods has {m}, which is no module of this {type(model).__name__}')
         return {m:_layer_in(m, names[m]) for m in mods}
     inner = {m.out_proj:m for m in names if isinstance(m, nn.MultiheadAttention)}
     shared = _shared(model)
@@ -235,7 +237,7 @@ class Broyden:
 
 # %% ../nbs/07_init.ipynb #39f5722a
 def _mend(exact:dict, bias, log_scale:float, shift:float):
-    "Scale a layer's output, then shift it; `exact` holds its parameters in float32 or better, which keeps small steps of half types"
+    "Scale a layer's output, then shift it; `exact` holds its parameters in float32 or better, for small steps"
     with torch.no_grad():
         for p,v in exact.items():
             v *= math.exp(log_scale)
@@ -250,9 +252,11 @@ def _why(mean, std, stuck)->str:
     "The likely reason why a layer does not converge"
     if not math.isfinite(mean + std): return 'its output is not finite'
     if not std: return 'its output is constant'
-    if stuck: return 'scaling its weights does not change that: is there a normalisation between them and the measured output?'
-    return ('the measured output may be unable to have that mean and deviation, like that of a ReLU, which is never negative, '
-            'or of a tanh, which never exceeds 1: measure before the activation (mods=None, or the layers themselves), '
+    if stuck:
+        return ('scaling its weights does not change that: '
+                'is there a normalisation between them and the measured output?')
+    return ('the measured output may be unable to have that mean and deviation, like that of a ReLU, '
+            'which is never negative, or of a tanh, which never exceeds 1: measure before the activation (mods=None, or the layers themselves), '
             'or pass a larger tol or max_rounds')
 
 # %% ../nbs/07_init.ipynb #2b5946e2
@@ -276,15 +280,16 @@ def lsuv_init(
     model:nn.Module, # in the mode it is to be measured in, usually training
     xb, # a batch of inputs on the model's device: a tensor, a tuple of arguments, or a dict of them
     *,
-    mods=None, # modules whose outputs get mean 0 and std 1; None: layers whose weights are trained, and not shared or parametrised
+    mods=None, # modules whose outputs get mean 0 and std 1; None: layers with trained weights of their own
     tol:float=1e-3, # how close both have to be; at least the precision of the weights' type
     max_rounds:int=20, # forward passes for a layer at most
 )->Table: # layer, rounds, mean and std as found, and as left
-    """Scale weights, then shift biases, layer by layer, until outputs have mean 0 and std 1; ValueError names a layer that
-    does not converge. [Mishkin and Matas 2015](https://arxiv.org/abs/1511.06422)"""
+    """Scale weights, then shift biases, layer by layer, until outputs have mean 0 and std 1;
+    ValueError names a layer that does not converge. [Mishkin and Matas 2015](https://arxiv.org/abs/1511.06422)"""
     model = getattr(model, '_orig_mod', model)   # of a compiled one
     pairs, names = _pairs(model, _listed(mods)), {m:n for n,m in model.named_modules()}
-    if not pairs: raise ValueError(f'lsuv_init: this {type(model).__name__} has no layer with weights to scale; pass mods')
+    if not pairs:
+        raise ValueError(f'lsuv_init: this {type(model).__name__} has no layer with weights to scale; pass mods')
     shared, found = _shared(model), _measure(model, xb, pairs)
     was = [(p, p.detach().clone()) for layer in pairs.values() for p in layer.parameters(recurse=False)]
     if mods is not None and (silent := [names[m] for m in pairs if m not in found]):
@@ -308,7 +313,8 @@ def lsuv_init(
 def _listed(mods)->list|None:
     "The modules meant by `mods`: one module, the children of a Sequential or ModuleList, or any iterable of modules"
     if mods is None: return None
-    return [mods] if isinstance(mods, nn.Module) and not isinstance(mods, (nn.Sequential, nn.ModuleList)) else list(mods)
+    single = isinstance(mods, nn.Module) and not isinstance(mods, (nn.Sequential, nn.ModuleList))
+    return [mods] if single else list(mods)
 
 # %% ../nbs/07_init.ipynb #41960a9b
 class LSUVCB(Callback, order=-7):

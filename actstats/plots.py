@@ -4,11 +4,12 @@
 
 # %% ../nbs/05a_plots.ipynb #573b8bf9
 from __future__ import annotations
+from functools import partial
 
 import numpy as np
 from fastcore.basics import patch
 
-from .kinds import check_kind, kind_of
+from .kinds import Kind, check_kind, kind_of
 from .recording import History, Recording
 
 # %% auto #0
@@ -19,6 +20,7 @@ def _plt():
     import matplotlib.pyplot as plt
     return plt
 
+# %% ../nbs/05a_plots.ipynb #96e442dd
 def depth_colors(n:int):
     "`n` colours from dark to light, all of them visible on the background that matplotlib is set to"
     from matplotlib.colors import to_rgb
@@ -26,24 +28,36 @@ def depth_colors(n:int):
     return _plt().get_cmap('viridis')(np.linspace(.3, 1, n) if dark else np.linspace(0, .9, n))
 
 # %% ../nbs/05a_plots.ipynb #c2683169
-def _chosen(rec:Recording, layers, kind:str)->list:
-    "Histories of the wanted layers; all that have this kind if None"
-    check_kind(kind)
-    if layers is None: layers = sorted(rec._names(kind), key=lambda n: rec.layers.index(n) if n in rec.layers else -1)  # gradients come the other way round
-    return [rec[n, kind].by_step() for n in ([layers] if isinstance(layers, str) else layers)]
+def _listed(names)->list: return [names] if isinstance(names, str) else list(names)
 
+def _chosen(rec:Recording, layers, kind:str)->list:
+    "Histories of the chosen layers, with one row for each step; None chooses all that have this kind"
+    check_kind(kind)
+    names = _forward_order(rec, rec._names(kind)) if layers is None else _listed(layers)
+    return [rec[n, kind].by_step() for n in names]
+
+# %% ../nbs/05a_plots.ipynb #874e6ed0
+def _forward_order(rec:Recording, names:list)->list:
+    place = {n: i for i,n in enumerate(rec.layers)}
+    return sorted(names, key=lambda n: place.get(n, -1))  # gradients arrive in the opposite order
+
+# %% ../nbs/05a_plots.ipynb #59bee232
 def _empty(ax, what='nothing recorded'):
     ax.text(.5, .5, what, ha='center', va='center', transform=ax.transAxes, alpha=.6, fontsize=9)
     return ax
 
+# %% ../nbs/05a_plots.ipynb #437c021a
 def _nothing(kind:str)->str:
+    "Text of a picture without rows of this kind"
     ask = kind_of(kind).ask
-    return 'nothing recorded' + (f'\n{ask} does' if ask else '')
+    return 'nothing recorded' + (f'\nuse {ask}' if ask else '')
 
+# %% ../nbs/05a_plots.ipynb #1d08c2df
 def _named(name:str, most:int=60)->str:
-    "A name as matplotlib should take it: no formula, not hidden from legends, and the end of a long one"
+    "A name that matplotlib draws as it is; of a long one, the last `most` characters"
     name = name or '(model)'
-    name = (name if len(name) <= most else '…' + name[1-most:]).replace('$', r'\$')
+    if len(name) > most: name = '…' + name[1-most:]
+    name = name.replace('$', r'\$')
     return f' {name}' if name.startswith('_') else name
 
 def _label(h:History)->str: return _named(h.name)
@@ -54,59 +68,95 @@ def _mark_epochs(ax, rec:Recording, color='.5'):
 
 def _steps_axis(ax): ax.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
 
-def _axes(n:int, ncols:int, width:float, height:float, axs=None, **kwargs)->np.ndarray:
-    "`n` axes in a grid of their own, or those that are given"
-    if axs is not None:
-        axs = np.atleast_1d(np.asarray(axs, object)).ravel()
-        if len(axs) < n: raise ValueError(f'axs: expected {n} axes, one for each picture, got {len(axs)}')
-        return axs[:n]
-    ncols = max(1, min(ncols, n))
-    nrows = -(-n//ncols)
-    axs = _plt().subplots(nrows, ncols, figsize=(width*ncols, height*nrows), squeeze=False, layout='constrained', **kwargs)[1].ravel()
-    for ax in axs[n:]: ax.set_visible(False)
+# %% ../nbs/05a_plots.ipynb #dcf1f8d6
+def _given_axes(n:int, axs)->np.ndarray:
+    axs = np.atleast_1d(np.asarray(axs, object)).ravel()
+    if len(axs) < n: raise ValueError(f'axs: expected {n} axes, one for each picture, got {len(axs)}')
     return axs[:n]
 
-# %% ../nbs/05a_plots.ipynb #e3fee4de
-_TITLES = dict(mean='mean', std='standard deviation', rms='root mean square', frac_zero='share of exact zeros', frac_dead='share of dead units')
-STATS = ('mean', 'std', 'rms', 'min', 'max', 'frac_zero', 'frac_dead', 'n', 'n_total', 'n_zero', 'n_nan', 'n_posinf', 'n_neginf')
+# %% ../nbs/05a_plots.ipynb #f2c1ae94
+def _axes(n:int, ncols:int, width:float, height:float, axs=None, **kwargs)->np.ndarray:
+    "The first `n` of the axes that are given, or `n` new ones in a grid of `ncols` columns"
+    if axs is not None: return _given_axes(n, axs)
+    ncols = max(1, min(ncols, n))
+    nrows = -(-n//ncols)
+    size = width*ncols, height*nrows
+    fig, axs = _plt().subplots(nrows, ncols, figsize=size, squeeze=False, layout='constrained', **kwargs)
+    for ax in axs.ravel()[n:]: ax.set_visible(False)
+    return axs.ravel()[:n]
 
-def _log_if_wide(ax, values):
+# %% ../nbs/05a_plots.ipynb #253f3d90
+STATS = ('mean', 'std', 'rms', 'min', 'max', 'frac_zero', 'frac_dead',
+         'n', 'n_total', 'n_zero', 'n_nan', 'n_posinf', 'n_neginf')
+_TITLES = dict(mean='mean', std='standard deviation', rms='root mean square',
+               frac_zero='share of exact zeros', frac_dead='share of dead units')  # the others go by their names
+_SIGNED = ('mean', 'min', 'max')
+_WANTED = dict(mean=0., std=1.)
+
+# %% ../nbs/05a_plots.ipynb #47a533bd
+def _log_if_wide(ax, values:np.ndarray):
     "Logarithmic axis if positive values span more than two decades, and none is negative"
     v = values[np.isfinite(values) & (values > 0)]
     if len(v) and v.max() > 100*v.min() and not (values < 0).any(): ax.set_yscale('log')
 
-def _legend(ax, names:list, colors, against=None, what='layers'):
-    "Names beside the picture, or a colour bar if they are too many; and what dashed lines are"
+# %% ../nbs/05a_plots.ipynb #e768e179
+def _mark_wanted(ax, stat:str, kind:Kind):
+    "A dotted line where the statistic of an output should be"
+    if kind.outputs and stat in _WANTED: ax.axhline(_WANTED[stat], ls=':', color='.5', lw=1)
+
+# %% ../nbs/05a_plots.ipynb #aca9a95a
+def _depth_bar(ax, names:list, label:str):
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import ListedColormap
-    dashed = 'dashed: the other run' if against is not None else None
-    if len(names) <= 24: return ax.legend(title=dashed, title_fontsize=7, fontsize=7, loc='upper left', bbox_to_anchor=(1.01, 1), frameon=False)
-    bar = ax.figure.colorbar(ScalarMappable(cmap=ListedColormap(colors)), ax=ax, pad=.02, ticks=[0, 1])
+    colors = ScalarMappable(cmap=ListedColormap(depth_colors(len(names))))
+    bar = ax.figure.colorbar(colors, ax=ax, pad=.02, ticks=[0, 1])
     bar.ax.set_yticklabels([names[0], names[-1]], fontsize=7)
-    bar.ax.set_ylabel(f'{len(names)} {what}' + (f'; {dashed}' if dashed else ''), fontsize=8, labelpad=-20)
+    bar.ax.set_ylabel(label, fontsize=8, labelpad=-20)
     bar.ax.invert_yaxis()
 
-def _lines(ax, hs:list, values, colors, **kwargs):
-    "A line for each history: `values(h)` over the steps"
-    for h,c in zip(hs, colors): ax.plot(h.middle, values(h), color=c, **(dict(lw=1.2, label=_label(h), marker='.' if len(h) < 3 else None) | kwargs))
+# %% ../nbs/05a_plots.ipynb #add13b8f
+def _legend(ax, names:list, against=None, what='layers'):
+    "Names beside the picture, or a colour bar if they are too many; and the meaning of dashed lines"
+    dashed = 'dashed: the other run' if against is not None else ''
+    if len(names) > 24: return _depth_bar(ax, names, f'{len(names)} {what}' + (f'; {dashed}' if dashed else ''))
+    style = dict(title=dashed or None, title_fontsize=7, fontsize=7, frameon=False)
+    ax.legend(loc='upper left', bbox_to_anchor=(1.01, 1), **style)
 
-# %% ../nbs/05a_plots.ipynb #c81dee56
+# %% ../nbs/05a_plots.ipynb #03ba6058
 def _others(against, hs:list)->list:
-    "The same layers of another recording, None where it has none"
-    return [against[h.name, h.kind].by_step() if against is not None and (h.name, h.kind) in against else None for h in hs]
+    "The same layers of another recording; None for each that it does not have"
+    if against is None: return [None]*len(hs)
+    return [against[h.name, h.kind].by_step() if (h.name, h.kind) in against else None for h in hs]
 
-def _draw_lines(ax, rec:Recording, hs:list, kind:str, against, values, title:str):
-    "What all pictures of lines over the steps have in common"
+# %% ../nbs/05a_plots.ipynb #66629190
+def _lines(ax, hs:list, values, named=True, **style):
+    "A line for each history that is there: `values(h)` over the steps"
+    for h,c in zip(hs, depth_colors(len(hs))):
+        if h is None: continue
+        marker = '.' if len(h) < 3 else None  # one or two points are hard to see as a line
+        ax.plot(h.middle, values(h), color=c, marker=marker, label=_label(h) if named else None, **style)
+
+# %% ../nbs/05a_plots.ipynb #d67a4e6c
+def _draw_lines(ax, values, title:str, *, rec:Recording, hs:list, kind:str, against):
+    "The lines of all layers over the steps, those of another run, and the epochs"
     if not any(len(h) for h in hs): _empty(ax, _nothing(kind))
-    colors = depth_colors(len(hs))
-    _lines(ax, hs, values, colors)
-    pairs = [(o, c) for o,c in zip(_others(against, hs), colors) if o is not None]
-    _lines(ax, [o for o,_ in pairs], values, [c for _,c in pairs], ls='--', lw=1, label=None)
+    _lines(ax, hs, values, lw=1.2)
+    _lines(ax, _others(against, hs), values, named=False, lw=1, ls='--')
     _mark_epochs(ax, rec)
     ax.set(title=title, xlabel='step')
     _steps_axis(ax)
-    return colors
 
+# %% ../nbs/05a_plots.ipynb #ec6c8b13
+def _draw_stat(ax, stat:str, *, rec:Recording, hs:list, kind:str, against):
+    k, title = kind_of(kind), _TITLES.get(stat, stat)
+    number = k.of == 'number'
+    if number: title = f'{k.plural}: {title}'
+    _draw_lines(ax, lambda h: getattr(h, stat), title, rec=rec, hs=hs, kind=kind, against=against)
+    _mark_wanted(ax, stat, k)
+    drawn = [getattr(h, stat) for h in (*hs, *_others(against, hs)) if h is not None]
+    if drawn and (number or stat not in _SIGNED): _log_if_wide(ax, np.concatenate(drawn))
+
+# %% ../nbs/05a_plots.ipynb #c81dee56
 @patch
 def plot_stats(self:Recording,
     layers=None, # names, one or several; None: all
@@ -116,15 +166,18 @@ def plot_stats(self:Recording,
     against:Recording|None=None, # another run, drawn dashed
 ): # the axes, an array
     "Statistics of each layer over the steps; KeyError or ValueError for a name that does not exist"
-    hs, stats = _chosen(self, layers, kind), (stats,) if isinstance(stats, str) else stats
-    if bad := [s for s in stats if s not in STATS]: raise ValueError(f'stats: expected some of {", ".join(STATS)}, got {bad[0]!r}')
+    hs, stats = _chosen(self, layers, kind), _listed(stats)
+    if bad := [s for s in stats if s not in STATS]:
+        raise ValueError(f'stats: expected some of {", ".join(STATS)}, got {bad[0]!r}')
     axs = _axes(len(stats), len(stats), 5.2, 3.4, axs)
-    for ax,stat in zip(axs, stats):
-        colors = _draw_lines(ax, self, hs, kind, against, lambda h: getattr(h, stat), 'logged' if kind == 'log' else _TITLES.get(stat, stat))
-        if stat in ('mean', 'std') and kind_of(kind).outputs: ax.axhline(float(stat == 'std'), ls=':', color='.5', lw=1)
-        if kind == 'log' or stat not in ('mean', 'min', 'max'): _log_if_wide(ax, np.concatenate([getattr(h, stat) for h in (*hs, *_others(against, hs)) if h is not None] or [np.zeros(0)]))
-    if hs: _legend(axs[-1], [_label(h) for h in hs], colors, against, f'{kind_of(kind).of}s')
+    for ax,stat in zip(axs, stats): _draw_stat(ax, stat, rec=self, hs=hs, kind=kind, against=against)
+    if hs: _legend(axs[-1], [_label(h) for h in hs], against, f'{kind_of(kind).of}s')
     return axs
+
+# %% ../nbs/05a_plots.ipynb #f4c1510b
+def _percent_axis(ax):
+    ax.set(ylim=(-.03, 1.03))
+    ax.yaxis.set_major_formatter(lambda v,_: f'{v:.0%}')
 
 # %% ../nbs/05a_plots.ipynb #04576ef6
 @patch
@@ -132,31 +185,63 @@ def dead_chart(self:Recording,
     layers=None, # names, one or several; None: all
     kind:str='act', # as in rec[layer, kind]
     axs=None, # two axes to draw on
-    near:float=.05, # what is near zero: magnitudes below this; 0: exact zeros
+    near:float=.05, # magnitudes below this are near zero; 0: exact zeros
     against:Recording|None=None, # another run, drawn dashed
 ): # the two axes
     "Share of dead units of each layer over the steps, and beside it the share of values near zero"
     if not 0 <= near < np.inf: raise ValueError(f'near: expected a finite magnitude, 0 or more, got {near!r}')
     hs, axs = _chosen(self, layers, kind), _axes(2, 2, 5.2, 3.4, axs)
-    what = 'share of exact zeros' if near == 0 else f'share of values nearer to zero than {near:g}'
-    for ax,values,title in zip(axs, (lambda h: h.frac_dead, lambda h: h.near_zero(near)), ('share of dead units', what)):
-        colors = _draw_lines(ax, self, hs, kind, against, values, title)
-        ax.set(ylim=(-.03, 1.03))
-        ax.yaxis.set_major_formatter(lambda v,_: f'{v:.0%}')
-    if hs: _legend(axs[-1], [_label(h) for h in hs], colors, against)
+    draw = partial(_draw_lines, rec=self, hs=hs, kind=kind, against=against)
+    draw(axs[0], lambda h: h.frac_dead, _TITLES['frac_dead'])
+    close = f'share of values nearer to zero than {near:g}' if near else _TITLES['frac_zero']
+    draw(axs[1], lambda h: h.near_zero(near), close)
+    for ax in axs: _percent_axis(ax)
+    if hs: _legend(axs[-1], [_label(h) for h in hs], against, f'{kind_of(kind).of}s')
     return axs
 
-# %% ../nbs/05a_plots.ipynb #8170f5ed
-def _name_layers(ax, names:list):
-    "Names below the picture; if they are many, some of them"
-    some = range(0, len(names), -(-len(names)//40))
-    ax.set_xticks(list(some), [names[i] for i in some], rotation=90 if len(names) > 8 else 30, ha='center' if len(names) > 8 else 'right', fontsize=7)
+# %% ../nbs/05a_plots.ipynb #71d58ebf
+def _at_step(hs:list, step:int|None, values)->np.ndarray:
+    "`values(h)` of each layer in the row that holds `step`; NaN for a layer without rows"
+    return np.array([values(h)[h.row_at(step)] if h else np.nan for h in hs], float)
 
+# %% ../nbs/05a_plots.ipynb #c8de71c5
 _BANDS = ((.01, .99, .2, '1% to 99%'), (.25, .75, .35, '25% to 75%'))
 
+def _draw_bands(ax, hs:list, step:int|None):
+    "The ranges in which most values of each layer lie"
+    x, wide = (np.arange(len(hs)), 1) if len(hs) > 1 else ([-.3, .3], 2)  # the band of a single layer needs some width
+    for lo,hi,alpha,label in _BANDS:
+        ends = [np.repeat(_at_step(hs, step, lambda h: h.quantile(q)), wide) for q in (lo, hi)]
+        ax.fill_between(x, *ends, alpha=alpha, color='C0', lw=0, label=label)
+
+# %% ../nbs/05a_plots.ipynb #b1dae786
+def _draw_profile(axs, hs:list, step:int|None, ls:str, *labels):
+    "Medians on the left, standard deviations on the right"
+    for ax,values,label in zip(axs, (lambda h: h.quantile(.5), lambda h: h.std), labels):
+        ax.plot(np.arange(len(hs)), _at_step(hs, step, values), 'C0' + ls, marker='.', lw=1.2, label=label)
+
+# %% ../nbs/05a_plots.ipynb #15ffd448
+def _profile_axes(left, right, hs:list, step:int|None):
+    "Choose the scales of a profile's axes"
+    _log_if_wide(right, np.concatenate([np.asarray(l.get_ydata(), float) for l in right.lines]))
+    ends = [_at_step(hs, step, lambda h: h.quantile(q)) for q in (.01, .99)]
+    if np.nanmax(np.abs(ends), initial=0) > 100: left.set_yscale('symlog', linthresh=1)
+    for ax in (left, right):
+        if ax.get_yscale() == 'linear': ax.ticklabel_format(axis='y', useOffset=False)
+
+# %% ../nbs/05a_plots.ipynb #b9180e29
+def _spaced(n:int, most:int=40)->range: return range(0, n, -(-n//most))
+
+def _name_layers(ax, names:list):
+    "Names below the picture; if they are many, some of them"
+    many, some = len(names) > 8, _spaced(len(names))
+    style = dict(rotation=90, ha='center') if many else dict(rotation=30, ha='right')
+    ax.set_xticks(list(some), [names[i] for i in some], fontsize=7, **style)
+
+# %% ../nbs/05a_plots.ipynb #8170f5ed
 @patch
 def depth_profile(self:Recording,
-    step:int|None=None, # which; None: the last one
+    step:int|None=None, # any step; None: the last one
     layers=None, # names, one or several; None: all
     kind:str='act', # as in rec[layer, kind]
     axs=None, # two axes to draw on
@@ -165,19 +250,11 @@ def depth_profile(self:Recording,
     "Where the values of each layer lie at one step, and how far they spread, with the layers from left to right"
     hs, axs = [h for h in _chosen(self, layers, kind) if len(h)], _axes(2, 2, 5.6, 3.6, axs)
     if not hs: return np.array([_empty(ax, _nothing(kind)) for ax in axs])
-    x, at = np.arange(len(hs)), lambda h, v: v[h.row_at(step)] if h is not None and len(h) else np.nan
-    wide = (x, 1) if len(hs) > 1 else ([-.3, .3], 2)  # one layer needs some width
-    for lo,hi,alpha,label in _BANDS: axs[0].fill_between(wide[0], *([at(h, h.quantile(q)) for h in hs]*wide[1] for q in (lo, hi)), alpha=alpha, color='C0', lw=0, label=label)
-    for these,style,label in ((hs, '-', 'this run'), (_others(against, hs), '--', 'the other run')):
-        if not any(these): continue
-        axs[0].plot(x, [at(h, h.quantile(.5)) if h else np.nan for h in these], 'C0' + style, marker='.', lw=1.2, label='median' if style == '-' else 'median, other run')
-        axs[1].plot(x, [at(h, h.std) if h else np.nan for h in these], 'C0' + style, marker='.', lw=1.2, label=label)
-    if kind_of(kind).outputs: axs[1].axhline(1, ls=':', color='.5', lw=1)
-    _log_if_wide(axs[1], np.concatenate([np.asarray(l.get_ydata(), float) for l in axs[1].lines]))
-    biggest = max((np.nanmax(np.abs([at(h, h.quantile(q)) for q in (.01, .99)])) for h in hs if at(h, h.n)), default=0)
-    if biggest > 100: axs[0].set_yscale('symlog', linthresh=1)
-    for ax in axs:
-        if ax.get_yscale() == 'linear': ax.ticklabel_format(axis='y', useOffset=False)
+    _draw_bands(axs[0], hs, step)
+    _draw_profile(axs, hs, step, '-', 'median', 'this run')
+    if any(others := _others(against, hs)): _draw_profile(axs, others, step, '--', 'median, other run', 'the other run')
+    _mark_wanted(axs[1], 'std', kind_of(kind))
+    _profile_axes(*axs, hs, step)
     axs[0].legend(fontsize=7, frameon=False)
     if against is not None: axs[1].legend(fontsize=7, frameon=False)
     for ax,what in zip(axs, ('value', 'standard deviation')):
@@ -186,8 +263,6 @@ def depth_profile(self:Recording,
     return axs
 
 # %% ../nbs/05a_plots.ipynb #0f8e4bf2
-def _with_updates(rec:Recording)->list: return [n for n in rec.weights if (n, 'update') in rec]
-
 @patch
 def update_ratios(self:Recording,
     params=None, # names of parameters, one or several; None: all weights, without biases and the scales of norms
@@ -195,17 +270,18 @@ def update_ratios(self:Recording,
     against:Recording|None=None, # another run, drawn dashed
 ): # the axes
     "Ratio of update to weight, of each parameter over the steps; a mean over a row that holds several steps"
-    names = _with_updates(self) if params is None else [params] if isinstance(params, str) else list(params)
-    lines, ax = [self.update_ratio(n) for n in names], _axes(1, 1, 6.4, 3.4, ax)[0]
+    names = [n for n in self.weights if (n, 'update') in self] if params is None else _listed(params)
+    ratios = [self.update_ratio(n) for n in names]
+    ax = _axes(1, 1, 6.4, 3.4, ax)[0]
     if not names: _empty(ax, _nothing('update'))
-    colors = depth_colors(len(names))
-    for n,line,c in zip(names, lines, colors):
-        ax.plot(*line, color=c, lw=1.2, label=_named(n))
-        if against is not None and (n, 'update') in against: ax.plot(*against.update_ratio(n), color=c, lw=1, ls='--')
+    for n,ratio,c in zip(names, ratios, depth_colors(len(names))):
+        ax.plot(*ratio, color=c, lw=1.2, label=_named(n))
+        if against is None or not all((n, k) in against for k in ('param', 'update')): continue
+        ax.plot(*against.update_ratio(n), color=c, lw=1, ls='--')
     if any((l.get_ydata() > 0).any() for l in ax.lines): ax.set_yscale('log')
     ax.axhline(1e-3, ls=':', color='.5', lw=1)
     _mark_epochs(ax, self)
-    ax.set(xlabel='step', ylabel='update / weight', title='how large the steps are')
+    ax.set(xlabel='step', ylabel='update / weight', title='size of the updates relative to the weights')
     _steps_axis(ax)
-    if names: _legend(ax, list(map(_named, names)), colors, against, 'parameters')
+    if names: _legend(ax, list(map(_named, names)), against, f'{kind_of("update").of}s')
     return ax

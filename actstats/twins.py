@@ -4,11 +4,12 @@
 
 # %% ../nbs/05c_twins.ipynb #56e97622
 from __future__ import annotations
+from functools import partial
 
 import numpy as np
 from fastcore.basics import patch
 
-from .heatmaps import _draw_layer, _paired_axes, _draw_heat, heat, window
+from .heatmaps import _common, _draw_layer, _paired_axes, _draw_heat, heat, window
 from .plots import _axes, _chosen, _empty, _label, _nothing
 from .kinds import kind_of
 from .recording import History, Recording
@@ -17,25 +18,37 @@ from .bins import LinearBins
 # %% auto #0
 __all__ = ['distance']
 
+# %% ../nbs/05c_twins.ipynb #52751e48
+def _check_two(kinds):
+    if len(kinds) != 2: raise ValueError(f'kinds: expected two, got {len(kinds)}')
+
+def _in_both(rec:Recording, kind:str, other:Recording, other_kind:str)->list:
+    "Layers that were recorded both ways"
+    return [n for n in rec._names(kind) if (n, other_kind) in other]
+
+# %% ../nbs/05c_twins.ipynb #80df3e5b
+def _draw_twin(ax, h:History, rec:Recording, **lines):
+    "One heat-map, with the label of its kind in the title"
+    draw = partial(_draw_heat, **(dict(mean=True, median=False, quartiles=False) | lines))
+    _draw_layer([ax], [h], [rec], heat, draw, columns=400)
+    ax.set_title(f'{ax.get_title()}: {kind_of(h.kind).label}', fontsize=9)
+
 # %% ../nbs/05c_twins.ipynb #ce37daca
 @patch
 def color_twins(self:Recording,
     layers=None, # names, one or several; None: all that have both kinds
-    kinds=('act', 'grad'), # what is above and what is below: two of the kinds of a recording
+    kinds=('act', 'grad'), # above and below: any two of `KINDS`
     ncols:int=3, # pairs in a row
     axs=None, # axes to draw on, two for each layer
     **kwargs, # mean, median and quartiles, as those of color_dim
 ): # the axes: for each layer, that above and that below
     "Two heat-maps of each layer, one below the other: its outputs and their gradients, or any two kinds"
-    if len(kinds) != 2: raise ValueError(f'kinds: expected two, got {len(kinds)}')
-    if layers is None: layers = [n for n in self._names(kinds[0]) if (n, kinds[1]) in self]
-    above, below = (_chosen(self, layers, k) for k in kinds)
-    if not above: return np.array([_empty(ax, _nothing(kinds[1])) for ax in _axes(2, 1, 4.2, 2.5, axs)])
-    axs = _paired_axes(len(above), ncols) if axs is None else _axes(2*len(above), ncols, 0, 0, axs)
-    def draw(*args): _draw_heat(*args, **(dict(mean=True, median=False, quartiles=False) | kwargs))
-    for i,h in enumerate(h for pair in zip(above, below) for h in pair):
-        _draw_layer(axs[i:i+1], [h], [self], heat, draw, 400, False, False)
-        axs[i].set_title(f'{axs[i].get_title()}: {kind_of(kinds[i % 2]).label}', fontsize=9)
+    _check_two(kinds)
+    if layers is None: layers = _in_both(self, kinds[0], self, kinds[1])
+    pairs = list(zip(*(_chosen(self, layers, k) for k in kinds)))
+    if not pairs: return np.array([_empty(ax, _nothing(kinds[1])) for ax in _axes(2, 1, 4.2, 2.5, axs)])
+    axs = _paired_axes(len(pairs), ncols) if axs is None else _axes(2*len(pairs), ncols, 0, 0, axs)
+    for ax,h in zip(axs, (h for pair in pairs for h in pair)): _draw_twin(ax, h, self, **kwargs)
     return axs
 
 # %% ../nbs/05c_twins.ipynb #1e029e7a
@@ -47,45 +60,52 @@ def distance(
     if not (a.sum() and b.sum()): return np.nan
     return float(np.abs(a/a.sum() - b/b.sum()).sum()/2)
 
-# %% ../nbs/05c_twins.ipynb #e4258e0b
-def _outline(ax, counts, edges, sign:int, label:str, color):
+# %% ../nbs/05c_twins.ipynb #9db209d6
+def _outline(ax, counts:np.ndarray, edges:np.ndarray, sign:int, label:str, color):
     "Shares of a histogram as an outline, upwards or downwards"
     share = counts/max(counts.sum(), 1)
     ax.stairs(sign*share, edges, fill=True, alpha=.45, color=color, label=label)
     ax.stairs(sign*share, edges, color=color, lw=1)
 
-def _peaks(ax, a:History, b:History, step, labels):
+# %% ../nbs/05c_twins.ipynb #d4e6df4c
+def _peaks_title(name:str, steps:tuple, d:float, outside:float)->str:
+    s, t = steps
+    when = f'step {s:,}' if s == t else f'steps {s:,} and {t:,}'
+    return f'{name}, {when}: distance {d:.2f}' + f' ({outside:.1%} outside)'*bool(outside >= .001)
+
+# %% ../nbs/05c_twins.ipynb #8bcb836b
+def _peaks(ax, a:History, b:History, step:int|None, labels):
     "Two rows back to back"
-    bins = a.bins if isinstance(a.bins, LinearBins) else _common(window(a, 80), window(b, 80))
+    bins = a.bins if isinstance(a.bins, LinearBins) else _common([window(a, 80), window(b, 80)], 80)
     i, j = a.row_at(step), b.row_at(step)
-    ca, cb = a.in_bins(bins)[i], b.in_bins(bins)[j]
-    for c,sign,label,color in ((ca, 1, labels[0], 'C0'), (cb, -1, labels[1], 'C1')): _outline(ax, c[1:-1], bins.edges[1:-1], sign, label, color)
-    outside = max(c[[0, -1]].sum()/max(c.sum(), 1) for c in (ca, cb))
-    d = distance(a.hist[i], b.hist[j]) if a.bins == b.bins else distance(ca, cb)
+    counts = a.in_bins(bins)[i], b.in_bins(bins)[j]
+    for c,sign,label,color in zip(counts, (1, -1), labels, ('C0', 'C1')):
+        _outline(ax, c[1:-1], bins.edges[1:-1], sign, label, color)
     ax.axhline(0, color='.5', lw=.7)
     ax.yaxis.set_major_formatter(lambda v,_: f'{abs(v):.0%}')
-    when = f'step {a.step[i]:,}' if a.step[i] == b.step[j] else f'steps {a.step[i]:,} and {b.step[j]:,}'
-    ax.set_title(f'{_label(a)}, {when}: distance {d:.2f}' + f' ({outside:.1%} outside)'*bool(outside >= .001), fontsize=9)
+    d = distance(a.hist[i], b.hist[j]) if a.bins == b.bins else distance(*counts)  # the finest that both have
+    outside = max(c[[0, -1]].sum()/max(c.sum(), 1) for c in counts)
+    ax.set_title(_peaks_title(_label(a), (a.step[i], b.step[j]), d, outside), fontsize=9)
 
-def _common(a:LinearBins, b:LinearBins)->LinearBins: return LinearBins(min(a.lo, b.lo), max(a.hi, b.hi), max(a.n, b.n))
-
+# %% ../nbs/05c_twins.ipynb #e4258e0b
 @patch
 def twin_peaks(self:Recording,
     layers=None, # names, one or several; None: all that have both
-    kinds=('act', 'valid'), # what is above and what is below; with another run: the first of them, of both runs
-    step:int|None=None, # which; None: the last one
+    kinds=('act', 'valid'), # above and below: any two of `KINDS`; with another run: the first of them, of both runs
+    step:int|None=None, # any step; None: the last one
     ncols:int=3, # pictures in a row
     axs=None, # axes to draw on, one for each layer
     against:Recording|None=None, # another run, instead of another kind
 ): # the axes, an array of one for each layer
     "Two distributions of each layer back to back at one step: training and evaluation mode, or two runs"
-    if len(kinds) != 2: raise ValueError(f'kinds: expected two, got {len(kinds)}')
+    _check_two(kinds)
     other, kind = (self, kinds[1]) if against is None else (against, kinds[0])
-    if layers is None: layers = [n for n in self._names(kinds[0]) if (n, kind) in other]
-    pairs = [(a, b) for a,b in zip(_chosen(self, layers, kinds[0]), _chosen(other, layers, kind))]
+    labels = [kind_of(k).label for k in kinds] if against is None else ['this run', 'the other run']
+    if layers is None: layers = _in_both(self, kinds[0], other, kind)
+    pairs = list(zip(_chosen(self, layers, kinds[0]), _chosen(other, layers, kind)))
     axs = _axes(max(1, len(pairs)), ncols, 4.2, 2.5, axs)
     if not pairs: return np.array([_empty(axs[0], _nothing(kind))])
-    labels = [kind_of(k).label for k in kinds] if against is None else ['this run', 'the other run']
     for ax,(a,b) in zip(axs, pairs): _peaks(ax, a, b, step, labels) if len(a) and len(b) else _empty(ax)
-    axs[0].figure.legend(*axs[0].get_legend_handles_labels(), loc='outside lower center', ncols=2, fontsize=8, frameon=False)
+    legend = axs[0].get_legend_handles_labels()
+    axs[0].figure.legend(*legend, loc='outside lower center', ncols=2, fontsize=8, frameon=False)
     return axs
