@@ -10,6 +10,7 @@ class Adapter:
     above: Any
     arguments: dict[str, Any]
     watch: Any
+    groups: Any
     rec: Any
     diagnosis: Any
     def __init__(self, path: Any=None, *, report: Any=None, stop: bool | float=False, **watch_arguments: Any) -> None: ...

@@ -55,7 +55,8 @@ class LayerNorm(Norm):
 # %% ../nbs/08_batchnorm.ipynb #5ba3763d
 class BatchNorm(Norm):
     """Over batch and space of each channel, as `nn.BatchNorm2d`, for any number of spatial dimensions;
-    ValueError in training if a channel has a single value. [Ioffe and Szegedy 2015](https://arxiv.org/abs/1502.03167)"""
+    ValueError in training if a channel has a single value.
+    [Ioffe and Szegedy 2015](https://arxiv.org/abs/1502.03167)"""
     def __init__(self,
         nf:int, # channels
         mom:float=.1, # share of the new batch in the running averages

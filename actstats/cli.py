@@ -7,10 +7,10 @@ from __future__ import annotations
 from pathlib import Path
 import argparse, json, sys
 
+from . import __version__
 from .files import check_writable
 from .recording import Recording
 from .report import Section, write_report
-import actstats
 
 # %% auto #0
 __all__ = ['demo', 'main']
@@ -181,7 +181,7 @@ def _add_compare(sub):
 # %% ../nbs/11_cli.ipynb #32efef61
 def _parser():
     p = argparse.ArgumentParser('actstats', description='See inside a PyTorch network while it trains.')
-    p.add_argument('--version', action='version', version=f'actstats {actstats.__version__}')
+    p.add_argument('--version', action='version', version=f'actstats {__version__}')
     sub = p.add_subparsers(title='commands', metavar='COMMAND')
     for add in (_add_demo, _add_readers, _add_compare): add(sub)
     p.set_defaults(run=lambda a: p.print_help())

@@ -256,7 +256,8 @@ def _why(mean, std, stuck)->str:
         return ('scaling its weights does not change that: '
                 'is there a normalisation between them and the measured output?')
     return ('the measured output may be unable to have that mean and deviation, like that of a ReLU, '
-            'which is never negative, or of a tanh, which never exceeds 1: measure before the activation (mods=None, or the layers themselves), '
+            'which is never negative, or of a tanh, which never exceeds 1: '
+            'measure before the activation (mods=None, or the layers themselves), '
             'or pass a larger tol or max_rounds')
 
 # %% ../nbs/07_init.ipynb #2b5946e2

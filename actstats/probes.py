@@ -17,20 +17,20 @@ from .internals import hooks_of, is_exporting, mark_with_kwargs
 __all__ = ['OUTPUT', 'OUTPUTS', 'GRAD', 'GRADS_IN_GRAPHS', 'Probe', 'RootProbe', 'take_off']
 
 # %% ../nbs/04e_probes.ipynb #e99bf636
-# what a probe saw: a tensor; something with tensors in it; a gradient, and from 3 on that of one of several
+# what a probe reports: a tensor; a container of tensors; a gradient; from 3 on, the gradient of one of several
 OUTPUT, OUTPUTS, GRAD = 0, 1, 2
 
-GRADS_IN_GRAPHS = torch.__version__ >= (2, 13)  # can hooks on tensors be a part of a compiled graph?
+GRADS_IN_GRAPHS = torch.__version__ >= (2, 13)  # can compiled graphs contain hooks on tensors?
 
 class Probe(Tap):
     "A tap that stays in a compiled graph as one operation"
     def __init__(self,
-        owner, # who put it there
+        owner, # the object that attached it, for take_off
         f, # called in eager code as f(module, inputs, output)
         found, # called from graphs as found(module, tensors, what); None: not in graphs
-        m:nn.Module, # the module that it hangs on
-        all:bool=False, # all tensors of an output, or the first?
-        grads:bool=False, # the gradients with respect to them, too?
+        m:nn.Module, # the module to observe
+        all:bool=False, # report all tensors of an output; False: only the first
+        grads:bool=False, # also report the gradients with respect to them
     ):
         super().__init__(f)
         self.owner, self.found, self.m = owner, found, m
@@ -44,7 +44,7 @@ class Probe(Tap):
         else: self.f(m, args, out)
 
     def leave(self, out):
-        "Leave operations in the graph that is being made, unless it is made to be taken elsewhere"
+        "Put operations into the graph that is being compiled; nothing if it is exported"
         if self.found is None or is_exporting(): return
         xs, bare = list(tensors(out)), isinstance(out, Tensor)
         if not self.all: xs = xs[:1]
@@ -67,10 +67,10 @@ class RootProbe(Probe):
 
 # %% ../nbs/04e_probes.ipynb #fd367535
 def take_off(
-    model:nn.Module, # all modules of which are looked at
-    owner, # whose probes
+    model:nn.Module, # searched with all of its modules
+    owner, # of the probes to remove
 ):
-    "Remove all probes of `owner` that hang on modules of `model`, however they came there"
+    "Remove all probes of `owner` from the modules of `model`, inherited ones too"
     for m in model.modules():
         for hooks in hooks_of(m):
             for k in [k for k,v in hooks.items() if isinstance(v, Probe) and v.owner is owner]: del hooks[k]

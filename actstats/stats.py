@@ -19,8 +19,8 @@ __all__ = ['dense', 'is_plain', 'prime_stride', 'summarise', 'ReferenceRecorder'
 # %% ../nbs/03d_stats.ipynb #72f568ad
 def dense(
     x:Tensor, # any strided tensor
-)->Tensor: # `x` itself if its values fill memory without holes or repeats, else a copy that does
-    "`x`, with its values side by side in memory, in whatever order of dimensions"
+)->Tensor: # `x` itself if its values fill memory without gaps or repeats, else such a copy
+    "`x` with its values side by side in memory, in any order of dimensions"
     if x.is_neg(): x = x.resolve_neg()
     if x.is_contiguous(): return x
     order = _by_stride(x)
@@ -36,11 +36,11 @@ def is_plain(x:Tensor)->bool:
     try:
         ordinary = type(x) is Tensor or type(x) is nn.Parameter
         return ordinary and x.untyped_storage().data_ptr() != 0 and not (x.is_quantized or x.is_nested)
-    except RuntimeError: return False  # no storage: a tensor of zeros that are not there, or one inside of torch.func
+    except RuntimeError: return False  # no storage: an efficient zero tensor, or one inside torch.func
 
 # %% ../nbs/03d_stats.ipynb #18989205
 def _flat(x:Tensor)->Tensor:
-    "All values of `x` in one dimension, in memory order; a copy only if memory has holes or repeats"
+    "All values of `x` in one dimension, in memory order; a copy only if memory has gaps or repeats"
     x = dense(x)
     x = x.permute(_by_stride(x)).reshape(-1)
     return x if x.dtype in _FLOAT else x.float()
@@ -49,15 +49,15 @@ def _flat(x:Tensor)->Tensor:
 _CHUNK = 1 << 18
 
 def _finite(x:Tensor)->Tensor|None:
-    "Mask of the finite values of `x`; None if all are, as far as one can tell without a synchronisation"
+    "Mask of the finite values of `x`; None if all are known to be finite (never on a GPU, to avoid waiting)"
     return None if x.device.type == 'cpu' and math.isfinite(x.sum()) else x.isfinite()
 
 # %% ../nbs/03d_stats.ipynb #ad8bd3f9
 def _exact(
     x:Tensor, # 1-D chunk
-    ok:Tensor|None, # mask of its finite values, None if all are
+    ok:Tensor|None, # mask of its finite values; None: all
 )->dict:
-    "The fields that are exact over all values, sampled or not: counts of the non-finite, and the extremes"
+    "The fields computed from all values even when sampling: the number of values, extremes, non-finite counts"
     if ok is None:
         lo, hi = torch.aminmax(x)
         return dict(n_total=x.numel(), min=lo, max=hi)
@@ -66,7 +66,7 @@ def _exact(
 
 # %% ../nbs/03d_stats.ipynb #b8ef14a3
 def _looked_at(x:Tensor, ok:Tensor|None, bins)->dict:
-    "The fields of those values that are looked at, one by one: counts, moments about the mean, histogram"
+    "The fields that may come from a sample: counts of finite values, moments about the mean, histogram"
     d = (x if ok is None else x.where(ok, 0)).double()
     n = x.numel() if ok is None else ok.sum()
     mean = d.sum() / (n if ok is None else n.clamp(min=1))
@@ -93,9 +93,9 @@ def _is_prime(p): return p > 1 and all(p % q for q in range(2, math.isqrt(p) + 1
 @lru_cache(maxsize=1024)
 def prime_stride(
     n:int, # number of values
-    k:int, # how many to look at, about; 0 is all
-)->int: # 1 if all are looked at, as when there are fewer than 2k
-    "The smallest prime from n/k up that does not divide n: a stride that meets every row and channel alike"
+    k:int, # about how many to sample; 0: all
+)->int: # 1 for all values, also if there are fewer than 2k
+    "The smallest prime from n/k up that does not divide n: a stride that samples all rows and channels evenly"
     if not 0 < 2*k <= n: return 1
     p = math.ceil(n / k)
     while not (_is_prime(p) and n % p): p += 1
@@ -105,9 +105,9 @@ def prime_stride(
 def summarise(
     x:Tensor, # values: any shape, any real floating dtype, any layout in memory
     bins=None, # LinearBins or FloatBins; the default is FloatBins()
-    sample:int=0, # look at about this many values; 0 is all
+    sample:int=0, # use about this many values; 0: all
 )->Tensor: # a row, int64 (HEAD + len(bins),)
-    "The row of the values of `x`; TypeError if they are not floating point numbers"
+    "The row of the values of `x`; TypeError if they are not floating-point numbers"
     if not x.is_floating_point():
         raise TypeError(f'summarise: expected floating point values, got {x.dtype}; convert them, as in x.float()')
     bins, flat = bins or FloatBins(), _flat(x.detach())
@@ -121,21 +121,21 @@ def summarise(
 
 # %% ../nbs/03d_stats.ipynb #01e906a9
 def _add_sample(row:Tensor, x:Tensor, bins)->Tensor:
-    "Complete a `row` of exact fields by those of the sample `x`"
+    "Complete `row`, which has the exact fields, with the fields of the sample `x`"
     for c in x.split(_CHUNK): row = merge(row, _row(bins, x.device, **_looked_at(c, _finite(c), bins)))
-    hist = field(row, 'hist')  # all infinities belong to it, those outside the sample too
+    hist = field(row, 'hist')  # it counts all infinities, also those outside the sample
     hist[0] += field(row, 'n_neginf') - (x == -math.inf).sum()
     hist[-1] += field(row, 'n_posinf') - (x == math.inf).sum()
     return row
 
 # %% ../nbs/03d_stats.ipynb #248f3ef9
 class ReferenceRecorder:
-    "Merges tensors into `row` and their living units into `alive`, in plain torch"
+    "Merge tensors into `row`, and their units that are not dead into `alive`, in plain torch"
     def __init__(self,
         row:Tensor, # int64 (HEAD + len(bins),), changed in place
         alive:Tensor, # bool (units,), changed in place; (0,) if there are no units
         bins, # the bins of row
-        sample:int=0, # look at about this many values; 0 is all
+        sample:int=0, # use about this many values; 0: all
     ):
         self.row, self.alive, self.bins, self.sample = row, alive, bins, sample
 
@@ -156,7 +156,7 @@ def stamp_(
     now:Tensor, # rows of one step, int64 (keys, fields), changed in place
     step:int, # its number
 ):
-    "Mark the rows that were called with their step"
+    "Write the number of the step to all rows that have calls"
     called = field(now, 'calls') > 0
     field(now, 'n_steps').copy_(called)
     field(now, 'step').copy_(torch.where(called, step, EMPTY['step']))
@@ -164,10 +164,10 @@ def stamp_(
 # %% ../nbs/03d_stats.ipynb #a1e5020e
 def close_reference(
     now:Tensor, # rows of one step, int64 (keys, fields), emptied
-    alive:Tensor, # bool (bytes*8,), their living units, emptied
+    alive:Tensor, # bool (bytes*8,), their units that are not dead, emptied
     rows:Tensor, # int64 (keys, rows, fields), changed in place
     masks:Tensor, # uint8 (rows, bytes), changed in place
-    r:int, # into which row of rows and masks
+    r:int, # index of the row in rows and masks
     step:int, # the number of the step
 ):
     "Merge the rows of one step into row `r` of each key"

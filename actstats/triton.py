@@ -22,7 +22,7 @@ _HEAD = tl.constexpr(HEAD)
 globals().update({f'_{k.upper()}': tl.constexpr(i) for k,i in COL.items()})  # _CALLS, _N_STEPS, ...
 
 def _columns(dtype, merge):
-    "A bit for each column of this type that merges in this way; `n` merges with the moments"
+    "A bit for each column of this type and rule for merging, without `n`, which merges with the moments"
     found = [f.name for f in FIELDS if (f.dtype, f.merge) == (dtype, merge) and f.name != 'n']
     return tl.constexpr(sum(1 << COL[k] for k in found))
 
@@ -53,7 +53,7 @@ def _edges_key(x, edges, n_edges, STEPS: tl.constexpr):
 # %% ../nbs/14_triton.ipynb #4c6c12cb
 @triton.jit
 def _add_block(x, ok, n, n_zero, mean, m2):
-    "Merge the values of `x` at which `ok` into counts and moments"
+    "Merge the values of `x` where `ok` is true into counts and moments"
     v = tl.where(ok, x, 0.).to(tl.float64)
     nb = tl.sum(ok.to(tl.int32), 0)
     mb = tl.sum(v, 0) / tl.maximum(nb, 1)
@@ -176,12 +176,12 @@ def _merge(row, row_f, ints, floats, parts, n_total, units, hist, n_cols, PARTS:
 _BLOCK, _PROGRAMS = 1024, 512
 
 class Recorder:
-    "Merges tensors on a GPU into `row` and their living units into `alive`: two launches, no synchronisation"
+    "Merge tensors on a GPU into `row`, and their units that are not dead into `alive`: two launches, no waiting"
     def __init__(self,
         row:Tensor, # int64 (HEAD + len(bins),), contiguous
         alive:Tensor, # bool (units,), contiguous; (0,) if there are no units
         bins, # LinearBins or FloatBins, those of row
-        sample:int=0, # look at about this many values; 0 is all
+        sample:int=0, # use about this many values; 0: all
     ):
         self.row, self.alive, self.bins, self.sample = row, alive.view(torch.uint8), bins, sample
         self.reference = Reference.Recorder(row, alive, bins, sample)
@@ -201,7 +201,7 @@ def __call__(self:Recorder, x:Tensor, dim:int):
     "Merge the summary of `x`, whose units lie along `dim`"
     n, units, cols = x.numel(), self.alive.numel(), len(self.bins)
     if x.is_cuda and torch.cuda.is_current_stream_capturing():
-        raise RuntimeError('a CUDA graph is being captured: what is in it is not recorded')
+        raise RuntimeError('outputs inside a CUDA graph capture are not recorded')
     if x.dtype == torch.float64 or n == 0 or cols > 8000: return self.reference(x, dim)
     x = dense(x.detach())
     if x.dtype not in (torch.float32, torch.float16, torch.bfloat16): x = x.float()

@@ -29,23 +29,23 @@ __all__ = ['watch']
 
 # %% ../nbs/04h_watching.ipynb #7f1a3bfe
 class watch:
-    "Record what the modules of `model` put out while the `with` block runs; gives the `Recording`"
+    "Record the outputs of the modules of `model` while the `with` block runs; `as` binds the `Recording`"
     def __init__(self,
         model:nn.Module, # any module, in any loop
-        optimizer=None, # steps are its steps, and parameters are recorded
+        optimizer=None, # its steps are the steps, and its presence turns `params` on
         *,
         modules=None, # None: every leaf; a regex; a predicate(name, module); a class; names or modules; a Sequential
-        every:int=1, # record each k-th step
-        grads:bool=False, # also gradients of the loss with respect to the outputs
-        params:bool|None=None, # also parameters, their gradients and updates; default: if there is an optimizer
-        bins=None, # FloatBins() if None
-        sample:int|None=None, # look at about this many values of each output; None is all
-        max_rows:int=1024, # rows kept of each layer
-        outputs:str='first', # or "all": of an output with several tensors
+        every:int=1, # record every k-th step
+        grads:bool=False, # also record the gradients of the loss with respect to the outputs
+        params:bool|None=None, # also record parameters, their gradients and updates; None: if there is an optimizer
+        bins=None, # of the histograms; None: FloatBins()
+        sample:int|None=None, # use about this many values of each output; None: all
+        max_rows:int=1024, # rows kept for each layer
+        outputs:str='first', # of an output with several tensors, record the "first" or "all"
         on_train:bool=True, # record in training mode
         on_valid:bool=False, # record in evaluation mode
         total_steps:int|None=None, # the planned length of the run
-        first_step:int=0, # the number of the first step, for a run that is resumed
+        first_step:int=0, # the number of the first step, for a resumed run
     ):
         _check(model, optimizer, every, bins, sample, max_rows, outputs, params, total_steps, first_step)
         self.model, self.opt, self.modules = model, optimizer, choose_modules(model, modules)
@@ -89,24 +89,24 @@ def _recording(self:watch, bins, max_rows, sample, total_steps, first_step)->Rec
 # %% ../nbs/04h_watching.ipynb #6c288c50
 @patch
 def _reset(self:watch):
-    self.handles = []            # what is to be removed
-    self.step = self.rec.step    # of the optimizer, or forward calls
-    self.old, self.closure = {}, False  # values of parameters before a step; is the optimizer given a closure?
+    self.handles = []            # hooks to remove
+    self.step = self.rec.step    # steps of the optimizer; without one, forward calls
+    self.old, self.closure = {}, False  # parameters before a step; does the optimizer use a closure?
     self.begun = False           # has the model been called in training mode?
     self.begun_valid = False     # and in evaluation mode?
     self.n_valid = 0             # forward calls in evaluation mode
     self.valid = None, 0         # the training step that evaluation follows, and its forward calls so far
-    self.dims = {}               # (name, number of dimensions) -> that of the units
-    self.fused = []              # pairs (probe, module) inside of layers that may run as one kernel
-    self.hidden = False          # are these probes taken off?
+    self.dims = {}               # (name, number of dimensions) -> the dimension of the units
+    self.fused = []              # pairs (probe, module) inside layers that may run as one kernel
+    self.hidden = False          # are these probes detached?
     self.ref = ref(self)
 
 # %% ../nbs/04h_watching.ipynb #51d819c1
 @patch
 def start(self:watch)->Recording:
-    "Attach the hooks; `stop` takes them off"
+    "Attach the hooks; `stop` removes them"
     if self.handles: raise RuntimeError('watch: already watching; call stop() first')
-    backend(device_type(self.model))  # compiled now and not in the first step
+    backend(device_type(self.model))  # compile it now, not in the first step
     try:
         self.rec.meta['identical'] = aside(identical_units, self.model) if self.params else []
         self._attach()
@@ -145,7 +145,7 @@ def _optimizer_hooks(self:watch, opt)->list:
 def stop(self:watch,
     tell:bool=True, # warn if there were problems?
 ):
-    "Take the hooks off: the model is as it was before"
+    "Remove the hooks and leave the model as it was"
     if not self.handles: return
     while self.handles: self.handles.pop().remove()
     take_off(self.model, self)
@@ -170,7 +170,7 @@ def _note_what_was_missed(self:watch):
 # %% ../nbs/04h_watching.ipynb #7b303da3
 @patch
 def _root(self:watch, m, args, inputs):
-    "A forward call of the model begins"
+    "Called when a forward call of the model begins"
     try:
         if in_backward() or inside_itself(m) or is_tracing(): return
         self._begin()
@@ -195,7 +195,7 @@ def _begin(self:watch):
 # %% ../nbs/04h_watching.ipynb #909677a2
 @patch
 def _moment(self:watch):
-    "Where an output that comes now belongs: is it training, its time key, its step; None if it is not to be recorded"
+    "(training?, time key, step) of an output that arrives now; None if it is not to be recorded"
     if self.model.training:
         return (True, self.step, self.step) if self.on_train and not self.step % self.every else None
     step, i = self.valid
@@ -204,7 +204,7 @@ def _moment(self:watch):
 # %% ../nbs/04h_watching.ipynb #5a9e0ece
 @patch
 def _saw(self:watch, name, m, args, out):
-    "A module has returned its output"
+    "Called when a module has returned its output"
     try:
         if not self.handles: return
         if type(out) is Tensor and not modes(): self._look(name, m, out)
@@ -248,7 +248,7 @@ def _put_output(self:watch, name, key, m, x, where):
 # %% ../nbs/04h_watching.ipynb #1bf40d8c
 @patch
 def saw_grad(self:watch, g, key, dim, step, part=None):
-    "The gradient with respect to an output has been computed, or one that it is a `part` of"
+    "Called with the gradient of an output, or with a gradient from which `part` takes it"
     try:
         if not self.handles: return
         if type(g) is Tensor and part is None and not modes(): self.rec.put(key, 'grad', g, step, dim)
@@ -265,11 +265,11 @@ def _root_from_graph(self:watch, m, xs, what):
 # %% ../nbs/04h_watching.ipynb #3f20395d
 @patch
 def _from_graph(self:watch, name, m, xs, what):
-    "What `_saw` and `saw_grad` do, called from a compiled graph"
-    xs = [x.detach() for x in xs]  # their gradients come from the graph
+    "Do the work of `_saw` and `saw_grad`, called from a compiled graph"
+    xs = [x.detach() for x in xs]  # the graph delivers their gradients itself
     if what < GRAD:
         if self.grads and not GRADS_IN_GRAPHS:
-            self.rec.note('gradients', 'inside of compiled code they need PyTorch 2.13 or newer')
+            self.rec.note('gradients', 'inside compiled code they need PyTorch 2.13 or newer')
         return self._saw(name, m, (), xs[0] if what == OUTPUT and xs else xs)
     where = self._moment()
     if where is None or not where[0]: return
@@ -278,13 +278,13 @@ def _from_graph(self:watch, name, m, xs, what):
 
 # %% ../nbs/04h_watching.ipynb #ef2ca385
 def _parts_of_fused(model)->set:
-    "The modules inside of layers that may run as one kernel"
+    "The modules inside layers that may run as one kernel"
     return {m for layer in model.modules() if isinstance(layer, nn.TransformerEncoderLayer) for m in layer.modules()}
 
 # %% ../nbs/04h_watching.ipynb #988c7c52
 @patch
 def _hide(self:watch):
-    "Take the probes off the layers that may run as one kernel"
+    "Detach the probes inside layers that may run as one kernel"
     if self.hidden: return
     for probe,_ in self.fused: probe.remove()
     self.hidden = True
@@ -292,7 +292,7 @@ def _hide(self:watch):
 # %% ../nbs/04h_watching.ipynb #e97eb9aa
 @patch
 def _show(self:watch, *args):
-    "Put them on again"
+    "Attach them again"
     if not self.hidden: return
     for probe,m in self.fused: probe.attach(m.register_forward_hook)
     self.hidden = False
@@ -314,7 +314,7 @@ def _look_input(self:watch, args, kwargs):
 # %% ../nbs/04h_watching.ipynb #f172295f
 @patch
 def _put_params(self:watch, kind, value):
-    "Record `value(name, parameter)` of each parameter for which it is not None"
+    "Record `value(name, parameter)` for each parameter where it is not None"
     for name,(m, attr) in self.params.items():
         try:
             p = internals.parameter(m, attr)
