@@ -20,6 +20,7 @@ from torch.nn.parameter import is_lazy
 
 from .learner import Callback, CancelBatchException, LRFinderCB, Table, run_cbs
 from .hooks import Hooks, tensors
+from .internals import original, parameter
 
 # %% auto #0
 __all__ = ['init_weights', 'act_moments', 'Centring', 'centring', 'GeneralRelu', 'conv', 'get_model', 'untouched', 'Broyden',
@@ -32,7 +33,7 @@ def init_weights(
     gain:float|None=None, # weights get the variance gain**2/n_in; None: sqrt(2/(1 + leaky**2))
 ):
     "Kaiming initialisation, biases zero: [He et al. 2015](https://arxiv.org/abs/1502.01852); for `model.apply`"
-    if not isinstance(m, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)) or 'weight' not in m._parameters: return
+    if not isinstance(m, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)) or parameter(m, 'weight') is None: return
     if gain is None: gain = math.sqrt(2/(1 + leaky**2))
     nn.init.normal_(m.weight, std=gain/math.sqrt(m.weight[0].numel()))
     if m.bias is not None: nn.init.zeros_(m.bias)
@@ -167,7 +168,7 @@ _OTHER = (nn.Embedding, nn.EmbeddingBag, nn.LayerNorm, nn.RMSNorm)
 
 def _weighs(m:nn.Module)->bool:
     "True if `m` multiplies by its own weight matrix or kernel"
-    w = m._parameters.get('weight')
+    w = parameter(m, 'weight')
     return w is not None and w.ndim > 1 and not isinstance(m, _OTHER)
 
 def _layer_in(m:nn.Module, name:str)->nn.Module:
@@ -181,7 +182,8 @@ def _layer_in(m:nn.Module, name:str)->nn.Module:
 
 def _shared(model:nn.Module)->set:
     "Ids of the parameters that belong to more than one module"
-    seen = Counter(id(p) for m in model.modules() for p in m._parameters.values())
+    mine = (m.named_parameters(recurse=False, remove_duplicate=False) for m in model.modules())
+    seen = Counter(id(p) for ps in mine for _,p in ps)
     return {p for p,n in seen.items() if n > 1}
 
 # %% ../nbs/07_init.ipynb #690f5f99
@@ -189,7 +191,7 @@ def _pairs(model:nn.Module, mods)->dict:
     "The modules to measure, each with the layer to correct"
     names = {m:n for n,m in model.named_modules()}
     for m,name in names.items():
-        if any(map(is_lazy, m._parameters.values())):
+        if any(map(is_lazy, m.parameters(recurse=False))):
             raise ValueError(f'lsuv_init: {name!r} has no weights yet; send a batch through the model first')
     if mods is not None:
         for m in mods:
@@ -287,7 +289,7 @@ def lsuv_init(
 )->Table: # layer, rounds, mean and std as found, and as left
     """Scale weights, then shift biases, layer by layer, until outputs have mean 0 and std 1;
     ValueError names a layer that does not converge. [Mishkin and Matas 2015](https://arxiv.org/abs/1511.06422)"""
-    model = getattr(model, '_orig_mod', model)   # of a compiled one
+    model = original(model)
     pairs, names = _pairs(model, _listed(mods)), {m:n for n,m in model.named_modules()}
     if not pairs:
         raise ValueError(f'lsuv_init: this {type(model).__name__} has no layer with weights to scale; pass mods')
@@ -296,7 +298,7 @@ def lsuv_init(
     if mods is not None and (silent := [names[m] for m in pairs if m not in found]):
         raise ValueError(f'lsuv_init: {silent[0]!r} was not called for this batch, or its output was empty')
     def bias(layer):
-        b = layer._parameters.get('bias')
+        b = parameter(layer, 'bias')
         return None if b is None or not b.requires_grad or id(b) in shared else b
     def looks(m):
         if m is next(iter(found)): yield found[m]

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LOST', 'transform', 'CONVS', 'NORMS', 'private', 'real_memory', 'modes', 'no_subclasses', 'aside', 'unwrapped',
            'in_backward', 'is_tracing', 'inside_itself', 'inner_step', 'forget_compiled', 'uncompiled', 'is_exporting',
-           'base_of', 'version', 'hooks_of', 'parameter', 'mark_with_kwargs']
+           'base_of', 'version', 'hooks_of', 'original', 'parameter', 'mark_with_kwargs']
 
 # %% ../nbs/03a_internals.ipynb #fad224e7
 from contextlib import contextmanager, nullcontext
@@ -164,6 +164,11 @@ def hooks_of(m:nn.Module)->list:
     "The dictionaries that hold the hooks of the forward calls of `m`"
     return [d for name in _HOOKS if (d := m.__dict__.get(name)) is not None]
 
+def original(model:nn.Module)->nn.Module:
+    "The module that `torch.compile` wrapped; `model` itself if it is none of these wrappers"
+    return getattr(model, '_orig_mod', model)
+
+# %% ../nbs/03a_internals.ipynb #c0305902
 def parameter(m:nn.Module, name:str)->Tensor|None:
     "The parameter `name` of `m`; None if there is none now"
     held = m.__dict__.get('_parameters')
