@@ -36,13 +36,16 @@ installed:  ## the wheel alone in an environment of its own: make installed WITH
 	@.bare/bin/python -m pip freeze | grep -i '^torch' | diff .bare/before -
 	@cd .bare && bin/python ../.ci/installed.py
 
-processors: .venv/.installed-dev  ## are the promises of equal bits kept where a processor rounds otherwise?
-	@$(BIN)/python .ci/rounding.py
+# the chapters that compare numbers
+NUMBERS = $(wildcard nbs/03*.ipynb nbs/04*.ipynb nbs/07*.ipynb nbs/08*.ipynb nbs/10d*.ipynb nbs/13*.ipynb nbs/16*.ipynb)
+processors: .venv/.installed-dev  ## do tests depend on the processor, on threads or on a busy machine? an hour; make processors NB="nbs/03d_stats.ipynb"
+	@$(BIN)/python .ci/rounding.py --check
+	@$(BIN)/python .ci/rounding.py --settings -- $(or $(NB),$(NUMBERS))
 
 export: .venv/.installed-dev  ## after editing a notebook: write the modules and their stubs, clean the notebooks
 	@$(BIN)/nbdev_export && $(BIN)/nbdev_clean && $(BIN)/python .ci/stubs.py
 
-notebooks: .venv/.installed-dev  ## run all notebooks and store their outputs: make notebooks NB="nbs/03_stats.ipynb"
+notebooks: .venv/.installed-dev  ## run all notebooks and store their outputs: make notebooks NB="nbs/03d_stats.ipynb"
 	@$(BIN)/python .ci/execute.py $(NB)
 
 ladder: .venv/.installed-dev  ## train what takes long again, most of an hour on two cores: the study of batch sizes and the ladder
