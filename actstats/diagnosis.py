@@ -154,12 +154,12 @@ def should_stop(self:Recording,
     seen = self.__dict__.setdefault('_looks', {})
     n = len(self)
     if n in seen or n < 2*_LOOK or n % (_LOOK if n <= MOST else 100): return bool(seen) and _hopeless(seen, above)
-    try: seen[n] = _look(self, n)
+    try: seen[n] = _hopelessness(self, n)
     except Exception as e: self.note('should_stop', e)
     return _hopeless(seen, above)
 
 # %% ../nbs/09d_diagnosis.ipynb #042b5977
-def _look(rec, n:int)->float:
+def _hopelessness(rec, n:int)->float:
     "1 if there is no hope, 0 if nothing is to be said against it"
     if n > MOST:
         losses = Case(rec, kinds=('log',)).losses

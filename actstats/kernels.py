@@ -203,7 +203,7 @@ def _empty(r):
 
 # %% ../nbs/13_kernels.ipynb #56077cc0
 @_jit
-def _look(x, u, r, f, hist, fold, edges, lo, per, near, shift, keys, h):
+def _count_block(x, u, r, f, hist, fold, edges, lo, per, near, shift, keys, h):
     "Count a block of finite values, `x` and their bits `u`, into a row"
     pivot, m = np.float64(x[0]), x.size
     s, q = moments(x, pivot)
@@ -231,14 +231,14 @@ def _summarise(x, u, i, p, r, f, fold, edges, lo, per, near, shift, zero):
         if p > 1: continue
         a, b = zeros(ub)
         plus, minus = plus + a, minus + b
-        _look(xb, ub, r, f, hist, fold, edges, lo, per, near, shift, keys, h)
+        _count_block(xb, ub, r, f, hist, fold, edges, lo, per, near, shift, keys, h)
         if o >> 31 != e >> 31: fold_in(h, fold, hist)  # before a 32-bit counter can overflow
     for o in range(0, n if p > 1 else 0, BLOCK*p):
         m = pick(x[o:o+BLOCK*p], p, bx)
         if m == 0: continue
         a, b = zeros(bu[:m])
         plus, minus = plus + a, minus + b
-        _look(bx[:m], bu[:m], r, f, hist, fold, edges, lo, per, near, shift, keys, h)
+        _count_block(bx[:m], bu[:m], r, f, hist, fold, edges, lo, per, near, shift, keys, h)
     if h.shape[1]: fold_in(h, fold, hist)
     if not edges.size:
         hist[fold[0]] -= plus

@@ -27,17 +27,17 @@ class Probe(Tap):
     def __init__(self,
         owner, # the object that attached it, for take_off
         f, # called in eager code as f(module, inputs, output)
-        found, # called from graphs as found(module, tensors, what); None: not in graphs
+        from_graph, # called from graphs as from_graph(module, tensors, what); None: not in graphs
         m:nn.Module, # the module to observe
         all:bool=False, # report all tensors of an output; False: only the first
         grads:bool=False, # also report the gradients with respect to them
     ):
         super().__init__(f)
-        self.owner, self.found, self.m = owner, found, m
+        self.owner, self.from_graph, self.m = owner, from_graph, m
         self.all, self.grads = all, grads
         self.id = register(self)
 
-    def call_back(self, xs, what): self.found(self.m, xs, what)
+    def call_back(self, xs, what): self.from_graph(self.m, xs, what)
 
     def __call__(self, m, args, out=None):
         if torch.compiler.is_compiling(): self.leave(out)
@@ -45,7 +45,7 @@ class Probe(Tap):
 
     def leave(self, out):
         "Put operations into the graph that is being compiled; nothing if it is exported"
-        if self.found is None or is_exporting(): return
+        if self.from_graph is None or is_exporting(): return
         xs, bare = list(tensors(out)), isinstance(out, Tensor)
         if not self.all: xs = xs[:1]
         call_back(xs, self.id, OUTPUT if bare else OUTPUTS)

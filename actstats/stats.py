@@ -65,7 +65,7 @@ def _exact(
                 n_nan=x.isnan().sum(), n_posinf=(x == math.inf).sum(), n_neginf=(x == -math.inf).sum())
 
 # %% ../nbs/03d_stats.ipynb #b8ef14a3
-def _looked_at(x:Tensor, ok:Tensor|None, bins)->dict:
+def _counted_fields(x:Tensor, ok:Tensor|None, bins)->dict:
     "The fields that may come from a sample: counts of finite values, moments about the mean, histogram"
     d = (x if ok is None else x.where(ok, 0)).double()
     n = x.numel() if ok is None else ok.sum()
@@ -115,14 +115,14 @@ def summarise(
     p = prime_stride(flat.numel(), sample)
     def one(c):
         ok = _finite(c)
-        return _row(bins, x.device, **_exact(c, ok), **(_looked_at(c, ok, bins) if p == 1 else {}))
+        return _row(bins, x.device, **_exact(c, ok), **(_counted_fields(c, ok, bins) if p == 1 else {}))
     row = reduce(merge, map(one, flat.split(_CHUNK)))
     return row if p == 1 else _add_sample(row, flat[::p].contiguous(), bins)
 
 # %% ../nbs/03d_stats.ipynb #01e906a9
 def _add_sample(row:Tensor, x:Tensor, bins)->Tensor:
     "Complete `row`, which has the exact fields, with the fields of the sample `x`"
-    for c in x.split(_CHUNK): row = merge(row, _row(bins, x.device, **_looked_at(c, _finite(c), bins)))
+    for c in x.split(_CHUNK): row = merge(row, _row(bins, x.device, **_counted_fields(c, _finite(c), bins)))
     hist = field(row, 'hist')  # it counts all infinities, also those outside the sample
     hist[0] += field(row, 'n_neginf') - (x == -math.inf).sum()
     hist[-1] += field(row, 'n_posinf') - (x == math.inf).sum()

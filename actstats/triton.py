@@ -95,7 +95,7 @@ def _leave_moments(part, mean, m2, low, high):
 
 # %% ../nbs/14_triton.ipynb #b36c7912
 @triton.jit(do_not_specialize=['n', 'p', 'units', 'inner'])
-def _look(x_ptr, alive, ints, floats, hist, edges, n, p, units, inner, n_edges, lo, top, zero, shift, n_cols,
+def _scan(x_ptr, alive, ints, floats, hist, edges, n, p, units, inner, n_edges, lo, top, zero, shift, n_cols,
           STEPS: tl.constexpr, SAMPLED: tl.constexpr, DEAD: tl.constexpr, BLOCK: tl.constexpr, COLS: tl.constexpr):
     first, stride = tl.program_id(0).to(tl.int64)*BLOCK, tl.num_programs(0).to(tl.int64)*BLOCK
     none = tl.zeros([], tl.int64)
@@ -210,7 +210,7 @@ def __call__(self:Recorder, x:Tensor, dim:int):
     p = prime_stride(n, self.sample)
     parts = min(triton.cdiv(n, _BLOCK), _PROGRAMS)
     with torch.cuda.device_of(x):
-        _look[(parts,)](x, self.alive, self.ints, self.floats, self.hist, self.edges, n, p, units, inner,
+        _scan[(parts,)](x, self.alive, self.ints, self.floats, self.hist, self.edges, n, p, units, inner,
                         cols - 1, *self.keys, cols, STEPS=self.steps, SAMPLED=p > 1, DEAD=bool(fits),
                         BLOCK=_BLOCK, COLS=triton.next_power_of_2(cols + 1))
         mine = units if fits else -1 if units else 0

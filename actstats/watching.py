@@ -131,7 +131,7 @@ def _attach(self:watch):
         except RuntimeError as e: self.rec.note(name, f'it takes no hooks: {e}')
         else:
             if m in fused: self.fused.append((probe, m))
-    if self.fused: self.handles.append(Probe(self, self._show, None, model).attach(model.register_forward_hook))
+    if self.fused: self.handles.append(Probe(self, self._attach_fused, None, model).attach(model.register_forward_hook))
     if self.opt is not None: self.handles += self._optimizer_hooks(self.opt)
 
 # %% ../nbs/04h_watching.ipynb #c8c7c8b8
@@ -151,7 +151,7 @@ def stop(self:watch,
     take_off(self.model, self)
     self.old = {}
     self.rec.flush()
-    self._note_what_was_missed()
+    self._note_omissions()
     if self.rec.problems and tell:
         with suppress(Warning):
             some = '; '.join(self.rec.problems[:3])
@@ -159,7 +159,7 @@ def stop(self:watch,
 
 # %% ../nbs/04h_watching.ipynb #4d83c944
 @patch
-def _note_what_was_missed(self:watch):
+def _note_omissions(self:watch):
     rec, now = self.rec, dict(self.model.named_modules())
     for name,m in self.modules.items():
         if now.get(name) is not m: rec.note(name, 'replaced while it was watched: its replacement was not recorded')
@@ -174,11 +174,11 @@ def _root(self:watch, m, args, inputs):
     try:
         if in_backward() or inside_itself(m) or is_tracing(): return
         self._begin()
-        if self.fused: self._show() if m.training else self._hide()
+        if self.fused: self._attach_fused() if m.training else self._detach_fused()
         if not m.training: return
         args, kwargs = inputs
-        if not kwargs and all(type(x) is Tensor for x in args) and not modes(): self._look_input(args, kwargs)
-        else: aside(self._look_input, args, kwargs)
+        if not kwargs and all(type(x) is Tensor for x in args) and not modes(): self._record_input(args, kwargs)
+        else: aside(self._record_input, args, kwargs)
     except Exception as e: self.rec.note('model', e)
 
 # %% ../nbs/04h_watching.ipynb #07e9fb0b
@@ -207,13 +207,13 @@ def _saw(self:watch, name, m, args, out):
     "Called when a module has returned its output"
     try:
         if not self.handles: return
-        if type(out) is Tensor and not modes(): self._look(name, m, out)
-        else: aside(self._look, name, m, out)
+        if type(out) is Tensor and not modes(): self._record_output(name, m, out)
+        else: aside(self._record_output, name, m, out)
     except Exception as e: self.rec.note(name, e)
 
 # %% ../nbs/04h_watching.ipynb #f28e7acc
 @patch
-def _look(self:watch, name, m, out):
+def _record_output(self:watch, name, m, out):
     if is_tracing(): return
     rec = self.rec
     rec.called[name] = None
@@ -260,7 +260,7 @@ def saw_grad(self:watch, g, key, dim, step, part=None):
 def _root_from_graph(self:watch, m, xs, what):
     if in_backward(): return
     self._begin()
-    if m.training: aside(self._look_input, None, [x.detach() for x in xs])
+    if m.training: aside(self._record_input, None, [x.detach() for x in xs])
 
 # %% ../nbs/04h_watching.ipynb #3f20395d
 @patch
@@ -283,7 +283,7 @@ def _parts_of_fused(model)->set:
 
 # %% ../nbs/04h_watching.ipynb #988c7c52
 @patch
-def _hide(self:watch):
+def _detach_fused(self:watch):
     "Detach the probes inside layers that may run as one kernel"
     if self.hidden: return
     for probe,_ in self.fused: probe.remove()
@@ -291,7 +291,7 @@ def _hide(self:watch):
 
 # %% ../nbs/04h_watching.ipynb #e97eb9aa
 @patch
-def _show(self:watch, *args):
+def _attach_fused(self:watch, *args):
     "Attach them again"
     if not self.hidden: return
     for probe,m in self.fused: probe.attach(m.register_forward_hook)
@@ -299,7 +299,7 @@ def _show(self:watch, *args):
 
 # %% ../nbs/04h_watching.ipynb #97a7f845
 @patch
-def _look_input(self:watch, args, kwargs):
+def _record_input(self:watch, args, kwargs):
     try:
         where = self._moment()
         x = None if where is None else next(numbers((args, kwargs)), None)
@@ -328,7 +328,7 @@ def _before_step(self:watch, opt, args, kwargs):
     try:
         if inner_step(opt): return
         self.old, self.closure = {}, any(map(callable, (*args[1:], *kwargs.values())))
-        if not self.step % self.every: aside(self._look_before)
+        if not self.step % self.every: aside(self._before_change)
     except Exception as e: self.rec.note('optimizer', e)
 
 # %% ../nbs/04h_watching.ipynb #00e0b85b
@@ -336,14 +336,14 @@ def _before_step(self:watch, opt, args, kwargs):
 def _after_step(self:watch, opt, args, kwargs):
     try:
         if inner_step(opt): return
-        if not self.step % self.every: aside(self._look_after)
+        if not self.step % self.every: aside(self._after_change)
         self.old, self.step = {}, self.step + 1
-        if self.model.training: self._show()
+        if self.model.training: self._attach_fused()
     except Exception as e: self.rec.note('optimizer', e)
 
 # %% ../nbs/04h_watching.ipynb #935d36de
 @patch
-def _look_before(self:watch):
+def _before_change(self:watch):
     def keep(name, p):
         if p.requires_grad: self.old[name] = p.detach().clone()
     if not self.closure: self._put_params('param_grad', lambda name, p: p.grad)
@@ -351,7 +351,7 @@ def _look_before(self:watch):
 
 # %% ../nbs/04h_watching.ipynb #ba0e6c96
 @patch
-def _look_after(self:watch):
+def _after_change(self:watch):
     if self.closure: self._put_params('param_grad', lambda name, p: p.grad)
     self._put_params('param', lambda name, p: p)
     self._put_params('update', lambda name, p: p.detach() - self.old[name] if name in self.old else None)
