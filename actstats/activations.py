@@ -132,11 +132,11 @@ class WatchCB(Callback):
 
     @property
     def rec(self)->Recording|None: return self.adapter.rec
-    def begin(self, learn): return self.adapter.begin(learn.model, learn.opt, total_steps=planned_steps(learn))
+    def begin(self, learn): return self.adapter.begin(learn.model, getattr(learn, 'opt', None), total_steps=planned_steps(learn))
 
     def before_fit(self, learn): self.begin(learn)
     def after_loss(self, learn):
-        if learn.training: self.adapter.loss(learn.loss, learn.opt)
+        if learn.training: self.adapter.loss(learn.loss, getattr(learn, 'opt', None))
     def after_epoch(self, learn):
         if learn.training: self.adapter.epoch(learn.epoch)
     def after_step(self, learn):

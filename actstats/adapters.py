@@ -28,6 +28,8 @@ class Adapter:
     ):
         self.path, self.report = (p and check_writable(p) for p in (path, report))
         self.above = .9 if stop is True else stop
+        if self.above is not False and not 0 <= self.above <= 1:
+            raise ValueError(f'Adapter: expected stop to be True, False or a risk from 0 to 1, got {stop!r}')
         self.arguments = watch_arguments
         self.watch = None      # the watch of the fit in progress
         self.groups = None     # of the optimizer: those whose learning rates are logged
@@ -44,10 +46,11 @@ def begin(self:Adapter,
     "Call when a fit begins: attach the hooks; raises as `watch` does for wrong arguments"
     self.end()
     self.diagnosis = self.groups = None
-    self.watch = watch(model, optimizer, **defaults | self.arguments)
-    self.rec = self.watch.rec
+    watched = watch(model, **dict(optimizer=optimizer) | defaults | self.arguments)
+    self.rec = watched.rec
     if self.path is not None: self.rec.autosave(self.path)
-    self.watch.start()
+    watched.start()
+    self.watch = watched
     return self.rec
 
 # %% ../nbs/04j_adapters.ipynb #bb71325d
@@ -68,9 +71,11 @@ def learning_rate(self:Adapter,
 ):
     "Log the learning rate of the first group as `lr`; groups that begin with other rates are `lr_1`, `lr_2`, ..."
     if self.watch is None: return
-    rates = {i: g['lr'] for i,g in enumerate(getattr(optimizer, 'param_groups', ())) if 'lr' in g}
-    if self.groups is None: self.groups = [i for i,v in rates.items() if i == 0 or v != rates.get(0)]
-    self.rec.log(**{f'lr_{i}' if i else 'lr': rates[i] for i in self.groups if i in rates})
+    try:
+        rates = {i: g['lr'] for i,g in enumerate(getattr(optimizer, 'param_groups', ())) if 'lr' in g}
+        if self.groups is None: self.groups = [i for i,v in rates.items() if i == 0 or v != rates.get(0)]
+        self.rec.log(**{f'lr_{i}' if i else 'lr': rates[i] for i in self.groups if i in rates})
+    except Exception as e: self.rec.note('learning rate', e)
 
 # %% ../nbs/04j_adapters.ipynb #5706a357
 @patch
@@ -82,7 +87,7 @@ def epoch(self:Adapter, number:int):
 @patch
 def should_stop(self:Adapter)->bool:
     "Call after each step: True if the run will probably fail and `stop` was set; `diagnosis` then says why"
-    if self.watch is None or not self.above or not self.rec.should_stop(self.above): return False
+    if self.watch is None or self.above is False or not self.rec.should_stop(self.above): return False
     if self.diagnosis is None: self.diagnosis = self.rec.diagnose()
     return True
 

@@ -167,6 +167,7 @@ def _fields(head:dict)->list:
     if len(set(fields)) < len(fields): raise ValueError('duplicate field names')
     if unknown := [k for k in fields if k not in COL]:
         raise ValueError(f'unknown field {unknown[0]!r}, from a newer version: update actstats')
+    if missing := [k for k in _FIELDS if k not in fields]: raise ValueError(f'field {missing[0]!r} is missing')
     return fields
 
 # %% ../nbs/04i_files.ipynb #3a089839

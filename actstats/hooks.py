@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import fields as dc_fields
 from functools import partial
-import copyreg, difflib, re, weakref
+from threading import RLock
+import copyreg, difflib, os, re, weakref
 
 import torch
 from torch import nn, Tensor
@@ -37,6 +38,8 @@ class Tap:
 
 # %% ../nbs/04a_hooks.ipynb #ed8413bd
 _attached = set() # one token for each attached tap
+_RULE = RLock() # re-entrant: a garbage collection may let go of a tap while it is held
+if hasattr(os, 'register_at_fork'): os.register_at_fork(after_in_child=_RULE._at_fork_reinit)
 
 def _without_taps(d:OrderedDict):
     "Reduce an OrderedDict (modules keep their hooks in one) for copies and pickles, without taps"
@@ -47,14 +50,16 @@ def _without_taps(d:OrderedDict):
 def _without_taps_while(tap:Tap):
     "Copy ordered dictionaries without taps until the returned function is called or `tap` is deleted"
     token = object()
-    if copyreg.dispatch_table.get(OrderedDict) is None: copyreg.pickle(OrderedDict, _without_taps)
-    _attached.add(token)
+    with _RULE:
+        _attached.add(token)
+        if copyreg.dispatch_table.get(OrderedDict) is None: copyreg.pickle(OrderedDict, _without_taps)
     return weakref.finalize(tap, _let_go, token)
 
 def _let_go(token):
-    _attached.discard(token)
-    ours = copyreg.dispatch_table.get(OrderedDict) is _without_taps
-    if ours and not _attached: del copyreg.dispatch_table[OrderedDict]
+    with _RULE:
+        _attached.discard(token)
+        ours = copyreg.dispatch_table.get(OrderedDict) is _without_taps
+        if ours and not _attached: del copyreg.dispatch_table[OrderedDict]
 
 # %% ../nbs/04a_hooks.ipynb #563a14b2
 class Hook:

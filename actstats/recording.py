@@ -288,6 +288,13 @@ def logs(self:Recording)->list:
     "Names of the logged numbers"
     return self._names('log')
 
+# %% ../nbs/04d_recording.ipynb #f7080a82
+@patch(as_prop=True)
+def kinds(self:Recording)->list:
+    "Names of the recorded kinds, in the order of the table; those that it lacks come last"
+    seen = dict.fromkeys(k for _,k in self.keys())
+    return [*(k for k in KINDS if k in seen), *(k for k in seen if k not in KINDS)]
+
 # %% ../nbs/04d_recording.ipynb #d7062636
 @patch(as_prop=True)
 def never_called(self:Recording)->list:
@@ -387,18 +394,18 @@ def keys(self:Recording)->list:
 @patch
 def values(self:Recording)->list:
     "All histories"
-    return [self._history(*k) for k in self.dtypes]
+    return [self._history(*k) for k in self.keys()]
 
 # %% ../nbs/04d_recording.ipynb #ac0356b7
 @patch
 def items(self:Recording)->list:
     "All pairs of (name, kind) and history"
-    return [(k, self._history(*k)) for k in self.dtypes]
+    return [(k, self._history(*k)) for k in self.keys()]
 
 # %% ../nbs/04d_recording.ipynb #7bbfd8ad
 @patch
 def __repr__(self:Recording)->str:
-    kinds = ', '.join(k for k in KINDS if any(k == o for _,o in self.dtypes))
+    kinds = ', '.join(self.kinds)
     odd = ((self.never_called, 'never called'), (self.problems, 'problems'))
     more = ''.join(f', {len(o)} {what}' for o,what in odd if o)
     return f'Recording: {len(self.layers)} layers, {len(self)} steps, {self.bins} ({kinds or "nothing recorded"}{more})'

@@ -130,7 +130,7 @@ def heats(self:Section)->dict:
     "The heat-maps of everything that was recorded, by kind"
     rec, named = self.rec, {f.layer for f in self.diagnosis}
     keys = [(n, k) for n,k in rec if kind_of(k).of != 'number' and len(rec._history(n, k))]
-    kinds = [k for k in KINDS if any(k == o for _,o in keys)]
+    kinds = [k for k in rec.kinds if any(k == o for _,o in keys)]
     names, most = {k: [n for n,o in keys if o == k] for k in kinds}, columns_for(len(keys))
     return dict(
         kinds={k: [heat_data(rec._history(n, k), most) for n in names[k]] for k in kinds},

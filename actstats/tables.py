@@ -146,7 +146,7 @@ def _line(h:History, heads, severity='')->dict:
 # %% ../nbs/10a_tables.ipynb #692b75af
 def _facts(rec:Recording)->str:
     "Layers, steps, bins and kinds of a recording in one phrase"
-    kinds = ', '.join(k.plural for k in KINDS.values() if rec._names(k.name))
+    kinds = ', '.join(kind_of(k).plural for k in rec.kinds)
     size = f'{_count(len(rec.layers), "layer")}, {_count(len(rec), "step")}'
     return f'{size}, {rec.bins}; {kinds or "nothing was recorded"}'
 

@@ -120,6 +120,7 @@ def start(self:watch)->Recording:
 # %% ../nbs/04h_watching.ipynb #a1c76f0b
 @patch
 def _attach(self:watch):
+    self.fused, self.hidden = [], False  # a second start begins anew
     model, fused = self.model, set() if self.on_valid else _parts_of_fused(self.model)
     try: self.handles.append(RootProbe(self, self._root, self._root_from_graph, model).attach(model))
     except RuntimeError as e:
