@@ -132,9 +132,8 @@ class WatchCB(Callback):
 
     @property
     def rec(self)->Recording|None: return self.adapter.rec
-    def begin(self, learn): return self.adapter.begin(learn.model, getattr(learn, 'opt', None), total_steps=planned_steps(learn))
-
-    def before_fit(self, learn): self.begin(learn)
+    def before_fit(self, learn):
+        self.adapter.begin(learn.model, getattr(learn, 'opt', None), total_steps=planned_steps(learn))
     def after_loss(self, learn):
         if learn.training: self.adapter.loss(learn.loss, getattr(learn, 'opt', None))
     def after_epoch(self, learn):
