@@ -9,6 +9,7 @@ import argparse, json, sys
 
 from . import __version__
 from .files import check_writable
+from .kinds import KINDS
 from .recording import Recording
 from .report import Section, write_report
 
@@ -55,8 +56,9 @@ def _act(title:str, make, text:str, dls, lr:float, epochs:int, seed:int)->Sectio
     print(f'\n{title}\n')
     set_seed(seed)
     rows, rec = _train(*make(), dls, lr, epochs, seed)
-    print(f'\nFindings:\n\n{rec.diagnose()}')
-    return Section(title, rec, text, rows)
+    section = Section(title, rec, text, rows)
+    print(f'\nFindings:\n\n{section.diagnosis}')
+    return section
 
 # %% ../nbs/11_cli.ipynb #c86e2322
 def _verdict(a:Section, b:Section)->str:
@@ -173,9 +175,10 @@ def _add_readers(sub):
 def _add_compare(sub):
     p = sub.add_parser('compare', help='print the first layer and step at which two runs differ')
     p.set_defaults(run=_compare)
+    kinds = [k.name for k in KINDS.values() if k.of != 'number']
     for name in 'ab': p.add_argument(name, **(_FILE | dict(metavar=name.upper())))
     p.add_argument('--tol', type=float, default=.1, help='distance above which runs are apart (default: %(default)s)')
-    p.add_argument('--kind', default='act', help='act (outputs, the default), grad, valid, param, ...')
+    p.add_argument('--kind', default='act', help=f'{", ".join(kinds)} (default: %(default)s)')
     p.add_argument('--out', metavar='FILE', help='also write a report')
 
 # %% ../nbs/11_cli.ipynb #32efef61

@@ -13,7 +13,8 @@ from .heatmaps import _draw_by_layer
 from .plots import _axes, _empty, _named
 from .kinds import KINDS, check_kind
 from .recording import History, Recording
-from .tables import _shown, _some, shown_layers
+from .ailments import some
+from .tables import _shown, shown_layers
 
 # %% auto #0
 __all__ = ['ks', 'Comparison']
@@ -134,7 +135,7 @@ def _apart_sentence(c:Comparison)->str:
 def _sentences(c:Comparison)->list:
     if not c.n_steps: return ['The two runs have no step in common.']
     lines = [f'Two runs with {len(c.layers)} layers and {c.n_steps:,} steps in common.']
-    if c.missing: lines.append(f'Only in one of them: {_some(c.missing, 5)}.')
+    if c.missing: lines.append(f'Only in one of them: {some(c.missing, 5)}.')
     if c.first is None: return [*lines, 'Everything that was recorded is equal.']
     step, layer = c.first
     return [*lines, f'First difference: step {step:,}, {layer or "(model)"}.', _apart_sentence(c)]

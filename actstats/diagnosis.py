@@ -56,16 +56,16 @@ def summary(self:Diagnosis)->str:
     return f'Risk not known: it takes {FEWEST} steps, and {self.steps} {were} recorded.'
 
 # %% ../nbs/09d_diagnosis.ipynb #285f2508
-def _reasons(c:Case)->dict:
-    "The symptoms that raise the risk most, in words"
-    return {k: SYMPTOMS[k].say(value, usual) for k,(value, usual, _) in reasons(c).items()}
+def _said(why:dict)->str:
+    "Reasons, as `reasons` gives them, in a sentence; empty if there are none"
+    text = '; '.join(SYMPTOMS[k].say(value, usual) for k,(value, usual, _) in why.items())
+    return f' {text[0].upper()}{text[1:]}.' if text else ''
 
 # %% ../nbs/09d_diagnosis.ipynb #59026f96
 def _alarm_sentence(c:Case, p:float, why:dict, cause:Finding|None)->str:
     text = (f'the estimated risk of failing is {percent(p)} after {min(c.steps, MOST)} steps '
             f'(alarm from {percent(threshold(c.steps))}; learnt from {_numbers()["runs"]:,} measured runs).')
-    said = '; '.join(why.values())
-    if said: text += f' {said[0].upper()}{said[1:]}.'
+    text += _said(why)
     if cause: text += f' Likely cause: {cause.rule.replace("_", " ")} ({cause.layer or "the model"}).'
     return text
 
@@ -73,10 +73,10 @@ _NO_CAUSE = 'Nothing was found that explains it. Look at the data and the labels
 
 # %% ../nbs/09d_diagnosis.ipynb #a96ee57a
 def _alarm(c:Case, p:float, cause:Finding|None)->Finding:
-    why = _reasons(c)
+    why = reasons(c)
     evidence = dict(
         risk=p, threshold=threshold(c.steps), cause=cause.rule if cause else None,
-        symptoms={k: value for k,(value, _, _) in reasons(c).items()})
+        symptoms={k: value for k,(value, _, _) in why.items()})
     if cause and 'factor' in cause.evidence: evidence['factor'] = cause.evidence['factor']
     return Finding(
         rule='will_fail', severity='error', evidence=evidence, sentence=_alarm_sentence(c, p, why, cause),
@@ -189,22 +189,3 @@ def to_dict(self:Diagnosis)->dict:
     "Plain data that `json.dumps` takes"
     findings = [{k: getattr(f, k) for k in _TOLD} for f in self.findings]
     return _plain(dict(risk=self.risk, alarm=self.alarm, steps=self.steps, summary=self.summary, findings=findings))
-
-# %% ../nbs/09d_diagnosis.ipynb #35bc1d02
-_PAGE = '''<div style="font: 14px/1.5 system-ui, sans-serif; max-width: 60em; color: inherit">
-<p style="margin: .3em 0"><b>{{ 'Alarm.' if d.alarm else 'No alarm.' }}</b> {{ d.summary }}</p>
-{%- for f in d %}{% set alarm = f.severity == 'error' %}
-<div style="border-left: {{ '4px solid' if alarm else '1px dashed' }} currentColor; padding: 0 .8em; margin: .6em 0">
-<b>{{ 'Alarm' if alarm else 'Note' }}</b>
-<code style="color: inherit; background: transparent">{{ f.layer or '(model)' }}</code>: {{ f.sentence }}
-<br><i>{{ f.advice }}</i></div>
-{%- else %}
-<p style="margin: .3em 0">Nothing unusual was seen.</p>
-{%- endfor %}
-</div>'''
-
-# %% ../nbs/09d_diagnosis.ipynb #b68d3235
-@patch
-def _repr_html_(self:Diagnosis)->str:
-    from jinja2 import Environment
-    return Environment(autoescape=True).from_string(_PAGE).render(d=self)

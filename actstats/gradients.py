@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from .internals import base_of, version
+from .internals import base_of, unsaved, version
 
 # %% auto #0
 __all__ = ['GradTap', 'ViewTap', 'BaseTap', 'hook_grad']
 
 # %% ../nbs/04f_gradients.ipynb #e5482937
+@unsaved
 class GradTap:
     "A hook on a tensor: calls `saw_grad(gradient, *what, part)` of its owner, if the owner still exists"
-    __torch_unserializable__ = True
     def __init__(self,
         owner, # a weak reference to an object with a method `saw_grad`
         *what, # passed to it
@@ -47,9 +47,9 @@ class ViewTap(GradTap):
         return g.as_strided(self.shape, self.strides, g.storage_offset() + self.offset)
 
 # %% ../nbs/04f_gradients.ipynb #1912eef7
+@unsaved
 class BaseTap:
     "The hook on the base, which acts if the view was changed in place"
-    __torch_unserializable__ = True
     def __init__(self, view:ViewTap): self.view = view
     def __call__(self, g):
         if self.view.changed(): GradTap.__call__(self.view, g, self.view.part)

@@ -7,7 +7,6 @@ __all__ = ['GradTap', 'ViewTap', 'BaseTap', 'hook_grad']
 class GradTap:
     owner: Any
     what: tuple[Any, ...]
-    __torch_unserializable__: bool
     def __init__(self, owner: Any, *what: Any) -> None: ...
     def __call__(self, g: Any, part: Any=None) -> None: ...
 
@@ -26,7 +25,6 @@ class ViewTap(GradTap):
 
 class BaseTap:
     view: ViewTap
-    __torch_unserializable__: bool
     def __init__(self, view: ViewTap) -> None: ...
     def __call__(self, g: Any) -> None: ...
 

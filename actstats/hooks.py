@@ -9,13 +9,12 @@ from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import fields as dc_fields
 from functools import partial
-from threading import RLock
-import copyreg, difflib, os, re, weakref
+import copyreg, difflib, re, weakref
 
 import torch
 from torch import nn, Tensor
 
-from .internals import CONVS, NORMS, no_subclasses, real_memory, unwrapped
+from .internals import CONVS, NORMS, lock, no_subclasses, real_memory, unwrapped
 from .stats import is_plain
 
 # %% auto #0
@@ -38,8 +37,7 @@ class Tap:
 
 # %% ../nbs/04a_hooks.ipynb #ed8413bd
 _attached = set() # one token for each attached tap
-_RULE = RLock() # re-entrant: a garbage collection may let go of a tap while it is held
-if hasattr(os, 'register_at_fork'): os.register_at_fork(after_in_child=_RULE._at_fork_reinit)
+_RULE = lock() # re-entrant: a garbage collection may let go of a tap while it is held
 
 def _without_taps(d:OrderedDict):
     "Reduce an OrderedDict (modules keep their hooks in one) for copies and pickles, without taps"

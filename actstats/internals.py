@@ -5,12 +5,13 @@
 # %% auto #0
 __all__ = ['LOST', 'transform', 'CONVS', 'NORMS', 'private', 'real_memory', 'modes', 'no_subclasses', 'aside', 'unwrapped',
            'in_backward', 'is_tracing', 'inside_itself', 'inner_step', 'forget_compiled', 'uncompiled', 'is_exporting',
-           'base_of', 'version', 'hooks_of', 'original', 'parameter', 'mark_with_kwargs']
+           'base_of', 'version', 'unsaved', 'lock', 'hooks_of', 'original', 'parameter', 'mark_with_kwargs']
 
 # %% ../nbs/03a_internals.ipynb #fad224e7
 from contextlib import contextmanager, nullcontext
 from functools import reduce
-import sys
+from threading import RLock
+import os, sys
 
 import torch
 from torch import nn, Tensor
@@ -156,6 +157,20 @@ def base_of(x:Tensor)->Tensor|None:
 def version(x:Tensor)->int:
     "Number of in-place changes of the memory of `x`"
     return x._version if _has_version else 0
+
+# %% ../nbs/03a_internals.ipynb #52027f0e
+def unsaved(cls):
+    "Mark a class of hooks on tensors, which `torch.save` then leaves out"
+    cls.__torch_unserializable__ = True
+    return cls
+
+# %% ../nbs/03a_internals.ipynb #e2eb8a66
+def lock()->RLock:
+    "A re-entrant lock that is free in a forked child, whoever held it in the parent"
+    new = RLock()
+    if hasattr(os, 'register_at_fork') and hasattr(new, '_at_fork_reinit'):
+        os.register_at_fork(after_in_child=new._at_fork_reinit)
+    return new
 
 # %% ../nbs/03a_internals.ipynb #8734a5a5
 _HOOKS = ('_forward_hooks', '_forward_pre_hooks', '_forward_pre_hooks_with_kwargs')

@@ -1,10 +1,11 @@
 # Written by .ci/stubs.py: `make export`
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import RLock
 from torch import Tensor, nn
 from typing import Any
 
-__all__ = ['LOST', 'transform', 'CONVS', 'NORMS', 'private', 'real_memory', 'modes', 'no_subclasses', 'aside', 'unwrapped', 'in_backward', 'is_tracing', 'inside_itself', 'inner_step', 'forget_compiled', 'uncompiled', 'is_exporting', 'base_of', 'version', 'hooks_of', 'original', 'parameter', 'mark_with_kwargs']
+__all__ = ['LOST', 'transform', 'CONVS', 'NORMS', 'private', 'real_memory', 'modes', 'no_subclasses', 'aside', 'unwrapped', 'in_backward', 'is_tracing', 'inside_itself', 'inner_step', 'forget_compiled', 'uncompiled', 'is_exporting', 'base_of', 'version', 'unsaved', 'lock', 'hooks_of', 'original', 'parameter', 'mark_with_kwargs']
 LOST: dict[Any, Any]
 
 def private(path: str, cost: str, default: Any=None) -> Any: ...
@@ -40,6 +41,10 @@ NORMS: tuple[Any]
 def base_of(x: Tensor) -> Tensor | None: ...
 
 def version(x: Tensor) -> int: ...
+
+def unsaved(cls: Any) -> Any: ...
+
+def lock() -> RLock: ...
 
 def hooks_of(m: nn.Module) -> list: ...
 

@@ -4,9 +4,6 @@
 
 # %% ../nbs/04d_recording.ipynb #7de4f809
 from __future__ import annotations
-from threading import RLock
-import os
-
 import numpy as np
 import torch
 from torch import nn, Tensor
@@ -14,7 +11,7 @@ from fastcore.basics import patch
 
 from .bins import FloatBins, LinearBins, quantile, rebin
 from .hooks import _nearest, plain
-from .internals import aside, modes, real_memory, transform
+from .internals import aside, lock, modes, real_memory, transform
 from .kinds import KINDS, kind_of, kinds_of
 from .rows import FIELDS, FLOATS, INTS, field, std, unpack
 from .stats import is_plain
@@ -198,9 +195,7 @@ def to_df(self:History,
 # %% ../nbs/04d_recording.ipynb #1f9b56f8
 _LOG = LinearBins(0, 1, 1)  # a logged number needs no histogram: its row is small
 CALLS = 1 << 32  # time key of validation: the training step before it, times this, plus the number of the call
-_LOCK = RLock()  # modules may run in several threads; backward passes do
-if hasattr(os, 'register_at_fork'):  # no thread of a child process holds it
-    os.register_at_fork(after_in_child=_LOCK._at_fork_reinit)
+_LOCK = lock()  # modules may run in several threads; backward passes do
 
 class Recording:
     "What was recorded: `rec[layer]` or `rec[layer, kind]` is a `History`; `len` counts steps"
@@ -286,7 +281,7 @@ def params(self:Recording)->list:
 @patch(as_prop=True)
 def logs(self:Recording)->list:
     "Names of the logged numbers"
-    return self._names('log')
+    return self._names(*kinds_of('number'))
 
 # %% ../nbs/04d_recording.ipynb #f7080a82
 @patch(as_prop=True)
@@ -417,7 +412,7 @@ def to_df(self:Recording,
 ):
     "A tidy pandas frame of everything: layer, kind, step, then the statistics"
     import pandas as pd
-    hs = [h.to_df(hist and kind != 'log') for (_,kind),h in self.items()]
+    hs = [h.to_df(hist and kind_of(kind).of != 'number') for (_,kind),h in self.items()]
     empty = ['layer', 'kind', *_COLUMNS, *(('hist', 'edges') if hist else ())]
     return pd.concat(hs, ignore_index=True) if hs else pd.DataFrame(columns=empty)
 

@@ -18,7 +18,7 @@ from .files import check_writable, write_bytes
 from .heatmaps import _short, heat
 from .kinds import KINDS, kind_of
 from .recording import History, Recording
-from .tables import HEADS, as_text, asset, last_row, shown_layers, spread, template
+from .tables import HEADS, as_text, asset, data_uri, last_row, shown_layers, spread, template
 import actstats.diagnosis, actstats.twins  # add Recording.diagnose and the last of its pictures
 
 # %% auto #0
@@ -33,7 +33,7 @@ def png(
     fig, out = np.ravel(axs)[0].figure, io.BytesIO()
     fig.savefig(out, format='png', dpi=110, bbox_inches='tight', facecolor='w', metadata=dict(Software=None))
     plt.close(fig)
-    return 'data:image/png;base64,' + b64encode(out.getvalue()).decode()
+    return data_uri(out)
 
 # %% ../nbs/10e_report.ipynb #cabd78c3
 _CELLS, _BINS = 2_500_000, 62
@@ -129,12 +129,12 @@ _FIRST_SHOWN = 6
 def heats(self:Section)->dict:
     "The heat-maps of everything that was recorded, by kind"
     rec, named = self.rec, {f.layer for f in self.diagnosis}
-    keys = [(n, k) for n,k in rec if kind_of(k).of != 'number' and len(rec._history(n, k))]
-    kinds = [k for k in rec.kinds if any(k == o for _,o in keys)]
-    names, most = {k: [n for n,o in keys if o == k] for k in kinds}, columns_for(len(keys))
+    hs = [h for (_,k),h in rec.items() if kind_of(k).of != 'number' and len(h)]
+    by_kind = {k: mine for k in rec.kinds if (mine := [h for h in hs if h.kind == k])}
+    names, most = {k: [h.name for h in mine] for k,mine in by_kind.items()}, columns_for(len(hs))
     return dict(
-        kinds={k: [heat_data(rec._history(n, k), most) for n in names[k]] for k in kinds},
-        chosen={k: [n or '(model)' for n in shown_layers(names[k], named, _FIRST_SHOWN)] for k in kinds},
+        kinds={k: [heat_data(h, most) for h in mine] for k,mine in by_kind.items()},
+        chosen={k: [n or '(model)' for n in shown_layers(ns, named, _FIRST_SHOWN)] for k,ns in names.items()},
         epochs=rec.epochs.tolist())
 
 # %% ../nbs/10e_report.ipynb #02496e92

@@ -13,18 +13,25 @@ from torch import nn, Tensor
 from .internals import real_memory
 
 # %% auto #0
-__all__ = ['FIELDS', 'INTS', 'FLOATS', 'HEAD', 'COL', 'EMPTY', 'Field', 'field', 'empty_rows', 'clear_', 'merge', 'std',
+__all__ = ['MERGES', 'FIELDS', 'INTS', 'FLOATS', 'HEAD', 'COL', 'EMPTY', 'Field', 'field', 'empty_rows', 'clear_', 'merge', 'std',
            'mark_alive_', 'pack', 'unpack']
 
 # %% ../nbs/03b_rows.ipynb #793c9d60
+MERGES = ('sum', 'min', 'max', 'units', 'moments')
+
 @dataclass(frozen=True)
 class Field:
     "A column of a row: its initial value, and how two of them merge"
     name:str
-    merge:str # "sum", "min", "max", "units" (equal or unknown), or "moments" (by Chan's formula)
+    merge:str # one of `MERGES`; "units": equal or unknown; "moments": by Chan's formula
     dtype:type = int # int or float: int64 or float64
     empty:float = 0 # its value in a row of no values
     shown:bool = True # is it a column of to_df()?
+
+    def __post_init__(self):
+        if self.merge not in MERGES:
+            raise ValueError(f'field {self.name!r}: expected merge to be one of {", ".join(MERGES)}, '
+                             f'got {self.merge!r}')
 
 # %% ../nbs/03b_rows.ipynb #ed8141f6
 FIELDS = (
@@ -82,14 +89,19 @@ def clear_(
 # %% ../nbs/03b_rows.ipynb #1f3a8ce0
 def _merge_units(a, b): return torch.where((a == b) | (b == 0), a, torch.where(a == 0, b, -1))
 
-_RULES = dict(min=torch.minimum, max=torch.maximum, units=_merge_units)  # all other fields are sums
+_RULES = dict(sum=torch.add, min=torch.minimum, max=torch.maximum, units=_merge_units)
 
-def _merge_moments(a, b, out):
+def _columns(rows:Tensor)->dict:
+    "All fields of `rows` by name, as views"
+    ints, floats = rows[..., :len(INTS)], rows[..., len(INTS):HEAD].view(torch.float64)
+    return dict(zip(COL, (*ints.unbind(-1), *floats.unbind(-1))))
+
+def _merge_moments(a:dict, b:dict, out:dict):
     "Chan's formula for `mean` and `m2`"
-    na, nb = (field(o, 'n').double() for o in (a, b))
-    wb, d = nb / (na + nb).clamp(min=1), field(b, 'mean') - field(a, 'mean')
-    field(out, 'mean').copy_(field(a, 'mean') + d*wb)
-    field(out, 'm2').copy_(field(a, 'm2') + field(b, 'm2') + d*d*na*wb)
+    na, nb = a['n'].double(), b['n'].double()
+    wb, d = nb / (na + nb).clamp(min=1), b['mean'] - a['mean']
+    out['mean'].copy_(a['mean'] + d*wb)
+    out['m2'].copy_(a['m2'] + b['m2'] + d*d*na*wb)
 
 # %% ../nbs/03b_rows.ipynb #b9908210
 def merge(
@@ -100,11 +112,12 @@ def merge(
     if a.shape[-1] != b.shape[-1]:
         raise ValueError(f'merge: rows with different bins, {a.shape[-1]-HEAD} and {b.shape[-1]-HEAD} columns; '
                          'record both with the same bins')
-    out = a + b
+    out = a + b  # right for whole numbers that add up; the others follow
+    mine, theirs, new = map(_columns, (a, b, out))
     for f in FIELDS:
-        if f.merge == 'sum' and f.dtype is int or f.merge == 'moments': continue
-        field(out, f.name).copy_(_RULES.get(f.merge, torch.add)(field(a, f.name), field(b, f.name)))
-    _merge_moments(a, b, out)
+        if f.merge == 'moments' or (f.merge, f.dtype) == ('sum', int): continue
+        new[f.name].copy_(_RULES[f.merge](mine[f.name], theirs[f.name]))
+    _merge_moments(mine, theirs, new)
     return out
 
 # %% ../nbs/03b_rows.ipynb #8aafeff7

@@ -3,7 +3,8 @@ from dataclasses import dataclass
 from torch import Tensor
 from typing import Any
 
-__all__ = ['FIELDS', 'INTS', 'FLOATS', 'HEAD', 'COL', 'EMPTY', 'Field', 'field', 'empty_rows', 'clear_', 'merge', 'std', 'mark_alive_', 'pack', 'unpack']
+__all__ = ['MERGES', 'FIELDS', 'INTS', 'FLOATS', 'HEAD', 'COL', 'EMPTY', 'Field', 'field', 'empty_rows', 'clear_', 'merge', 'std', 'mark_alive_', 'pack', 'unpack']
+MERGES: tuple[str, ...]
 
 @dataclass(frozen=True)
 class Field:
@@ -12,6 +13,7 @@ class Field:
     dtype: type = ...
     empty: float = ...
     shown: bool = ...
+    def __post_init__(self) -> None: ...
 FIELDS: tuple[Field, ...]
 INTS: tuple
 FLOATS: tuple

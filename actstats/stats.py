@@ -10,8 +10,8 @@ import math
 import torch
 from torch import nn, Tensor
 
-from .bins import _FLOAT, FloatBins, LinearBins
-from .rows import EMPTY, FLOATS, INTS, clear_, empty_rows, field, mark_alive_, merge, pack, std
+from .bins import _FLOAT, FloatBins
+from .rows import EMPTY, FLOATS, INTS, clear_, empty_rows, field, mark_alive_, merge, pack
 
 # %% auto #0
 __all__ = ['dense', 'is_plain', 'prime_stride', 'summarise', 'ReferenceRecorder', 'stamp_', 'close_reference']

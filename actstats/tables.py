@@ -13,12 +13,15 @@ import io
 import numpy as np
 from fastcore.basics import patch
 
+from .ailments import some
+from .diagnosis import Diagnosis
 from .heatmaps import _short, heat
 from .kinds import KINDS, Kind, kind_of
 from .recording import History, Recording
 
 # %% auto #0
-__all__ = ['HEADS', 'last_row', 'as_text', 'spread', 'shown_layers', 'sparkline', 'thumbnail', 'asset', 'template', 'main_kind']
+__all__ = ['HEADS', 'last_row', 'as_text', 'spread', 'shown_layers', 'sparkline', 'data_uri', 'thumbnail', 'asset', 'template',
+           'main_kind']
 
 # %% ../nbs/10a_tables.ipynb #dfeffe24
 HEADS = ('layer', 'values', 'mean', 'std', 'min', 'max', 'zero', 'dead units', 'not finite')
@@ -81,6 +84,13 @@ def sparkline(
     draw = lambda level, bad: '!' if bad else ' ' if level != level else _BLOCKS[round(7*level)]
     return ''.join(map(draw, _levels(h.std), h.n_nonfinite > 0))
 
+# %% ../nbs/10a_tables.ipynb #cd6e2f96
+def data_uri(
+    image:io.BytesIO, # a PNG file in memory
+)->str:
+    "An image as text that stands in a page in place of an address"
+    return 'data:image/png;base64,' + b64encode(image.getvalue()).decode()
+
 # %% ../nbs/10a_tables.ipynb #d62427a2
 def thumbnail(
     h:History, # a layer
@@ -92,7 +102,7 @@ def thumbnail(
     out = io.BytesIO()
     most = max(counts.max(), 1e-9)
     imsave(out, counts, cmap='viridis', vmin=0, vmax=most, format='png', metadata=dict(Software=None))
-    return 'data:image/png;base64,' + b64encode(out.getvalue()).decode()
+    return data_uri(out)
 
 # %% ../nbs/10a_tables.ipynb #dc76a970
 @cache
@@ -130,10 +140,6 @@ def main_kind(rec:Recording)->Kind:
 
 def _count(n:int, what:str)->str: return f'{n:,} {what}' + 's'*(n != 1)
 
-def _some(names:list, most:int=8)->str:
-    "The first names, and how many more there are"
-    return ', '.join(names[:most]) + (f' and {len(names) - most:,} more' if len(names) > most else '')
-
 # %% ../nbs/10a_tables.ipynb #a91e13e2
 _SHOWN = ('values', 'mean', 'std', 'zero', 'dead units', 'not finite')
 _PICTURE = 'histogram over time'
@@ -153,7 +159,7 @@ def _facts(rec:Recording)->str:
 def _notes(rec:Recording)->list:
     "Lines below the table: labels and texts"
     last = [f'{n} {h.mean[-1]:.4g}' for n in rec.logs if len(h := rec._history(n, 'log'))]
-    return [(k, v) for k,v in (('Logged last', _some(last)), ('Never called', _some(rec.never_called))) if v]
+    return [(k, v) for k,v in (('Logged last', some(last, 8)), ('Never called', some(rec.never_called, 8))) if v]
 
 # %% ../nbs/10a_tables.ipynb #fbb05434
 _MOST, _MOST_PROBLEMS = 16, 5
@@ -213,3 +219,7 @@ def _close_up(h:History)->dict:
 
 @patch
 def _repr_html_(self:History)->str: return _shown(self, 'history', lambda: _close_up(self))
+
+# %% ../nbs/10a_tables.ipynb #35bc1d02
+@patch
+def _repr_html_(self:Diagnosis)->str: return _shown(self, 'diagnosis', lambda: dict(d=self))

@@ -1,9 +1,10 @@
 # Written by .ci/stubs.py: `make export`
+import io
 from .kinds import Kind
 from .recording import History, Recording
 from typing import Any
 
-__all__ = ['HEADS', 'last_row', 'as_text', 'spread', 'shown_layers', 'sparkline', 'thumbnail', 'asset', 'template', 'main_kind']
+__all__ = ['HEADS', 'last_row', 'as_text', 'spread', 'shown_layers', 'sparkline', 'data_uri', 'thumbnail', 'asset', 'template', 'main_kind']
 HEADS: tuple[str, ...]
 
 def last_row(h: History) -> tuple: ...
@@ -15,6 +16,8 @@ def spread(names: list, most: int) -> list: ...
 def shown_layers(names: list, named: set, most: int) -> list: ...
 
 def sparkline(h: History, width: int=24) -> str: ...
+
+def data_uri(image: io.BytesIO) -> str: ...
 
 def thumbnail(h: History, columns: int=120) -> str: ...
 

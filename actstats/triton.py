@@ -217,4 +217,4 @@ def __call__(self:Recorder, x:Tensor, dim:int):
         _merge[(1,)](self.row, self.row_f, self.ints, self.floats, parts, n, mine, self.hist, cols,
                      PARTS=triton.next_power_of_2(parts))
 
-close_ = close_reference  # some forty launches, once a step for all layers together
+close_ = close_reference  # dozens of launches, once a step for all layers together

@@ -97,8 +97,6 @@ def _reset(self:watch):
     self.n_valid = 0             # forward calls in evaluation mode
     self.valid = None, 0         # the training step that evaluation follows, and its forward calls so far
     self.dims = {}               # (name, number of dimensions) -> the dimension of the units
-    self.fused = []              # pairs (probe, module) inside layers that may run as one kernel
-    self.hidden = False          # are these probes detached?
     self.ref = ref(self)
 
 # %% ../nbs/04h_watching.ipynb #51d819c1
@@ -120,7 +118,7 @@ def start(self:watch)->Recording:
 # %% ../nbs/04h_watching.ipynb #a1c76f0b
 @patch
 def _attach(self:watch):
-    self.fused, self.hidden = [], False  # a second start begins anew
+    self.fused, self.hidden = [], False  # pairs (probe, module) inside layers that may run as one kernel; detached?
     model, fused = self.model, set() if self.on_valid else _parts_of_fused(self.model)
     try: self.handles.append(RootProbe(self, self._root, self._root_from_graph, model).attach(model))
     except RuntimeError as e:
@@ -237,10 +235,16 @@ def _put_outputs(self:watch, name, m, out, where):
 
 # %% ../nbs/04h_watching.ipynb #107fad23
 @patch
-def _put_output(self:watch, name, key, m, x, where):
-    training, tick, step = where
+def _dim(self:watch, name, m, x):
+    "The dimension of the units of an output, worked out once for each module and number of dimensions"
     dim = self.dims.get((name, x.ndim), -1)
     if dim == -1: dim = self.dims[name, x.ndim] = unit_dim(m, x)
+    return dim
+
+@patch
+def _put_output(self:watch, name, key, m, x, where):
+    training, tick, step = where
+    dim = self._dim(name, m, x)
     if self.grads and training and x.requires_grad:
         if x.grad_fn is not None: hook_grad(x, self.ref, key, dim, step)
         else: self.rec.note(f'gradient of {key or "model"}', 'its output is a leaf of the graph; see its .grad')
@@ -275,7 +279,7 @@ def _from_graph(self:watch, name, m, xs, what):
     where = self._moment()
     if where is None or not where[0]: return
     key = name if what == GRAD or not self.all else f'{name}[{what - GRAD - 1}]'
-    self.saw_grad(xs[0], key, unit_dim(m, xs[0]), where[2])
+    self.saw_grad(xs[0], key, self._dim(name, m, xs[0]), where[2])
 
 # %% ../nbs/04h_watching.ipynb #ef2ca385
 def _parts_of_fused(model)->set:

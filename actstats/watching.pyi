@@ -25,9 +25,9 @@ class watch:
     n_valid: int
     valid: tuple[Any, int]
     dims: dict[Any, Any]
+    ref: Any
     fused: list[Any]
     hidden: bool
-    ref: Any
     def __init__(self, model: nn.Module, optimizer: Any=None, *, modules: Any=None, every: int=1, grads: bool=False, params: bool | None=None, bins: Any=None, sample: int | None=None, max_rows: int=1024, outputs: str='first', on_train: bool=True, on_valid: bool=False, total_steps: int | None=None, first_step: int=0) -> None: ...
     def __enter__(self) -> Recording: ...
     def __exit__(self, kind: Any, *args: Any) -> None: ...
