@@ -3,6 +3,9 @@ PYTHON ?= python3
 BIN    := .venv/bin
 # Which flagged cells to test: `make test FLAGS=fashion` fetches Fashion-MNIST from the hub; with ACTSTATS_DATA set it is on by itself.
 FLAGS  ?=
+# Where the chapters run that need other people's frameworks: `make test FRAMEWORKS=` leaves them out
+FRAMEWORKS ?= .frameworks
+export FRAMEWORKS
 
 .PHONY: demo test installed processors notebooks ladder bench long live sweep failures export readme clean
 .DEFAULT_GOAL := demo
@@ -19,10 +22,15 @@ FLAGS  ?=
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[dev]'
 	@touch .venv/.installed $@
 
+$(FRAMEWORKS)/.installed: .venv/.installed-dev .ci/frameworks.py
+	@echo "Installing frameworks into $(FRAMEWORKS), which uses the PyTorch of .venv: two minutes and a gigabyte"
+	@$(BIN)/python .ci/frameworks.py
+	@mkdir -p $(@D) && touch $@
+
 demo: .venv/.installed  ## see a network fail, read why, mend it: make demo ARGS="--data fashion_mnist"
 	@$(BIN)/actstats demo $(ARGS)
 
-test: .venv/.installed-dev  ## everything CI runs
+test: .venv/.installed-dev $(FRAMEWORKS:%=%/.installed)  ## everything CI runs
 	@$(BIN)/python .ci/check.py --flags "$(FLAGS)"
 
 # PyTorch first, so that installing the package has to leave it alone; and outside of the clone, so that only what was installed can be imported
@@ -79,4 +87,4 @@ readme: .venv/.installed-dev  ## README.md from nbs/index.ipynb
 	@$(BIN)/python .ci/check.py --write-readme
 
 clean:
-	rm -rf .venv .bare .bench .runs _proc _docs build dist *.egg-info actstats-report.html
+	rm -rf .venv .frameworks .bare .bench .runs _proc _docs build dist *.egg-info actstats-report.html

@@ -16,10 +16,11 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import lru_cache
 from pathlib import Path
 from statistics import median
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, TemporaryFile
 
 import yaml
 
+import frameworks
 import stubs
 
 root = Path(__file__).resolve().parents[1]
@@ -34,7 +35,8 @@ TRAIN = ('datasets', 'learner', 'activations', 'init', 'batchnorm', 'abandon', '
 BACKENDS = ('kernels', 'triton')
 ADAPTERS = '17'  # the number of their chapters
 WIDEST, LONGEST, TYPICAL = 120, 40, 8  # columns, lines of an export cell, and the median of these
-LATE = ('torchvision', 'datasets', 'matplotlib', 'IPython', 'pandas', 'sklearn', 'torcheval', 'numba', 'triton', 'plotly', 'rich', 'jinja2', 'tensorboard')
+LATE = ('torchvision', 'datasets', 'matplotlib', 'IPython', 'pandas', 'sklearn', 'torcheval', 'numba', 'triton', 'plotly', 'rich', 'jinja2', 'tensorboard',
+    'transformers', 'accelerate', 'lightning', 'pytorch_lightning', 'fastai', 'skorch', 'ignite', 'keras', 'trl', 'wandb', 'mlflow', 'trackio')
 
 
 def notebooks(): return sorted(nbs.glob('*.ipynb'))
@@ -49,11 +51,22 @@ def tool(name): return str(Path(sys.executable).parent / name)
 
 def test_notebook(path, flags):
     "All cells run, in the notebook's folder, within the time limit"
-    env = dict(OMP_NUM_THREADS='1') | os.environ | dict(HF_HUB_DISABLE_PROGRESS_BARS='1')
     limit = 6*3600 if 'slow' in flags.split() else TIME_LIMIT
+    if frameworks.needed(path): return test_with_frameworks(path, flags, limit)
+    env = dict(OMP_NUM_THREADS='1') | os.environ | dict(HF_HUB_DISABLE_PROGRESS_BARS='1')
     try: r = run(tool('nbdev_test'), '--path', str(path), '--flags', flags, '--n_workers', '0', cwd=root, env=env, timeout=limit)
     except subprocess.TimeoutExpired: return [f'took more than {limit} s']
     return [] if r.returncode == 0 else [(r.stdout + r.stderr)[-6000:]]
+
+
+def test_with_frameworks(path, flags, limit):
+    "The same in .frameworks, where there is no nbdev; into a file, since helpers that a framework leaves behind would hold a pipe open"
+    hub = 'fashion' in flags.split() and not os.environ.get('ACTSTATS_DATA')
+    with frameworks.environment(hub) as env, TemporaryFile('w+') as out:
+        try: r = subprocess.run([frameworks.python, root/'.ci/cells.py', path, '--flags', flags], cwd=root, env=env, timeout=limit, stdout=out, stderr=out)
+        except subprocess.TimeoutExpired: return [f'took more than {limit} s']
+        out.seek(0)
+        return [] if r.returncode == 0 else [out.read()[-6000:]]
 
 
 def chromium():
@@ -142,28 +155,39 @@ def check_rules():
     return faults + [f'{n} does not speak of `{name}`' for n, text in prose.items() for name in rules if f'`{name}`' not in text]
 
 
+def pythons(): return [sys.executable] + [frameworks.python]*frameworks.there()
+
+
 def check_light():
-    "`import actstats` loads no data, plotting or notebook library"
-    r = run(sys.executable, '-c', f'import actstats, sys; print([m for m in {LATE} if m in sys.modules])', cwd=root)
-    return [] if r.stdout.strip() == '[]' else [r.stdout + r.stderr]
+    "`import actstats` loads no data, plotting or notebook library, and no framework that is there"
+    code = f'import actstats, sys; print([m for m in {LATE} if m in sys.modules])'
+    return [r.stdout + r.stderr for r in (run(p, '-c', code, cwd=root) for p in pythons()) if r.stdout.strip() != '[]']
+
+
+def framework_modules(): return [m for m, (number, _) in exported().items() if number.startswith(frameworks.CHAPTERS)]
 
 
 def check_documented():
     "Every public name has a docstring"
     code = '''
-import importlib, pkgutil, actstats
-for m in pkgutil.iter_modules(actstats.__path__):
-    if m.name.startswith('_'): continue
-    try: mod = importlib.import_module(f'actstats.{m.name}')
+import importlib, pkgutil, sys, actstats
+chosen = sys.argv[1:]
+for m in chosen or [m.name for m in pkgutil.iter_modules(actstats.__path__)]:
+    if m.startswith('_'): continue
+    try: mod = importlib.import_module(f'actstats.{m}')
     except ModuleNotFoundError as e:
-        if e.name.startswith('actstats'): raise
-        continue  # PyTorch brings triton on Linux only, and not everybody has every framework
+        if chosen or e.name.startswith('actstats'): raise
+        continue  # PyTorch brings triton on Linux only, and frameworks have an environment of their own
     for n in mod.__all__:
         o = getattr(mod, n)
-        if callable(o) and not o.__doc__: print(f'{m.name}.{n} has no docstring')
+        if callable(o) and not o.__doc__: print(f'{m}.{n} has no docstring')
 '''
-    r = run(sys.executable, '-c', code, cwd=root)
-    return r.stdout.splitlines() + ([r.stderr] if r.returncode else [])
+    faults = []
+    for p, chosen in zip(pythons(), ([], framework_modules())):
+        if p == frameworks.python and not chosen: continue
+        with frameworks.environment() as env: r = run(p, '-c', code, *chosen, cwd=root, env=env)
+        faults += r.stdout.splitlines() + ([r.stderr] if r.returncode else [])
+    return faults
 
 
 def check_outputs():
@@ -341,12 +365,13 @@ def main(flags, only):
         except Exception as e: found = [f'{type(e).__name__}: {e}']
         report(check.__name__, found, time.time() - t)
 
+    apart = [p for p in notebooks() if frameworks.needed(p) and not frameworks.there()]
     def timed(p):
         t = time.time()
         return p, test_notebook(p, flags), time.time() - t
     times = json.loads(TIMES.read_text()) if TIMES.exists() else {}
     last = lambda p: times.get(p.name) or p.stat().st_size/10_000  # no long one is left alone at the end
-    chosen = sorted((p for p in notebooks() if not only or only in p.name), key=last, reverse=True)
+    chosen = sorted((p for p in notebooks() if only in p.name and p not in apart), key=last, reverse=True)
     with ThreadPoolExecutor(max(1, min(4, os.cpu_count() or 1))) as pool:
         for done in as_completed([pool.submit(timed, p) for p in chosen]):
             p, found, seconds = done.result()
@@ -355,6 +380,9 @@ def main(flags, only):
     TIMES.write_text(json.dumps(times))
     skipped = [p.name for p in chosen if left_out(p, flags)]
     if skipped: print(f'\nCells left out of {", ".join(skipped)}: those that need Fashion-MNIST run if ACTSTATS_DATA names a mirror of it, or with FLAGS=fashion from the hub; those that open a report in a browser if there is a Chromium; those that take long with FLAGS="slow fashion"')
+    if apart := [p.name for p in apart if only in p.name]:
+        print(f'\nNot run: {", ".join(apart)}: they need {frameworks.folder.name}, which `make test` builds where Python is {frameworks.cfg["frameworks_min_python"]} or newer, unless it is told FRAMEWORKS=')
+    skipped += apart
     if not faults: sys.exit('nothing was checked')
     failed = sum(map(bool, faults.values()))
     print(f'\n{time.time() - began:.0f} s')

@@ -7,26 +7,28 @@ from pathlib import Path
 
 os.environ.setdefault('OMP_NUM_THREADS', '1')  # before torch is loaded: repeatable, and no waiting for a core that is busy
 
-from execnb.shell import CaptureShell
-from fastcore.xtras import working_directory
 from nbdev.clean import nbdev_clean
 from nbdev.doclinks import nbdev_export
 
-root = Path(__file__).resolve().parents[1]
+import cells
+import frameworks
+
+root = frameworks.root
 
 
-def skip(cell): return '#| eval: false' in cell.source or 'nbdev_export()' in cell.source
+def apart(path):
+    "In .frameworks, which is built if it is not there"
+    if not frameworks.there(): subprocess.run(['make', '-s', f'{frameworks.folder}/.installed'], cwd=root, check=True)
+    with frameworks.environment() as env: return subprocess.run([frameworks.python, root/'.ci/cells.py', path, '--store'], env=env).returncode
 
 
-def execute(path):
-    began, shell = time.time(), CaptureShell(path, mpl_format='png')
-    with working_directory(path.parent):
-        try: shell.execute(path.name, path.name, exc_stop=True, preproc=skip)
-        except Exception: sys.exit(shell.prettytb(fname=path))
-    if 'joblib' in sys.modules:  # its workers would outlive this process
-        from joblib.externals.loky import get_reusable_executor
-        get_reusable_executor().shutdown(wait=True)
-    print(f'{path.name}: {time.time() - began:.0f} s', flush=True)
+def here(path):
+    "In a process of its own, which has loaded the tools already"
+    pid = os.fork()
+    if not pid:
+        if error := cells.run(path, store=True): print(error, file=sys.stderr, flush=True)
+        os._exit(bool(error))
+    return os.waitpid(pid, 0)[1]
 
 
 if __name__ == '__main__':
@@ -34,8 +36,8 @@ if __name__ == '__main__':
     os.chdir(root)
     nbdev_export.__wrapped__()
     subprocess.run([sys.executable, str(root/'.ci/stubs.py')], check=True)
-    for p in sys.argv[1:] or sorted(map(str, (root/'nbs').glob('*.ipynb'))):
-        pid = os.fork()  # each notebook in a process of its own
-        if not pid: execute(Path(p).resolve()), os._exit(0)
-        if os.waitpid(pid, 0)[1]: sys.exit(f'{p} failed')
+    for p in map(Path, sys.argv[1:] or sorted((root/'nbs').glob('*.ipynb'))):
+        began = time.time()
+        if (apart if frameworks.needed(p) else here)(p.resolve()): sys.exit(f'{p} failed')
+        print(f'{p.name}: {time.time() - began:.0f} s', flush=True)
     nbdev_clean.__wrapped__()
