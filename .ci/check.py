@@ -243,9 +243,11 @@ def check_types():
         (Path(folder)/'readme.py').write_text('\n'.join([GIVEN, *code, KNOWN]))
         (Path(folder)/'allowed').write_text('\n'.join(stubs.Package().classmethods() + without))
         r = run(sys.executable, '-m', 'mypy', '--config-file', config, 'readme.py', cwd=folder, env=env)
-        s = run(sys.executable, '-m', 'mypy.stubtest', 'actstats', '--concise', '--ignore-unused-allowlist', '--mypy-config-file', config,
-                '--allowlist', 'allowed', cwd=folder, env=env)
-    return ([] if code else ['README.md has no Python']) + [p.stdout + p.stderr for p in (r, s) if p.returncode]
+        compare = ('-m', 'mypy.stubtest', '--concise', '--ignore-unused-allowlist', '--mypy-config-file', config, '--allowlist', 'allowed')
+        done = [r, run(sys.executable, *compare, 'actstats', cwd=folder, env=env)]
+        more = [f'actstats.{m}' for m in framework_modules()]
+        if more and frameworks.there(): done.append(run(frameworks.python, *compare, *more, cwd=folder, env=env))
+    return ([] if code else ['README.md has no Python']) + [p.stdout + p.stderr for p in done if p.returncode]
 
 
 # --- documentation, without quarto
@@ -381,7 +383,7 @@ def main(flags, only):
     skipped = [p.name for p in chosen if left_out(p, flags)]
     if skipped: print(f'\nCells left out of {", ".join(skipped)}: those that need Fashion-MNIST run if ACTSTATS_DATA names a mirror of it, or with FLAGS=fashion from the hub; those that open a report in a browser if there is a Chromium; those that take long with FLAGS="slow fashion"')
     if apart := [p.name for p in apart if only in p.name]:
-        print(f'\nNot run: {", ".join(apart)}: they need {frameworks.folder.name}, which `make test` builds where Python is {frameworks.cfg["frameworks_min_python"]} or newer, unless it is told FRAMEWORKS=')
+        print(f'\nNot run: {", ".join(apart)}: they need .frameworks, which `make test` builds where Python is {frameworks.cfg["frameworks_min_python"]} or newer, unless it is told FRAMEWORKS=')
     skipped += apart
     if not faults: sys.exit('nothing was checked')
     failed = sum(map(bool, faults.values()))

@@ -27,7 +27,8 @@ def there(): return python.exists()
 
 # Nothing is sent, asked of a hub, or written beside the notebooks
 QUIET = dict(DO_NOT_TRACK='1', HF_HUB_DISABLE_TELEMETRY='1', HF_HUB_DISABLE_PROGRESS_BARS='1', TOKENIZERS_PARALLELISM='false', KERAS_BACKEND='torch',
-    WANDB_MODE='offline', WANDB_SILENT='true', WANDB_ERROR_REPORTING='false', MLFLOW_DISABLE_TELEMETRY='true', GRADIO_ANALYTICS_ENABLED='False')
+    WANDB_MODE='offline', WANDB_SILENT='true', WANDB_ERROR_REPORTING='false', MLFLOW_DISABLE_TELEMETRY='true', GRADIO_ANALYTICS_ENABLED='False',
+    PYTHONWARNINGS='ignore:`torch.jit.script` is deprecated:FutureWarning')  # fastai's, when it is imported
 FOLDERS = ('WANDB_DIR', 'WANDB_CACHE_DIR', 'WANDB_CONFIG_DIR', 'WANDB_DATA_DIR', 'TRACKIO_DIR', 'KERAS_HOME', 'FASTAI_HOME')
 
 

@@ -127,6 +127,23 @@ def refused():
     return error
 
 
+def every():
+    "Every module can be imported, or says with the command what it needs"
+    import importlib
+    import pkgutil
+    import actstats
+    needing = []
+    for name in (m.name for m in pkgutil.iter_modules(actstats.__path__)):
+        if name.startswith('_'): continue
+        try: importlib.import_module(f'actstats.{name}')
+        except ModuleNotFoundError as e:
+            if e.name == 'triton': continue  # which PyTorch brings where there may be a GPU
+            assert 'pip install' in str(e), f'actstats.{name}: {e}'
+            needing.append(name)
+    assert 'datasets' in needing
+    return ', '.join(needing)
+
+
 # What an old PyTorch cannot do: the check, the first version that can, and the reason
 SINCE = dict(compiled_grads=('2.13', 'a hook on a tensor cannot be a part of a compiled graph'))
 
@@ -151,7 +168,7 @@ def main():
     do(bare)
     with tempfile.TemporaryDirectory() as folder:
         rec = do(recorded)
-        for f, *args in ((drawn, rec, Path(folder)), (judged, rec), (written, rec, Path(folder)), (compiled,), (compiled_grads,), (refused,)): do(f, *args)
+        for f, *args in ((drawn, rec, Path(folder)), (judged, rec), (written, rec, Path(folder)), (compiled,), (compiled_grads,), (refused,), (every,)): do(f, *args)
     assert 'nbdev' not in sys.modules
     if failed: sys.exit(f'failed: {", ".join(failed)}')
 
