@@ -6,7 +6,7 @@
 from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
-import warnings
+import re, warnings
 
 import torch.distributed as dist
 from fastcore.basics import patch
@@ -72,7 +72,7 @@ def begin(self:Adapter,
 @patch
 def _resume(self:Adapter, rec:Recording)->bool:
     "Take over the rows of the earlier part of this run, if they are in memory or in a file"
-    files = [f for f in (self.file, self.restored, self.path and _of_rank(self.path)) if f and Path(f).is_file()]
+    files = [f for f in (self.file, self.restored, self.path and _of_rank(self.path)) if f and f.is_file()]
     for old in [self.rec] if self.rec is not None else files[:1]:
         try: return rec.resume(old) is rec
         except Exception as e: rec.note('resume', f'the earlier rows were not taken over: {e}')
@@ -96,6 +96,8 @@ def _of_rank(path)->Path:
     "The file of this process: `run.rank00003of00064.actstats`; `path` itself if there is only one"
     rank, n = _rank()
     return path if n == 1 else path.with_stem(f'{path.stem}.rank{rank:05}of{n:05}')
+
+def _of_all(path:Path)->Path: return path.with_stem(re.sub(r'\.rank\d{5}of\d{5}$', '', path.stem))
 
 # %% ../nbs/04j_adapters.ipynb #bb71325d
 @patch
@@ -147,7 +149,10 @@ def at(self:Adapter,
 @patch
 def should_stop(self:Adapter)->bool:
     "Call after each step: True if the run will probably fail and `stop` was set; `diagnosis` then says why"
-    if self.watch is None or self.above is False or not self.rec.should_stop(self.above): return False
+    if self.watch is None or self.above is False: return False
+    if _rank()[1] > 1:  # ranks judge what they see themselves, and one that stops alone leaves the others waiting
+        return bool(self.rec.note('stop', 'several processes train this model: they are not stopped'))
+    if not self.rec.should_stop(self.above): return False
     if self.diagnosis is None: self.diagnosis = self.rec.diagnose()
     return True
 
@@ -167,7 +172,8 @@ def state(self:Adapter)->dict:
 @patch
 def restore(self:Adapter, state:dict):
     "Take what `state` has returned: a fit that goes on finds the file of the earlier part there"
-    self.restored = (state or {}).get('path')
+    path = (state or {}).get('path')
+    if self.watch is None: self.restored = path and _of_rank(_of_all(Path(path)))
 
 # %% ../nbs/04j_adapters.ipynb #4857dde7
 @patch

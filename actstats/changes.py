@@ -37,15 +37,17 @@ class Changes:
 def begin(self:Changes,
     names, # of the parameters that may change
     grads:bool=True, # read their gradients now? False: `finish` reads them
-    who=None, # who steps: any object with an identity
+    who=None, # who steps: any object with an identity; None: nobody, as far as we know
     scale:Tensor|None=None, # the gradients are this many times too large
 ):
     "Call before a step: record gradients, keep copies of the values"
-    mine = [k for k in names if k not in self.open or self.open[k].who is who]
+    mine = [k for k in names if k not in self.open or _is_free(self.open[k], who)]
     if grads: self._each(mine, 'param_grad', lambda p: p.grad if scale is None or p.grad is None else p.grad/scale)
     for name in mine:
         try: self.open[name] = self._opened(name, grads, who)
         except Exception as e: self.note(f'{name}, update', e)
+
+def _is_free(change:Change, who)->bool: return change.who is None or change.who is who
 
 @patch
 def _opened(self:Changes, name, grads, who)->Change:
@@ -67,13 +69,13 @@ def _each(self:Changes, names, kind:str, value):
 # %% ../nbs/03h_changes.ipynb #ec2b0b43
 @patch
 def finish(self:Changes,
-    names=None, # the parameters that have had their step; None: all that are open
+    who=None, # finish what this one has begun; None: all that is open
+    idle:bool=True, # record updates of parameters that nobody steps? they are zero
 ):
     "Call after a step: record values and updates, and the gradients that were not there before"
-    late = [k for k,o in self.open.items() if not o.graded]
-    self._each(late, 'param_grad', lambda p: p.grad)
-    for k in late: self.open[k].graded = True
-    done = {k: self.open.pop(k) for k in list(self.open if names is None else names) if k in self.open}
+    done = {k: o for k,o in self.open.items() if who is None or o.who is who}
+    self._each([k for k,o in done.items() if not o.graded], 'param_grad', lambda p: p.grad)
+    for k in done: del self.open[k]
     self._each(done, 'param', lambda p: p)
-    for name,change in done.items():
-        if change.before is not None: self._each([name], 'update', lambda p: p.detach() - change.before)
+    for k,o in done.items():
+        if o.before is not None and (idle or o.who is not None): self._each([k], 'update', lambda p: p.detach() - o.before)

@@ -5,15 +5,15 @@
 # %% ../nbs/03g_optimizers.ipynb #93c181b0
 from __future__ import annotations
 from collections.abc import Iterable, Mapping
-from weakref import WeakKeyDictionary
 import math
 
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+from torch.utils.weak import WeakIdKeyDictionary
 from fastcore.basics import patch
 
-from .internals import uncompiled
+from .internals import lock, uncompiled
 
 # %% auto #0
 __all__ = ['unwrap', 'torch_optimizers', 'holds', 'partitioned', 'StepHooks', 'settings', 'facts_of']
@@ -71,36 +71,59 @@ def partitioned(
 
 def _memory(x:Tensor)->int: return x.untyped_storage().data_ptr()
 
-# %% ../nbs/03g_optimizers.ipynb #524c603b
+# %% ../nbs/03g_optimizers.ipynb #2975ccb1
 class StepHooks:
     "Call `before(opt, args, kwargs)` and `after(opt, args, kwargs)` around the steps of a model's optimizers, until removed"
     def __init__(self,
-        before, # called before a step; its errors are the caller's
-        after, # called after it
+        before, # called before a step; must not raise
+        after, # called after it; must not raise
         params, # a function that returns the model's parameters
         given:list|None=None, # only these optimizers; None: all that hold a parameter of the model
     ):
-        self.params, self.given = params, given
-        self.known = WeakKeyDictionary() # optimizer -> number of its parameters when asked, and the answer
-        def only(f): return uncompiled(lambda opt, args, kwargs: f(opt, args, kwargs) if self.has(opt) else None)
-        self.handles = [register_optimizer_step_pre_hook(only(before)), register_optimizer_step_post_hook(only(after))]
+        self.before, self.after, self.params, self.given = before, after, params, given
+        self.known = WeakIdKeyDictionary() # optimizer -> number of its parameters when asked, and the answer
+        self.others = False # has an optimizer stepped that is not the model's?
+        _listen((*_listeners(), self))
 
-    def remove(self):
-        while self.handles: self.handles.pop().remove()
+    def remove(self): _listen(tuple(o for o in _listeners() if o is not self))
 
-# %% ../nbs/03g_optimizers.ipynb #13e3710f
+# %% ../nbs/03g_optimizers.ipynb #c36c068c
 @patch
 def has(self:StepHooks,
     opt, # any optimizer
 )->bool:
-    "True if its steps are the model's"
+    "True if its steps are the model's; False for one that cannot be asked"
     if self.given is not None: return any(o is opt for o in self.given)
-    size = sum(len(g['params']) for g in opt.param_groups)
-    asked, answer = self.known.get(opt, (None, False))
-    if asked != size and not answer:
-        answer = holds(opt, self.params())
-        self.known[opt] = size, answer
+    try:
+        size = sum(len(g['params']) for g in opt.param_groups)
+        asked, answer = self.known.get(opt, (None, False))
+        if asked != size and not answer: self.known[opt] = size, answer = size, holds(opt, self.params())
+    except Exception: return False
+    self.others = self.others or not answer
     return answer
+
+# %% ../nbs/03g_optimizers.ipynb #25b15c3f
+_LOCK = lock()
+_SHARED = dict(listeners=(), handles=[])
+
+def _listeners()->tuple: return _SHARED['listeners']
+
+def _listen(listeners:tuple):
+    "Make these the objects that hear of steps"
+    with _LOCK:
+        _SHARED['listeners'], handles = listeners, _SHARED['handles']
+        if listeners and not handles:
+            handles += [register_optimizer_step_pre_hook(uncompiled(_before_all)),
+                        register_optimizer_step_post_hook(uncompiled(_after_all))]
+        while handles and not listeners: handles.pop().remove()
+
+def _before_all(opt, args, kwargs):
+    for o in _listeners():
+        if o.has(opt): o.before(opt, args, kwargs)
+
+def _after_all(opt, args, kwargs):
+    for o in _listeners():
+        if o.has(opt): o.after(opt, args, kwargs)
 
 # %% ../nbs/03g_optimizers.ipynb #e7e483fb
 def settings(

@@ -8,11 +8,12 @@ from contextlib import suppress
 from functools import partial
 from itertools import islice
 from inspect import signature
-from weakref import WeakKeyDictionary, ref
+from weakref import ref
 import operator, warnings
 
 import torch
 from torch import nn, Tensor
+from torch.utils.weak import WeakIdKeyDictionary
 from fastcore.basics import patch
 
 from . import internals
@@ -122,8 +123,9 @@ def _reset(self:watch):
     self.handles = []            # hooks to remove
     self.paused = False          # set it to True, and nothing is recorded or counted
     self.step = self.first = self.rec.step # the step in progress, and the first
-    self.stepped = set()         # who has stepped in it
-    self.met = WeakKeyDictionary() # optimizers that have stepped -> the names of their parameters
+    self.stepped = {}            # who has stepped in it, by identity
+    self.met = WeakIdKeyDictionary() # optimizers -> how many parameters they hold, and the names of those
+    for opt in self.given or (): self.met[opt] = 0, ()
     self.counting = not self.given # are forward calls the steps, as long as no optimizer has stepped?
     self.changes = Changes(self.params, lambda name, kind, x: self.rec.put(name, kind, x, self.step), self.rec.note)
     self.calls = None, set()     # training mode?, and the parts called since a step or a call in evaluation mode began
@@ -167,7 +169,8 @@ def _attach(self:watch):
     for m in roots if self.fused else ():
         self.handles.append(Probe(self, self._attach_fused, None, m).attach(m.register_forward_hook))
     if self.given is None or self.given:
-        self.handles.append(StepHooks(self._before_optimizer, self._after_optimizer, self.parts.parameters, self.given))
+        self.hooks = StepHooks(self._before_optimizer, self._after_optimizer, self.parts.parameters, self.given)
+        self.handles.append(self.hooks)
 
 # %% ../nbs/04h_watching.ipynb #82271e96
 @patch
@@ -208,6 +211,9 @@ def _note_omissions(self:watch):
         rec.note('model', "the watched model's forward was never called, only its submodules', and no optimizer stepped, "
                  'so the whole run counts as one step; watch the part that is called')
     if self.params: rec.note('parameters', 'no optimizer of the model stepped, so they were not recorded')
+    if self.given is None and self.hooks.others and any(p.grad is not None for p in self.parts.parameters()):
+        rec.note('optimizer', 'those that stepped hold no parameter of the model, so a step is a forward call; call '
+                 'before_step() and after_step() of the watch around its steps')
 
 # %% ../nbs/04h_watching.ipynb #7b303da3
 @patch
@@ -379,7 +385,7 @@ def _complete(self:watch,
     step:int|None=None, # the number of the next one; None: one more
 ):
     "The step in progress is complete: record the parameters that no optimizer has stepped, and go on"
-    if self.changes.open: aside(self.changes.finish)
+    if self.changes.open: aside(self.changes.finish, None, self.step > self.first)
     self.stepped.clear()
     self.step = self.step + 1 if step is None else step
 
@@ -396,7 +402,7 @@ def _count_steps(self:watch):
 def _before_optimizer(self:watch, opt, args, kwargs):
     try:
         if self.paused or inner_step(opt): return
-        if opt not in self.met: self._meet(opt)
+        self._meet(opt)
         overflow = getattr(opt, 'found_inf', None)
         if overflow is not None: self.rec.log(skipped=overflow)
         self._prepare(opt, not any(map(callable, (*args[1:], *kwargs.values()))))
@@ -406,8 +412,10 @@ def _before_optimizer(self:watch, opt, args, kwargs):
 def _after_optimizer(self:watch, opt, args, kwargs):
     try:
         if self.paused or inner_step(opt): return
-        if self.changes.open: aside(self.changes.finish, self._names(opt))
-        self.stepped.add(id(opt))
+        self._meet(opt)
+        self._count_steps()
+        if self.changes.open: aside(self.changes.finish, opt)
+        self.stepped[id(opt)] = opt
         if self.parts.training: self._attach_fused()
     except Exception as e: self.rec.note('optimizer', e)
 
@@ -421,11 +429,13 @@ def _prepare(self:watch, who, grads:bool):
 
 @patch
 def _begin_changes(self:watch, who, grads):
-    self.changes.begin([*self._names(who), *self._names_of_none(who)], grads, who, getattr(who, 'grad_scale', None))
+    self.changes.begin(self._names_of_none(who), False)
+    self.changes.begin(self._names(who), grads, who, getattr(who, 'grad_scale', None))
 
-# %% ../nbs/04h_watching.ipynb #993290ab
+# %% ../nbs/04h_watching.ipynb #9a652d7f
 @patch
 def _meet(self:watch, opt):
+    if opt in self.met: return
     self.met[opt] = 0, ()
     self.rec.meta['optimizer'] = facts_of(self.met)
 
@@ -439,11 +449,10 @@ def _names(self:watch, who)->tuple:
 
 @patch
 def _held(self:watch, opt)->tuple:
-    held = {id(p) for g in opt.param_groups for p in g['params']}
-    found = tuple(k for k,place in self.params.items() if id(parameter(*place)) in held)
     if partitioned(opt, self.parts.parameters()):
         self.rec.note('parameters', f'this {type(opt).__name__} steps partitions of them: their changes are not recorded')
-    return found
+    held = {id(p) for g in opt.param_groups for p in g['params']}
+    return tuple(k for k,place in self.params.items() if id(parameter(*place)) in held)
 
 @patch
 def _names_of_none(self:watch, who)->list:
@@ -467,8 +476,8 @@ def after_step(self:watch):
     try:
         if self.paused or not self.handles: return
         self._count_steps()
-        if self.changes.open: aside(self.changes.finish)
-        self.stepped.add(id(self))
+        if self.changes.open: aside(self.changes.finish, self)
+        self.stepped[id(self)] = self
     except Exception as e: self.rec.note('after_step', e)
 
 # %% ../nbs/04h_watching.ipynb #874c3dd6
@@ -480,7 +489,7 @@ def skipped(self:watch):
         self._count_steps()
         self.changes.open.clear()
         self.rec.log(skipped=1)
-        self.stepped.add(id(self))
+        self.stepped[id(self)] = self
     except Exception as e: self.rec.note('skipped', e)
 
 @patch

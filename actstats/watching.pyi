@@ -1,5 +1,6 @@
 # Written by .ci/stubs.py: `make export`
 from .changes import Changes
+from .optimizers import StepHooks
 from .recording import Recording
 from typing import Any
 
@@ -21,7 +22,7 @@ class watch:
     paused: bool
     step: Any
     first: Any
-    stepped: set
+    stepped: dict[Any, Any]
     met: Any
     counting: bool
     changes: Changes
@@ -34,6 +35,7 @@ class watch:
     ref: Any
     fused: list[Any]
     hidden: bool
+    hooks: StepHooks
     def __init__(self, model: Any, optimizer: str='auto', *, modules: Any=None, every: int=1, grads: bool=False, params: bool | None=None, bins: Any=None, sample: int | None=None, max_rows: int=1024, outputs: str='first', on_train: bool=True, on_valid: bool=False, total_steps: int | None=None, first_step: int=0) -> None: ...
     def __enter__(self) -> Recording: ...
     def __exit__(self, kind: Any, *args: Any) -> None: ...
