@@ -95,7 +95,7 @@ class StoreModuleStats(Hook):
     "Keep mean, standard deviation and histogram of a module's outputs, each `periodicity`-th time"
     def __init__(self, m, on_train=True, on_valid=False, periodicity=1, bins=CLASSIC):
         self.m, self.name = m, ''
-        self.watch = watch(m, modules=[m], every=periodicity, on_train=on_train, on_valid=on_valid, bins=bins)
+        self.watch = watch(m, None, modules=[m], every=periodicity, on_train=on_train, on_valid=on_valid, bins=bins)
         self.rec = self.watch.start()
 
     @classmethod

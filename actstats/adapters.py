@@ -5,13 +5,15 @@
 # %% ../nbs/04j_adapters.ipynb #7e0ca440
 from __future__ import annotations
 from contextlib import suppress
-import warnings
+from pathlib import Path
+import re, warnings
 
+import torch.distributed as dist
 from fastcore.basics import patch
 
 from .files import check_writable
 from .recording import Recording
-from .watching import watch
+from .watching import check_arguments, watch
 
 # %% auto #0
 __all__ = ['Adapter']
@@ -26,11 +28,19 @@ class Adapter:
         stop:bool|float=False, # stop a run that will probably fail: True, at a risk of 0.9; or the risk, 0 to 1
         **watch_arguments, # passed to `watch`
     ):
+        check_arguments(watch_arguments)
         self.path, self.report = (p and check_writable(p) for p in (path, report))
         self.above = .9 if stop is True else stop
         if self.above is not False and not 0 <= self.above <= 1:
             raise ValueError(f'Adapter: expected stop to be True, False or a risk from 0 to 1, got {stop!r}')
         self.arguments = watch_arguments
+        self.file = None       # where the recording is saved: path, or a name made from it
+        self.n = 0             # how many recordings this adapter has begun to save
+        self.steps = 0         # how many steps the framework has counted
+        self.restored = None   # the file that a checkpoint names
+        self._forget()
+
+    def _forget(self):
         self.watch = None      # the watch of the fit in progress
         self.groups = None     # of the optimizer: those whose learning rates are logged
         self.rec = None        # the Recording of the last fit
@@ -39,19 +49,55 @@ class Adapter:
 # %% ../nbs/04j_adapters.ipynb #248ac426
 @patch
 def begin(self:Adapter,
-    model, # the model in training
-    optimizer=None, # its steps are the steps
+    model, # the model in training; a list or a dict of modules
+    optimizer='auto', # its steps are the steps
+    *,
+    first_step:int=0, # of this fit: how many steps the framework has counted before it
+    facts:dict|None=None, # name and groups of an optimizer that is not PyTorch's, for rec.meta
     **defaults, # arguments of `watch`, unless the user gave others
 )->Recording:
     "Call when a fit begins: attach the hooks; raises as `watch` does for wrong arguments"
     self.end()
     self.diagnosis = self.groups = None
-    watched = watch(model, **dict(optimizer=optimizer) | defaults | self.arguments)
-    self.rec = watched.rec
-    if self.path is not None: self.rec.autosave(self.path)
+    watched = watch(model, **dict(optimizer=optimizer, first_step=first_step) | defaults | self.arguments)
+    goes_on = first_step > 0 and self._resume(watched.rec)
+    if facts is not None: watched.rec.meta['optimizer'] = facts
+    self.rec, self.steps = watched.rec, first_step
+    if self.path is not None: self.rec.autosave(self._next_file(goes_on))
     watched.start()
     self.watch = watched
     return self.rec
+
+# %% ../nbs/04j_adapters.ipynb #39085e09
+@patch
+def _resume(self:Adapter, rec:Recording)->bool:
+    "Take over the rows of the earlier part of this run, if they are in memory or in a file"
+    files = [f for f in (self.file, self.restored, self.path and _of_rank(self.path)) if f and f.is_file()]
+    for old in [self.rec] if self.rec is not None else files[:1]:
+        try: return rec.resume(old) is rec
+        except Exception as e: rec.note('resume', f'the earlier rows were not taken over: {e}')
+    return False
+
+@patch
+def _next_file(self:Adapter, goes_on:bool)->Path:
+    "The file of a recording that begins or goes on now"
+    if self.file is None or not goes_on:
+        self.n += 1
+        name = self.path.with_stem(f'{self.path.stem}-{self.n}') if self.n > 1 else self.path
+        self.file = _of_rank(name)
+    return self.file
+
+# %% ../nbs/04j_adapters.ipynb #e54e83c2
+def _rank()->tuple: # (rank, number of processes)
+    ready = dist.is_available() and dist.is_initialized()
+    return (dist.get_rank(), dist.get_world_size()) if ready else (0, 1)
+
+def _of_rank(path)->Path:
+    "The file of this process: `run.rank00003of00064.actstats`; `path` itself if there is only one"
+    rank, n = _rank()
+    return path if n == 1 else path.with_stem(f'{path.stem}.rank{rank:05}of{n:05}')
+
+def _of_all(path:Path)->Path: return path.with_stem(re.sub(r'\.rank\d{5}of\d{5}$', '', path.stem))
 
 # %% ../nbs/04j_adapters.ipynb #bb71325d
 @patch
@@ -60,9 +106,13 @@ def loss(self:Adapter,
     optimizer=None, # logs its learning rate too
 ):
     "Call when the loss of a training batch is known: log it"
-    if self.watch is None: return
-    self.rec.log(loss=value)
+    self.log(loss=value)
     if optimizer is not None: self.learning_rate(optimizer)
+
+@patch
+def log(self:Adapter, **values):
+    "Log numbers or tensors of one element"
+    if self.watch is not None: self.rec.log(**values)
 
 # %% ../nbs/04j_adapters.ipynb #6a49fd8e
 @patch
@@ -81,15 +131,59 @@ def learning_rate(self:Adapter,
 @patch
 def epoch(self:Adapter, number:int):
     "Call when an epoch has ended: log its number, which pictures mark"
-    if self.watch is not None: self.rec.log(epoch=number)
+    self.log(epoch=number)
+
+# %% ../nbs/04j_adapters.ipynb #e1bfff69
+@patch
+def at(self:Adapter,
+    global_step:int, # how many steps the framework has counted by now
+):
+    "Call after each batch: the forward passes that follow belong to this step"
+    if self.watch is None: return
+    self.steps = global_step
+    left_out = global_step > self.watch.step and not self.watch.stepped
+    if left_out and not self.watch.counting: self.watch.skipped()
+    self.watch.at(global_step)
 
 # %% ../nbs/04j_adapters.ipynb #484358ef
 @patch
 def should_stop(self:Adapter)->bool:
     "Call after each step: True if the run will probably fail and `stop` was set; `diagnosis` then says why"
-    if self.watch is None or self.above is False or not self.rec.should_stop(self.above): return False
+    if self.watch is None or self.above is False: return False
+    if _rank()[1] > 1:  # ranks judge what they see themselves, and one that stops alone leaves the others waiting
+        return bool(self.rec.note('stop', 'several processes train this model: they are not stopped'))
+    if not self.rec.should_stop(self.above): return False
     if self.diagnosis is None: self.diagnosis = self.rec.diagnose()
     return True
+
+# %% ../nbs/04j_adapters.ipynb #eab30209
+@patch
+def saved(self:Adapter):
+    "Call when the framework writes a checkpoint: save the recording too"
+    if self.watch is None or self.file is None: return
+    try: self.rec.save(self.file)
+    except Exception as e: self.rec.note('save', e)
+
+@patch
+def state(self:Adapter)->dict:
+    "For the framework's checkpoint: the file and the number of steps, as a string and an int"
+    return dict(path=None if self.file is None else str(self.file), step=self.steps)
+
+@patch
+def restore(self:Adapter, state:dict):
+    "Take what `state` has returned: a fit that goes on finds the file of the earlier part there"
+    path = (state or {}).get('path')
+    if self.watch is None: self.restored = path and _of_rank(_of_all(Path(path)))
+
+# %% ../nbs/04j_adapters.ipynb #4857dde7
+@patch
+def headline(self:Adapter)->dict:
+    "The headline of the recording, to be logged by the framework; empty if there is none yet"
+    if self.rec is None: return {}
+    try: return self.rec.headline()
+    except Exception as e:
+        self.rec.note('headline', e)
+        return {}
 
 # %% ../nbs/04j_adapters.ipynb #b7de3f01
 @patch
@@ -98,8 +192,12 @@ def end(self:Adapter):
     if self.watch is None: return
     watched, self.watch = self.watch, None
     watched.stop()
-    if self.report is None: return
+    if self.report is None or _rank()[0]: return
     try: self.rec.report(self.report)
     except Exception as e:
         self.rec.note('report', e)
         with suppress(Warning): warnings.warn(f'actstats: the report was not written: {e}', stacklevel=3)
+
+# %% ../nbs/04j_adapters.ipynb #63b0930a
+@patch
+def __getstate__(self:Adapter)->dict: return {**self.__dict__, 'watch': None, 'rec': None, 'diagnosis': None}

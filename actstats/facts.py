@@ -4,16 +4,17 @@
 
 # %% ../nbs/04g_facts.ipynb #75b0b568
 from __future__ import annotations
-import math
 
 import torch
 from torch import nn, Tensor
 
 from .hooks import tensors
+from .internals import parameter
+from .names import Parts
 from .stats import is_plain
 
 # %% auto #0
-__all__ = ['words', 'about', 'settings', 'identical_units', 'places', 'device_type', 'numbers']
+__all__ = ['words', 'about', 'identical_units', 'device_type', 'numbers']
 
 # %% ../nbs/04g_facts.ipynb #b7e28acc
 def words(m:nn.Module)->str:
@@ -24,50 +25,27 @@ def words(m:nn.Module)->str:
 # %% ../nbs/04g_facts.ipynb #311bd234
 def about(
     modules:dict, # names -> watched modules
-    opt=None, # the optimizer
 )->dict: # text and numbers, for `rec.meta`
-    "Facts about the modules and the optimizer, which files store"
-    known = dict(modules={k: words(m) for k,m in modules.items()}, in_eval={}, input=None)
-    if opt is None: return known
-    return known | dict(optimizer=dict(name=type(opt).__name__, groups=[settings(g) for g in opt.param_groups]))
-
-# %% ../nbs/04g_facts.ipynb #ac5fd443
-def settings(
-    group:dict, # of an optimizer's param_groups
-)->dict:
-    "The settings of a group of parameters that are plain numbers"
-    found = {k: [_number(o) for o in v] if isinstance(v, (tuple, list)) else _number(v)
-             for k,v in group.items() if k not in ('params', 'param_names')}
-    return {k: v for k,v in found.items() if v is not None}
-
-# %% ../nbs/04g_facts.ipynb #a64b9b13
-def _number(v):
-    if isinstance(v, Tensor) and v.numel() == 1 and not v.is_meta: v = v.item()
-    return v if isinstance(v, (bool, int)) or isinstance(v, float) and math.isfinite(v) else None
+    "Facts about the modules, which files store"
+    return dict(modules={k: words(m) for k,m in modules.items()}, in_eval={}, input=None)
 
 # %% ../nbs/04g_facts.ipynb #cdd6a707
-def identical_units(model:nn.Module)->list:
+def identical_units(
+    model, # a module, or several as `Parts`
+)->list:
     "Names of the weights with two or more units, all equal: rows of a matrix, filters of a convolution"
     def fits(p): return is_plain(p) and p.ndim > 1 and len(p) > 1 and p.numel() and not p.is_meta
-    some = {k: p.detach() for k,p in model.named_parameters() if fits(p)}
+    params = {k: parameter(*place) for k,place in Parts.of(model).places().items()}
+    some = {k: p.detach() for k,p in params.items() if fits(p)}
     same = [(p == p[:1]).all() for p in some.values()]
     return [k for k,yes in zip(some, same) if yes]
 
-# %% ../nbs/04g_facts.ipynb #e1116017
-def places(
-    model:nn.Module,
-    modules=None, # only the parameters of these; None: all
-)->dict: # name -> the module that holds it, and its name there
-    "The places of the parameters of a model"
-    mine = None if modules is None else {p for m in modules for p in m.parameters()}
-    owners = dict(model.named_modules())
-    split = {k: k.rpartition('.') for k,p in model.named_parameters() if mine is None or p in mine}
-    return {k: (owners[owner], name) for k,(owner, _, name) in split.items()}
-
 # %% ../nbs/04g_facts.ipynb #0b861a7f
-def device_type(model:nn.Module)->str:
+def device_type(
+    model, # a module, or several as `Parts`
+)->str:
     "The type of the device that holds the first parameter; the CPU if there is none"
-    p = next(model.parameters(), None)
+    p = next(Parts.of(model).parameters(), None)
     return 'cpu' if p is None else p.device.type
 
 # %% ../nbs/04g_facts.ipynb #325a5cb3

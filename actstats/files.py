@@ -356,6 +356,26 @@ def _add_names(out, rec):
     out.dtypes |= rec.dtypes
     for k,n in rec._problems.items(): out._problems[k] = out._problems.get(k, 0) + n
 
+# %% ../nbs/04i_files.ipynb #b07bd986
+@patch
+def resume(self:Recording,
+    old, # the recording of the earlier part of this run, or the path of its file
+)->Recording:
+    "Take over the rows of `old` that begin before the first step of this recording; ValueError if bins or samples differ"
+    old = old if isinstance(old, Recording) else Recording.load(old)
+    _check_alike([old, self])
+    first = self.meta.get('first_step') or 0
+    if self.tracks: raise ValueError('resume: this recording has rows already; take over earlier ones before it starts')
+    for timeline,t in _timelines(old).items():
+        t = _shifted(t, 0, 1, first)
+        while t is not None and t.n > self.max_rows: t._halve()
+        if t is not None: self.tracks[timeline, 0] = t
+    if old.step + 1 < first: self.note('resume', f'steps {old.step + 1} to {first - 1} were not saved')
+    self.meta |= {k: old.meta[k] for k in ('first_step', 'input', 'identical') if k in old.meta}
+    self.dtypes = old.dtypes | self.dtypes
+    _add_names(self, old)
+    return self
+
 # %% ../nbs/04i_files.ipynb #16bca701
 @patch
 def to_parquet(self:Recording,

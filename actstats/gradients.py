@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from .internals import base_of, unsaved, version
+from .internals import Unsaved, base_of, version
 
 # %% auto #0
 __all__ = ['GradTap', 'ViewTap', 'BaseTap', 'hook_grad']
 
 # %% ../nbs/04f_gradients.ipynb #e5482937
-@unsaved
-class GradTap:
+class GradTap(Unsaved):
     "A hook on a tensor: calls `saw_grad(gradient, *what, part)` of its owner, if the owner still exists"
     def __init__(self,
         owner, # a weak reference to an object with a method `saw_grad`
@@ -47,8 +46,7 @@ class ViewTap(GradTap):
         return g.as_strided(self.shape, self.strides, g.storage_offset() + self.offset)
 
 # %% ../nbs/04f_gradients.ipynb #1912eef7
-@unsaved
-class BaseTap:
+class BaseTap(Unsaved):
     "The hook on the base, which acts if the view was changed in place"
     def __init__(self, view:ViewTap): self.view = view
     def __call__(self, g):

@@ -1,10 +1,11 @@
 # Written by .ci/stubs.py: `make export`
+from .internals import Unsaved
 from torch import Tensor
 from typing import Any
 
 __all__ = ['GradTap', 'ViewTap', 'BaseTap', 'hook_grad']
 
-class GradTap:
+class GradTap(Unsaved):
     owner: Any
     what: tuple[Any, ...]
     def __init__(self, owner: Any, *what: Any) -> None: ...
@@ -23,7 +24,7 @@ class ViewTap(GradTap):
     def __call__(self, g: Any) -> None: ...
     def part(self, g: Any) -> Any: ...
 
-class BaseTap:
+class BaseTap(Unsaved):
     view: ViewTap
     def __init__(self, view: ViewTap) -> None: ...
     def __call__(self, g: Any) -> None: ...

@@ -15,6 +15,7 @@ import torch
 from torch import nn, Tensor
 
 from .internals import CONVS, NORMS, lock, no_subclasses, real_memory, unwrapped
+from .names import Parts, spellings
 from .stats import is_plain
 
 # %% auto #0
@@ -114,10 +115,10 @@ def _is_leaf(m:nn.Module)->bool:
     return isinstance(m, nn.MultiheadAttention) or all(k == 'parametrizations' for k,_ in m.named_children())
 
 # %% ../nbs/04a_hooks.ipynb #12e9e11b
-def _leaves(m:nn.Module)->dict:
-    "Names and modules of the leaves of `m`, each module once"
+def _leaves(parts:Parts)->dict:
+    "Names and modules of the leaves of a model, each module once"
     res, inside = {}, set()
-    for k,o in m.named_modules():
+    for k,_,o in parts.walk():
         if o in inside: continue
         if _is_leaf(o):
             res[k] = o
@@ -134,39 +135,42 @@ def _nearest(name, names)->str:
 
 # %% ../nbs/04a_hooks.ipynb #1637265a
 def choose_modules(
-    model:nn.Module, # the model, whose modules have names
+    model, # a module, or several as `Parts`
     modules=None, # None: every leaf; a regex; a predicate(name, module); a class; names or modules; a Sequential
-)->dict: # names, as in model.named_modules(), to modules
+)->dict: # canonical names to modules
     "The modules that `modules` selects; ValueError if it selects none, or one that is not in the model"
-    named = dict(model.named_modules())
-    if modules is None: return _leaves(model)
-    res = _chosen(named, modules)
+    parts = Parts.of(model)
+    if modules is None: return _leaves(parts)
+    res = _chosen(parts, modules)
     if not res:
-        raise ValueError(f'modules: {modules!r} matches none of the {len(named)} modules of this {type(model).__name__}'
-                         + _nearest(modules, named))
+        names = parts.modules()
+        raise ValueError(f'modules: {modules!r} matches none of the {len(names)} modules of this {parts.what}'
+                         + _nearest(modules, names))
     return res
 
 # %% ../nbs/04a_hooks.ipynb #2646ea40
-def _chosen(named:dict, modules)->dict:
+def _chosen(parts:Parts, modules)->dict:
+    named = parts.modules()
     if isinstance(modules, type): return {k:m for k,m in named.items() if isinstance(m, modules)}
-    if isinstance(modules, str): return _by_pattern(named, modules)
-    if isinstance(modules, (nn.Sequential, nn.ModuleList)): return _by_identity(named, modules)
-    if isinstance(modules, nn.Module): return _by_identity(named, [modules])
+    if isinstance(modules, str): return _by_pattern(parts, modules)
+    if isinstance(modules, (nn.Sequential, nn.ModuleList)): return _by_identity(parts, modules)
+    if isinstance(modules, nn.Module): return _by_identity(parts, [modules])
     if callable(modules): return {k:m for k,m in named.items() if modules(k, m)}
-    return _by_identity(named, modules)
+    return _by_identity(parts, modules)
 
 # %% ../nbs/04a_hooks.ipynb #25a36335
-def _by_pattern(named:dict, pattern:str)->dict:
-    try: return {k:m for k,m in named.items() if re.search(pattern, k)}
+def _by_pattern(parts:Parts, pattern:str)->dict:
+    "The modules whose canonical name, or whose name in PyTorch, matches"
+    try: return {k:m for k,raw,m in parts.walk() if re.search(pattern, k) or re.search(pattern, raw)}
     except re.error as e: raise ValueError(f'modules: expected a regular expression, got {pattern!r}: {e}') from None
 
 # %% ../nbs/04a_hooks.ipynb #18e9ad8d
-def _by_identity(named:dict, modules)->dict:
+def _by_identity(parts:Parts, modules)->dict:
     "Look up each name or module"
     if not isinstance(modules, Iterable):
         raise TypeError('modules: expected None, a regular expression, a predicate, a class of modules, '
                         f'or a list of names or modules, got {type(modules).__name__}')
-    names = {m:k for k,m in named.items()}
+    names, named = {m:k for k,_,m in parts.walk()}, parts.modules()
     found = [_look_up(names.get(o) if isinstance(o, nn.Module) else o, o, named) for o in modules]
     return {k: named[k] for k in found}
 
@@ -175,7 +179,8 @@ def _look_up(k, o, named:dict)->str:
     if isinstance(o, type):
         raise TypeError(f'modules: a list holds names and modules, got the class {o.__name__}; '
                         'for several classes pass lambda name, m: isinstance(m, (...))')
-    if k in named: return k
+    known = next((s for s in spellings(k) if s in named), None)
+    if known is not None: return known
     if isinstance(o, nn.Module):
         raise ValueError(f'modules: {type(o).__name__} is not a module of this model; '
                          'pass modules found in model.modules()')

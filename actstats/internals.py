@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LOST', 'transform', 'CONVS', 'NORMS', 'private', 'real_memory', 'modes', 'no_subclasses', 'aside', 'unwrapped',
            'in_backward', 'is_tracing', 'inside_itself', 'inner_step', 'forget_compiled', 'uncompiled', 'is_exporting',
-           'base_of', 'version', 'unsaved', 'lock', 'hooks_of', 'original', 'parameter', 'mark_with_kwargs']
+           'base_of', 'version', 'Unsaved', 'lock', 'hooks_of', 'original', 'parameter', 'mark_with_kwargs']
 
 # %% ../nbs/03a_internals.ipynb #fad224e7
 from contextlib import contextmanager, nullcontext
@@ -159,10 +159,9 @@ def version(x:Tensor)->int:
     return x._version if _has_version else 0
 
 # %% ../nbs/03a_internals.ipynb #52027f0e
-def unsaved(cls):
-    "Mark a class of hooks on tensors, which `torch.save` then leaves out"
-    cls.__torch_unserializable__ = True
-    return cls
+class Unsaved:
+    "The base of hooks on tensors that `torch.save` leaves out"
+    __torch_unserializable__ = True
 
 # %% ../nbs/03a_internals.ipynb #e2eb8a66
 def lock()->RLock:

@@ -5,7 +5,7 @@ from threading import RLock
 from torch import Tensor, nn
 from typing import Any
 
-__all__ = ['LOST', 'transform', 'CONVS', 'NORMS', 'private', 'real_memory', 'modes', 'no_subclasses', 'aside', 'unwrapped', 'in_backward', 'is_tracing', 'inside_itself', 'inner_step', 'forget_compiled', 'uncompiled', 'is_exporting', 'base_of', 'version', 'unsaved', 'lock', 'hooks_of', 'original', 'parameter', 'mark_with_kwargs']
+__all__ = ['LOST', 'transform', 'CONVS', 'NORMS', 'private', 'real_memory', 'modes', 'no_subclasses', 'aside', 'unwrapped', 'in_backward', 'is_tracing', 'inside_itself', 'inner_step', 'forget_compiled', 'uncompiled', 'is_exporting', 'base_of', 'version', 'Unsaved', 'lock', 'hooks_of', 'original', 'parameter', 'mark_with_kwargs']
 LOST: dict[Any, Any]
 
 def private(path: str, cost: str, default: Any=None) -> Any: ...
@@ -42,7 +42,8 @@ def base_of(x: Tensor) -> Tensor | None: ...
 
 def version(x: Tensor) -> int: ...
 
-def unsaved(cls: Any) -> Any: ...
+class Unsaved:
+    __torch_unserializable__: bool
 
 def lock() -> RLock: ...
 

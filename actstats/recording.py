@@ -13,6 +13,7 @@ from .bins import FloatBins, LinearBins, quantile, rebin
 from .hooks import _nearest, plain
 from .internals import aside, lock, modes, real_memory, transform
 from .kinds import KINDS, kind_of, kinds_of
+from .names import spellings
 from .rows import FIELDS, FLOATS, INTS, field, std, unpack
 from .stats import is_plain
 from .tracks import Track, regroup
@@ -244,7 +245,24 @@ def _put(self:Recording, tick, step, key, x, dim, zeros=0):
 # %% ../nbs/04d_recording.ipynb #7ad59142
 @patch
 def _track(self:Recording, timeline, device):
-    return Track(_LOG if timeline == 'log' else self.bins, self.max_rows, device, self.sample)
+    t = Track(_LOG if timeline == 'log' else self.bins, self.max_rows, device, self.sample)
+    t.ticks = max((o.ticks for (at,dev),o in self.tracks.items() if at == timeline and _is_past(dev)), default=0)
+    return t
+
+# %% ../nbs/04d_recording.ipynb #62e3dd54
+def _is_past(device)->bool: return not isinstance(device, torch.device)  # rows of a file, or of a run that is resumed
+
+@patch
+def collapse(self:Recording,
+    step:int, # of all rows
+):
+    "Make all rows of this run one row, still in progress; those of an earlier run that is resumed stay as they are"
+    with _LOCK:
+        for (timeline, dev),t in self.tracks.items():
+            if _is_past(dev): continue
+            if timeline != 'valid': t.collapse(step, step)
+            elif max(t.tick or 0, *t.last[-1:], 0) >= (step + 1)*CALLS: t.collapse(step*CALLS, step)
+        self.step = step
 
 # %% ../nbs/04d_recording.ipynb #b11ec15f
 @patch
@@ -326,12 +344,18 @@ def __getitem__(self:Recording,
     key, # a name, or (name, kind)
 )->History:
     "The History of one layer; KeyError with the nearest names if there is no such layer"
-    name, kind = _name_and_kind(key)
+    name, kind = self._known(key)
     if (name, kind) not in self.dtypes: raise KeyError(self._missing(name, kind))
     return self._history(name, kind)
 
 # %% ../nbs/04d_recording.ipynb #f44d8ba5
 def _name_and_kind(key)->tuple: return key if isinstance(key, tuple) and len(key) == 2 else (key, 'act')
+
+@patch
+def _known(self:Recording, key)->tuple:
+    "(name, kind) with the canonical name, if `key` has the one that PyTorch gives"
+    name, kind = _name_and_kind(key)
+    return next(((s, kind) for s in spellings(name) if (s, kind) in self.dtypes), (name, kind))
 
 # %% ../nbs/04d_recording.ipynb #e541785a
 @patch
@@ -364,7 +388,7 @@ def _history(self:Recording, name, kind)->History:
 @patch
 def __contains__(self:Recording, key)->bool:
     "Is there a `rec[key]`?"
-    return _name_and_kind(key) in self.dtypes
+    return self._known(key) in self.dtypes
 
 @patch
 def __iter__(self:Recording):

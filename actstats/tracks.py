@@ -14,7 +14,7 @@ from fastcore.basics import patch
 
 from .backends import backend, record
 from .internals import real_memory
-from .rows import clear_, empty_rows, field, merge, pack
+from .rows import clear_, empty_rows, field, merge, pack, unpack
 from .stats import stamp_, summarise
 
 # %% auto #0
@@ -264,3 +264,29 @@ def regroup(
         new[..., to, :] = merge(new[..., to, :], rows[..., old, :])
         new_masks[to] |= masks[old]
     return new, new_masks
+
+# %% ../nbs/04b_tracks.ipynb #139bfdfe
+@patch
+def collapse(self:Track,
+    tick, # the time key of the one row
+    step:int, # and its step
+):
+    "Merge all rows so far into one that is in progress"
+    keys = (self.stride*(self.n - 1) + self.filled if self.n else 0) + (self.tick is not None)
+    if not keys: return
+    with real_memory():
+        if self.n: self._reopen()
+    self.latest = [None if last is None else tick for last in self.latest]
+    self.ticks, self.tick, self.step = self.ticks + 1 - keys, tick, step
+
+@patch
+def _reopen(self:Track):
+    "Move the closed rows back into the current ones"
+    self._widen()
+    rows, masks = regroup(self.rows[:, :self.n].cpu(), self.masks[:self.n].cpu(), self.bins, [0]*self.n, 1)
+    now, alive = self.now[:len(self.span)], self.alive[:8*self.width]
+    now.copy_(merge(rows[:, 0].to(self.device), now))
+    alive |= unpack(masks[0], 8*self.width).to(self.device)
+    clear_(self.rows)
+    self.masks.zero_()
+    self.n, self.filled, self.stride, self.first, self.last = 0, 0, 1, [], []

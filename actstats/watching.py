@@ -7,37 +7,42 @@ from __future__ import annotations
 from contextlib import suppress
 from functools import partial
 from itertools import islice
+from inspect import signature
 from weakref import ref
 import operator, warnings
 
 import torch
 from torch import nn, Tensor
+from torch.utils.weak import WeakIdKeyDictionary
 from fastcore.basics import patch
 
 from . import internals
 from .backends import backend
 from .bins import FloatBins, LinearBins
-from .facts import about, device_type, identical_units, numbers, places
+from .changes import Changes
+from .facts import about, device_type, identical_units, numbers
 from .gradients import hook_grad
-from .hooks import choose_modules, tensors, unit_dim
-from .internals import aside, in_backward, inner_step, inside_itself, is_tracing, modes
+from .hooks import _nearest, choose_modules, tensors, unit_dim
+from .internals import aside, in_backward, inner_step, inside_itself, is_tracing, modes, parameter
+from .names import Parts
+from .optimizers import StepHooks, facts_of, holds, partitioned, torch_optimizers
 from .probes import GRAD, GRADS_IN_GRAPHS, OUTPUT, Probe, RootProbe, take_off
 from .recording import CALLS, Recording
 
 # %% auto #0
-__all__ = ['watch']
+__all__ = ['watch', 'check_arguments']
 
 # %% ../nbs/04h_watching.ipynb #7f1a3bfe
 class watch:
     "Record the outputs of the modules of `model` while the `with` block runs; `as` binds the `Recording`"
     def __init__(self,
-        model:nn.Module, # any module, in any loop
-        optimizer=None, # its steps are the steps, and its presence turns `params` on
+        model, # any module, in any loop; or a list or a dict of modules
+        optimizer='auto', # "auto": those that hold its parameters; one or several; None: a step is a forward call
         *,
         modules=None, # None: every leaf; a regex; a predicate(name, module); a class; names or modules; a Sequential
         every:int=1, # record every k-th step
         grads:bool=False, # also record the gradients of the loss with respect to the outputs
-        params:bool|None=None, # also record parameters, their gradients and updates; None: if there is an optimizer
+        params:bool|None=None, # also record parameters, their gradients and updates; None: if an optimizer is given
         bins=None, # of the histograms; None: FloatBins()
         sample:int|None=None, # use about this many values of each output; None: all
         max_rows:int=1024, # rows kept for each layer
@@ -47,12 +52,14 @@ class watch:
         total_steps:int|None=None, # the planned length of the run
         first_step:int=0, # the number of the first step, for a resumed run
     ):
-        _check(model, optimizer, every, bins, sample, max_rows, outputs, params, total_steps, first_step)
-        self.model, self.opt, self.modules = model, optimizer, choose_modules(model, modules)
+        _check(optimizer, every, bins, sample, max_rows, outputs, params, total_steps, first_step)
+        self.model, self.parts = model, _parts(model)
+        self.modules = choose_modules(self.parts, modules)
+        self.given = _given(optimizer, self.parts)  # optimizers; None: those that turn out to be the model's
         self.every, self.grads, self.all = operator.index(every), grads, outputs == 'all'
         self.on_train, self.on_valid = on_train, on_valid
-        wanted = on_train and (optimizer is not None if params is None else params)
-        self.params = places(model, None if modules is None else self.modules.values()) if wanted else {}
+        wanted = on_train and (bool(self.given) if params is None else params)
+        self.params = self.parts.places(None if modules is None else self.modules.values()) if wanted else {}
         self.rec = self._recording(bins, max_rows, sample, total_steps, first_step)
         self._reset()
 
@@ -60,11 +67,25 @@ class watch:
     def __exit__(self, kind, *args): self.stop(tell=kind is None)
 
 # %% ../nbs/04h_watching.ipynb #e45cd042
-def _check(model, optimizer, every, bins, sample, max_rows, outputs, params, total_steps, first_step):
-    if not isinstance(model, nn.Module):
-        raise TypeError(f'watch: expected a torch.nn.Module, got {type(model).__name__}')
-    if optimizer is not None and not hasattr(optimizer, 'register_step_post_hook'):
-        raise TypeError(f'watch: expected a torch.optim.Optimizer as optimizer, got {type(optimizer).__name__}')
+def _parts(model)->Parts:
+    try: return Parts(model)
+    except TypeError as e: raise TypeError(f'watch: {e}') from None
+
+def _given(optimizer, parts:Parts)->list|None:
+    if optimizer is None or isinstance(optimizer, str): return None if optimizer else []
+    try: given = torch_optimizers(optimizer)
+    except TypeError as e: raise TypeError(f'watch: {e}') from None
+    params = list(parts.parameters())
+    for o in given:
+        if not holds(o, params):
+            raise ValueError(f'watch: this {type(o).__name__} holds none of the parameters of this {parts.what}; pass the '
+                             'optimizer of the model, or leave it out: watch finds the optimizers that step it')
+    return given
+
+# %% ../nbs/04h_watching.ipynb #fc7129e3
+def _check(optimizer, every, bins, sample, max_rows, outputs, params, total_steps, first_step):
+    if isinstance(optimizer, str) and optimizer != 'auto':
+        raise ValueError(f'watch: expected an optimizer, "auto" or None as optimizer, got {optimizer!r}')
     for name,v,least in (('every', every, 1), ('max_rows', max_rows, 2), ('sample', sample or 1, 1),
                          ('total_steps', total_steps or 1, 1), ('first_step', first_step, 0)):
         if not hasattr(v, '__index__') or v < least:
@@ -74,15 +95,25 @@ def _check(model, optimizer, every, bins, sample, max_rows, outputs, params, tot
     if outputs not in ('first', 'all'):
         raise ValueError(f'watch: expected outputs to be "first" or "all", got {outputs!r}')
     if params and optimizer is None:
-        raise ValueError('watch: params=True needs the optimizer, whose steps change them: watch(model, optimizer)')
+        raise ValueError('watch: params=True needs an optimizer, whose steps change them; leave out optimizer=None')
+
+def check_arguments(
+    arguments:dict, # names -> values
+):
+    "Check arguments of `watch` before there is a model; TypeError or ValueError, as `watch` raises"
+    known = {k: p.default for k,p in signature(watch.__init__).parameters.items() if k not in ('self', 'model')}
+    for k in arguments:
+        if k not in known: raise TypeError(f'watch: no argument is called {k!r}{_nearest(k, known)}')
+    values = known | arguments
+    _check(*(values[k] for k in signature(_check).parameters))
 
 # %% ../nbs/04h_watching.ipynb #35e2d5f4
 @patch
 def _recording(self:watch, bins, max_rows, sample, total_steps, first_step)->Recording:
     def whole(v): return v and operator.index(v)  # numpy's integers too
     rec = Recording(bins, whole(max_rows), whole(sample) or 0, every=self.every, total_steps=whole(total_steps),
-                    first_step=whole(first_step), model=type(self.model).__name__, torch=torch.__version__,
-                    **about(self.modules, self.opt))
+                    first_step=whole(first_step), model=self.parts.what, torch=torch.__version__, **about(self.modules))
+    if self.given: rec.meta['optimizer'] = facts_of(self.given)
     rec.watched, rec.step = list(self.modules), rec.meta['first_step']
     return rec
 
@@ -90,8 +121,14 @@ def _recording(self:watch, bins, max_rows, sample, total_steps, first_step)->Rec
 @patch
 def _reset(self:watch):
     self.handles = []            # hooks to remove
-    self.step = self.rec.step    # steps of the optimizer; without one, forward calls
-    self.old, self.closure = {}, False  # parameters before a step; does the optimizer use a closure?
+    self.paused = False          # set it to True, and nothing is recorded or counted
+    self.step = self.first = self.rec.step # the step in progress, and the first
+    self.stepped = {}            # who has stepped in it, by identity
+    self.met = WeakIdKeyDictionary() # optimizers -> how many parameters they hold, and the names of those
+    for opt in self.given or (): self.met[opt] = 0, ()
+    self.counting = not self.given # are forward calls the steps, as long as no optimizer has stepped?
+    self.changes = Changes(self.params, lambda name, kind, x: self.rec.put(name, kind, x, self.step), self.rec.note)
+    self.calls = None, set()     # training mode?, and the parts called since a step or a call in evaluation mode began
     self.begun = False           # has the model been called in training mode?
     self.begun_valid = False     # and in evaluation mode?
     self.n_valid = 0             # forward calls in evaluation mode
@@ -104,9 +141,10 @@ def _reset(self:watch):
 def start(self:watch)->Recording:
     "Attach the hooks; `stop` removes them"
     if self.handles: raise RuntimeError('watch: already watching; call stop() first')
-    backend(device_type(self.model))  # compile it now, not in the first step
+    backend(device_type(self.parts))  # compile it now, not in the first step
     try:
-        self.rec.meta['identical'] = aside(identical_units, self.model) if self.params else []
+        if 'identical' not in self.rec.meta:  # those of a run that is resumed were found when it began
+            self.rec.meta['identical'] = aside(identical_units, self.parts) if self.params else []
         self._attach()
     except BaseException:
         while self.handles: self.handles.pop().remove()
@@ -119,25 +157,28 @@ def start(self:watch)->Recording:
 @patch
 def _attach(self:watch):
     self.fused, self.hidden = [], False  # pairs (probe, module) inside layers that may run as one kernel; detached?
-    model, fused = self.model, set() if self.on_valid else _parts_of_fused(self.model)
-    try: self.handles.append(RootProbe(self, self._root, self._root_from_graph, model).attach(model))
-    except RuntimeError as e:
-        raise RuntimeError(f'watch: this {type(model).__name__} takes no hooks ({e}); '
-                           'watch it before it is scripted') from None
+    roots = [m for _,m in self.parts.roots]
+    fused = set() if self.on_valid else _parts_of_fused(roots)
+    for m in roots: self._attach_root(m)
     for name,m in self.modules.items():
         probe = Probe(self, partial(self._saw, name), partial(self._from_graph, name), m, self.all, self.grads)
         try: self.handles.append(probe.attach(m.register_forward_hook))
         except RuntimeError as e: self.rec.note(name, f'it takes no hooks: {e}')
         else:
             if m in fused: self.fused.append((probe, m))
-    if self.fused: self.handles.append(Probe(self, self._attach_fused, None, model).attach(model.register_forward_hook))
-    if self.opt is not None: self.handles += self._optimizer_hooks(self.opt)
+    for m in roots if self.fused else ():
+        self.handles.append(Probe(self, self._attach_fused, None, m).attach(m.register_forward_hook))
+    if self.given is None or self.given:
+        self.hooks = StepHooks(self._before_optimizer, self._after_optimizer, self.parts.parameters, self.given)
+        self.handles.append(self.hooks)
 
-# %% ../nbs/04h_watching.ipynb #c8c7c8b8
+# %% ../nbs/04h_watching.ipynb #82271e96
 @patch
-def _optimizer_hooks(self:watch, opt)->list:
-    before, after = internals.uncompiled(self._before_step), internals.uncompiled(self._after_step)
-    return [opt.register_step_pre_hook(before), opt.register_step_post_hook(after)]
+def _attach_root(self:watch, m):
+    try: self.handles.append(RootProbe(self, self._root, self._root_from_graph, m).attach(m))
+    except RuntimeError as e:
+        raise RuntimeError(f'watch: this {type(m).__name__} takes no hooks ({e}); '
+                           'watch it before it is scripted') from None
 
 # %% ../nbs/04h_watching.ipynb #d669653c
 @patch
@@ -147,8 +188,9 @@ def stop(self:watch,
     "Remove the hooks and leave the model as it was"
     if not self.handles: return
     while self.handles: self.handles.pop().remove()
-    take_off(self.model, self)
-    self.old = {}
+    for _,m in self.parts.roots: take_off(m, self)
+    if self.stepped: self._complete()
+    self.changes.open.clear()
     self.rec.flush()
     self._note_omissions()
     if self.rec.problems and tell:
@@ -159,22 +201,29 @@ def stop(self:watch,
 # %% ../nbs/04h_watching.ipynb #4d83c944
 @patch
 def _note_omissions(self:watch):
-    rec, now = self.rec, dict(self.model.named_modules())
+    rec, now = self.rec, self.parts.modules()
     for name,m in self.modules.items():
         if now.get(name) is not m: rec.note(name, 'replaced while it was watched: its replacement was not recorded')
-    if rec.called and not (self.begun or self.begun_valid) and self.opt is None:
-        rec.note('model', "the watched model's forward was never called, only its submodules', so the whole run counts "
-                 'as one step; pass the optimizer, or watch the part that is called')
+    called = rec.called or self.begun or self.begun_valid
+    if not called: rec.note('model', 'no forward pass of it was seen; is this the object that is trained?')
+    if not called or not self.counting: return
+    if not (self.begun or self.begun_valid):
+        rec.note('model', "the watched model's forward was never called, only its submodules', and no optimizer stepped, "
+                 'so the whole run counts as one step; watch the part that is called')
+    if self.params: rec.note('parameters', 'no optimizer of the model stepped, so they were not recorded')
+    if self.given is None and self.hooks.others and any(p.grad is not None for p in self.parts.parameters()):
+        rec.note('optimizer', 'those that stepped hold no parameter of the model, so a step is a forward call; call '
+                 'before_step() and after_step() of the watch around its steps')
 
 # %% ../nbs/04h_watching.ipynb #7b303da3
 @patch
 def _root(self:watch, m, args, inputs):
     "Called when a forward call of the model begins"
     try:
-        if in_backward() or inside_itself(m) or is_tracing(): return
-        self._begin()
+        if self.paused or in_backward() or inside_itself(m) or is_tracing(): return
+        self._begin(m)
         if self.fused: self._attach_fused() if m.training else self._detach_fused()
-        if not m.training: return
+        if not m.training or m is not self.parts.first: return
         args, kwargs = inputs
         if not kwargs and all(type(x) is Tensor for x in args) and not modes(): self._record_input(args, kwargs)
         else: aside(self._record_input, args, kwargs)
@@ -182,22 +231,33 @@ def _root(self:watch, m, args, inputs):
 
 # %% ../nbs/04h_watching.ipynb #07e9fb0b
 @patch
-def _begin(self:watch):
-    if self.model.training:
-        self.step, self.begun = self.step + (self.begun and self.opt is None), True
-        self.rec.step = self.step
-    else:
+def _begin(self:watch, m):
+    "Begin a step, or a call in evaluation mode, if one begins with this call of `m`"
+    training, new = self.parts.training, self._is_new(m)
+    if training:
+        if self.stepped: self._complete()
+        elif self.counting: self.step += new and self.begun
+        self.begun, self.rec.step = True, self.step
+    elif new:
         self.n_valid, self.begun_valid = self.n_valid + self.begun_valid, True
         step, i = self.valid
         self.valid = (self.rec.step, 0) if step != self.rec.step else (step, i + 1)
+
+@patch
+def _is_new(self:watch, m)->bool:
+    "True if this call of a part is not the continuation of a call of the whole model"
+    training, called = self.calls
+    if training is not self.parts.training or m in called: called = set()
+    self.calls = self.parts.training, called | {m}
+    return not called
 
 # %% ../nbs/04h_watching.ipynb #909677a2
 @patch
 def _moment(self:watch):
     "(training?, time key, step) of an output that arrives now; None if it is not to be recorded"
-    if self.model.training:
+    if self.parts.training:
         return (True, self.step, self.step) if self.on_train and not self.step % self.every else None
-    step, i = self.valid
+    step, i = self.valid if self.valid[0] == self.rec.step else (self.rec.step, 0)  # the model itself may not be called
     return (False, step*CALLS + i, step) if self.on_valid and not self.n_valid % self.every else None
 
 # %% ../nbs/04h_watching.ipynb #5a9e0ece
@@ -205,7 +265,8 @@ def _moment(self:watch):
 def _saw(self:watch, name, m, args, out):
     "Called when a module has returned its output"
     try:
-        if not self.handles: return
+        if self.paused or not self.handles: return
+        if self.stepped and self.parts.training and not in_backward(): self._complete()
         if type(out) is Tensor and not modes(): self._record_output(name, m, out)
         else: aside(self._record_output, name, m, out)
     except Exception as e: self.rec.note(name, e)
@@ -216,7 +277,7 @@ def _record_output(self:watch, name, m, out):
     if is_tracing(): return
     rec = self.rec
     rec.called[name] = None
-    if self.model.training:
+    if self.parts.training:
         rec.step = self.step
         if not m.training: rec.meta['in_eval'][name] = self.step
     where = self._moment()
@@ -255,7 +316,8 @@ def _put_output(self:watch, name, key, m, x, where):
 def saw_grad(self:watch, g, key, dim, step, part=None):
     "Called with the gradient of an output, or with a gradient from which `part` takes it"
     try:
-        if not self.handles: return
+        if self.paused or not self.handles: return
+        step = min(step, self.step)  # forward calls that were counted as steps may have become one
         if type(g) is Tensor and part is None and not modes(): self.rec.put(key, 'grad', g, step, dim)
         else: aside(lambda: self.rec.put(key, 'grad', part(g) if part else g, step, dim))
     except Exception as e: self.rec.note(f'gradient of {key or "model"}', e)
@@ -263,9 +325,9 @@ def saw_grad(self:watch, g, key, dim, step, part=None):
 # %% ../nbs/04h_watching.ipynb #da5c67fd
 @patch
 def _root_from_graph(self:watch, m, xs, what):
-    if in_backward(): return
-    self._begin()
-    if m.training: aside(self._record_input, None, [x.detach() for x in xs])
+    if self.paused or in_backward(): return
+    self._begin(m)
+    if m.training and m is self.parts.first: aside(self._record_input, None, [x.detach() for x in xs])
 
 # %% ../nbs/04h_watching.ipynb #3f20395d
 @patch
@@ -282,9 +344,10 @@ def _from_graph(self:watch, name, m, xs, what):
     self.saw_grad(xs[0], key, self._dim(name, m, xs[0]), where[2])
 
 # %% ../nbs/04h_watching.ipynb #ef2ca385
-def _parts_of_fused(model)->set:
+def _parts_of_fused(roots)->set:
     "The modules inside layers that may run as one kernel"
-    return {m for layer in model.modules() if isinstance(layer, nn.TransformerEncoderLayer) for m in layer.modules()}
+    layers = (layer for root in roots for layer in root.modules() if isinstance(layer, nn.TransformerEncoderLayer))
+    return {m for layer in layers for m in layer.modules()}
 
 # %% ../nbs/04h_watching.ipynb #988c7c52
 @patch
@@ -311,52 +374,133 @@ def _record_input(self:watch, args, kwargs):
         if x is None or x.is_nested: return
         rec, step = self.rec, where[2]
         if rec.meta['input'] is None and x.numel(): rec.meta['input'] = [int(n) for n in x.shape]
-        if x.is_floating_point() or x.is_quantized: return rec.put('input', 'input', x, step, unit_dim(self.model, x))
+        if x.is_floating_point() or x.is_quantized: return rec.put('input', 'input', x, step, unit_dim(self.parts.first, x))
         rec.put('input', 'input', x.cpu().double() if x.is_mps else x.double(), step)
         rec.dtypes['input', 'input'] = x.dtype
     except Exception as e: self.rec.note('input', e)
 
-# %% ../nbs/04h_watching.ipynb #f172295f
+# %% ../nbs/04h_watching.ipynb #4e14fce0
 @patch
-def _put_params(self:watch, kind, value):
-    "Record `value(name, parameter)` for each parameter where it is not None"
-    for name,(m, attr) in self.params.items():
-        try:
-            p = internals.parameter(m, attr)
-            x = None if p is None else value(name, p)
-            if x is not None: self.rec.put(name, kind, x, self.step)
-        except Exception as e: self.rec.note(f'{name}, {kind}', e)
+def _complete(self:watch,
+    step:int|None=None, # the number of the next one; None: one more
+):
+    "The step in progress is complete: record the parameters that no optimizer has stepped, and go on"
+    if self.changes.open: aside(self.changes.finish, None, self.step > self.first)
+    self.stepped.clear()
+    self.step = self.step + 1 if step is None else step
 
-# %% ../nbs/04h_watching.ipynb #a140ecf8
 @patch
-def _before_step(self:watch, opt, args, kwargs):
+def _count_steps(self:watch):
+    "From now on steps are counted, and no longer forward calls"
+    if not self.counting: return
+    self.counting = False
+    if self.step > self.first: aside(self.rec.collapse, self.first)
+    self.step = self.first
+
+# %% ../nbs/04h_watching.ipynb #49a8ce66
+@patch
+def _before_optimizer(self:watch, opt, args, kwargs):
     try:
-        if inner_step(opt): return
-        self.old, self.closure = {}, any(map(callable, (*args[1:], *kwargs.values())))
-        if not self.step % self.every: aside(self._before_change)
+        if self.paused or inner_step(opt): return
+        self._meet(opt)
+        overflow = getattr(opt, 'found_inf', None)
+        if overflow is not None: self.rec.log(skipped=overflow)
+        self._prepare(opt, not any(map(callable, (*args[1:], *kwargs.values()))))
     except Exception as e: self.rec.note('optimizer', e)
 
-# %% ../nbs/04h_watching.ipynb #00e0b85b
 @patch
-def _after_step(self:watch, opt, args, kwargs):
+def _after_optimizer(self:watch, opt, args, kwargs):
     try:
-        if inner_step(opt): return
-        if not self.step % self.every: aside(self._after_change)
-        self.old, self.step = {}, self.step + 1
-        if self.model.training: self._attach_fused()
+        if self.paused or inner_step(opt): return
+        self._meet(opt)
+        self._count_steps()
+        if self.changes.open: aside(self.changes.finish, opt)
+        self.stepped[id(opt)] = opt
+        if self.parts.training: self._attach_fused()
     except Exception as e: self.rec.note('optimizer', e)
 
-# %% ../nbs/04h_watching.ipynb #935d36de
+# %% ../nbs/04h_watching.ipynb #37adc863
 @patch
-def _before_change(self:watch):
-    def keep(name, p):
-        if p.requires_grad: self.old[name] = p.detach().clone()
-    if not self.closure: self._put_params('param_grad', lambda name, p: p.grad)
-    self._put_params('update', keep)
+def _prepare(self:watch, who, grads:bool):
+    "A step begins: is it of the step in progress?"
+    if id(who) in self.stepped: self._complete()
+    self._count_steps()
+    if self.params and not self.step % self.every: aside(self._begin_changes, who, grads)
 
-# %% ../nbs/04h_watching.ipynb #ba0e6c96
 @patch
-def _after_change(self:watch):
-    if self.closure: self._put_params('param_grad', lambda name, p: p.grad)
-    self._put_params('param', lambda name, p: p)
-    self._put_params('update', lambda name, p: p.detach() - self.old[name] if name in self.old else None)
+def _begin_changes(self:watch, who, grads):
+    self.changes.begin(self._names_of_none(who), False)
+    self.changes.begin(self._names(who), grads, who, getattr(who, 'grad_scale', None))
+
+# %% ../nbs/04h_watching.ipynb #9a652d7f
+@patch
+def _meet(self:watch, opt):
+    if opt in self.met: return
+    self.met[opt] = 0, ()
+    self.rec.meta['optimizer'] = facts_of(self.met)
+
+@patch
+def _names(self:watch, who)->tuple:
+    "The names of the parameters that `who` steps"
+    if who is self or self.given and len(self.given) == 1: return tuple(self.params)
+    size = sum(len(g['params']) for g in who.param_groups)
+    if self.met[who][0] != size: self.met[who] = size, self._held(who)
+    return self.met[who][1]
+
+@patch
+def _held(self:watch, opt)->tuple:
+    if partitioned(opt, self.parts.parameters()):
+        self.rec.note('parameters', f'this {type(opt).__name__} steps partitions of them: their changes are not recorded')
+    held = {id(p) for g in opt.param_groups for p in g['params']}
+    return tuple(k for k,place in self.params.items() if id(parameter(*place)) in held)
+
+@patch
+def _names_of_none(self:watch, who)->list:
+    if who is self: return []
+    known = {k for opt in list(self.met) for k in self._names(opt)}
+    return [k for k in self.params if k not in known]
+
+# %% ../nbs/04h_watching.ipynb #dcc479fd
+@patch
+def before_step(self:watch,
+    grads:bool=True, # are the gradients there? False: they come during the step, and after_step reads them
+):
+    "Call before the weights change: records the gradients of parameters, and keeps their values"
+    try:
+        if not self.paused and self.handles: self._prepare(self, grads)
+    except Exception as e: self.rec.note('before_step', e)
+
+@patch
+def after_step(self:watch):
+    "Call after the weights have changed: records parameters and updates; the step is complete"
+    try:
+        if self.paused or not self.handles: return
+        self._count_steps()
+        if self.changes.open: aside(self.changes.finish, self)
+        self.stepped[id(self)] = self
+    except Exception as e: self.rec.note('after_step', e)
+
+# %% ../nbs/04h_watching.ipynb #874c3dd6
+@patch
+def skipped(self:watch):
+    "Call when a step was left out, as on an overflow: it counts, and `skipped` is logged as 1"
+    try:
+        if self.paused or not self.handles: return
+        self._count_steps()
+        self.changes.open.clear()
+        self.rec.log(skipped=1)
+        self.stepped[id(self)] = self
+    except Exception as e: self.rec.note('skipped', e)
+
+@patch
+def at(self:watch,
+    step:int, # counted from 0
+):
+    "Call before or after any step: the forward passes that follow belong to `step`"
+    try:
+        if self.paused or not self.handles: return
+        self._count_steps()
+        step = operator.index(step)
+        if step < self.step: self.rec.note('at', f'steps cannot go back from {self.step} to {step}; ignored')
+        elif step > self.step or self.stepped: self._complete(step)
+    except Exception as e: self.rec.note('at', e)

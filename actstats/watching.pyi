@@ -1,14 +1,16 @@
 # Written by .ci/stubs.py: `make export`
+from .changes import Changes
+from .optimizers import StepHooks
 from .recording import Recording
-from torch import nn
 from typing import Any
 
-__all__ = ['watch']
+__all__ = ['watch', 'check_arguments']
 
 class watch:
-    model: nn.Module
-    opt: Any
+    model: Any
+    parts: Any
     modules: dict
+    given: list | None
     every: Any
     grads: bool
     all: bool
@@ -17,9 +19,14 @@ class watch:
     params: Any
     rec: Recording
     handles: list[Any]
+    paused: bool
     step: Any
-    old: dict[Any, Any]
-    closure: bool
+    first: Any
+    stepped: dict[Any, Any]
+    met: Any
+    counting: bool
+    changes: Changes
+    calls: tuple[Any, set]
     begun: bool
     begun_valid: bool
     n_valid: int
@@ -28,9 +35,16 @@ class watch:
     ref: Any
     fused: list[Any]
     hidden: bool
-    def __init__(self, model: nn.Module, optimizer: Any=None, *, modules: Any=None, every: int=1, grads: bool=False, params: bool | None=None, bins: Any=None, sample: int | None=None, max_rows: int=1024, outputs: str='first', on_train: bool=True, on_valid: bool=False, total_steps: int | None=None, first_step: int=0) -> None: ...
+    hooks: StepHooks
+    def __init__(self, model: Any, optimizer: str='auto', *, modules: Any=None, every: int=1, grads: bool=False, params: bool | None=None, bins: Any=None, sample: int | None=None, max_rows: int=1024, outputs: str='first', on_train: bool=True, on_valid: bool=False, total_steps: int | None=None, first_step: int=0) -> None: ...
     def __enter__(self) -> Recording: ...
     def __exit__(self, kind: Any, *args: Any) -> None: ...
     def start(self) -> Recording: ...
     def stop(self, tell: bool=True) -> None: ...
     def saw_grad(self, g: Any, key: Any, dim: Any, step: Any, part: Any=None) -> None: ...
+    def before_step(self, grads: bool=True) -> None: ...
+    def after_step(self) -> None: ...
+    def skipped(self) -> None: ...
+    def at(self, step: int) -> None: ...
+
+def check_arguments(arguments: dict) -> None: ...
