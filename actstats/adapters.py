@@ -6,6 +6,7 @@
 from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
+from weakref import WeakSet
 import re, warnings
 
 import torch.distributed as dist
@@ -31,7 +32,7 @@ class Adapter:
         check_arguments(watch_arguments)
         self.path, self.report = (p and check_writable(p) for p in (path, report))
         self.above = .9 if stop is True else stop
-        if self.above is not False and not 0 <= self.above <= 1:
+        if self.above is not False and not (isinstance(self.above, (int, float)) and 0 <= self.above <= 1):
             raise ValueError(f'Adapter: expected stop to be True, False or a risk from 0 to 1, got {stop!r}')
         self.arguments = watch_arguments
         self.file = None       # where the recording is saved: path, or a name made from it
@@ -61,22 +62,28 @@ def begin(self:Adapter,
     self.diagnosis = self.groups = None
     watched = watch(model, **dict(optimizer=optimizer, first_step=first_step) | defaults | self.arguments)
     goes_on = first_step > 0 and self._resume(watched.rec)
+    self.restored = None
     if facts is not None: watched.rec.meta['optimizer'] = facts
     self.rec, self.steps = watched.rec, first_step
-    if self.path is not None: self.rec.autosave(self._next_file(goes_on))
+    if self.path is not None: self._save_to(self._next_file(goes_on))
     watched.start()
     self.watch = watched
+    _OPEN.add(self)
     return self.rec
 
 # %% ../nbs/04j_adapters.ipynb #39085e09
 @patch
 def _resume(self:Adapter, rec:Recording)->bool:
-    "Take over the rows of the earlier part of this run, if they are in memory or in a file"
-    files = [f for f in (self.file, self.restored, self.path and _of_rank(self.path)) if f and f.is_file()]
-    for old in [self.rec] if self.rec is not None else files[:1]:
+    "Take over the rows of the earlier part of this run: from the file that a checkpoint names, from memory, from the file"
+    files = [self.restored, self.path and _of_rank(self.path)]
+    known = [self.rec] if self.rec is not None and self.restored in (None, self.file) else []
+    for old in [*known, *(f for f in files if f and f.is_file())][:1]:
         try: return rec.resume(old) is rec
         except Exception as e: rec.note('resume', f'the earlier rows were not taken over: {e}')
     return False
+
+# %% ../nbs/04j_adapters.ipynb #de6078f1
+_OPEN = WeakSet() # adapters with a fit in progress
 
 @patch
 def _next_file(self:Adapter, goes_on:bool)->Path:
@@ -86,6 +93,13 @@ def _next_file(self:Adapter, goes_on:bool)->Path:
         name = self.path.with_stem(f'{self.path.stem}-{self.n}') if self.n > 1 else self.path
         self.file = _of_rank(name)
     return self.file
+
+@patch
+def _save_to(self:Adapter, file:Path):
+    "Save there from now on; a fit that failed without our hearing of it may not write there any more"
+    for other in list(_OPEN):
+        if other is not self and other.file == file: other.end()
+    self.rec.autosave(file)
 
 # %% ../nbs/04j_adapters.ipynb #e54e83c2
 def _rank()->tuple: # (rank, number of processes)
@@ -140,17 +154,21 @@ def at(self:Adapter,
 ):
     "Call after each batch: the forward passes that follow belong to this step"
     if self.watch is None: return
-    self.steps = global_step
-    left_out = global_step > self.watch.step and not self.watch.stepped
-    if left_out and not self.watch.counting: self.watch.skipped()
-    self.watch.at(global_step)
+    w = self.watch
+    try:
+        if global_step > w.step and not w.stepped and (w.given or w.met): w.skipped()
+        w.at(global_step)
+        self.steps = int(global_step)
+    except Exception as e: self.rec.note('at', e)
 
 # %% ../nbs/04j_adapters.ipynb #484358ef
 @patch
-def should_stop(self:Adapter)->bool:
+def should_stop(self:Adapter,
+    agreed:bool=False, # do several processes agree on what to do? Else they go on
+)->bool:
     "Call after each step: True if the run will probably fail and `stop` was set; `diagnosis` then says why"
     if self.watch is None or self.above is False: return False
-    if _rank()[1] > 1:  # ranks judge what they see themselves, and one that stops alone leaves the others waiting
+    if _rank()[1] > 1 and not agreed:  # ranks judge what they see themselves, and one that stops alone leaves the others waiting
         return bool(self.rec.note('stop', 'several processes train this model: they are not stopped'))
     if not self.rec.should_stop(self.above): return False
     if self.diagnosis is None: self.diagnosis = self.rec.diagnose()
@@ -191,6 +209,7 @@ def end(self:Adapter):
     "Call when the fit is over, however it ended: remove the hooks, write the report"
     if self.watch is None: return
     watched, self.watch = self.watch, None
+    _OPEN.discard(self)
     watched.stop()
     if self.report is None or _rank()[0]: return
     try: self.rec.report(self.report)

@@ -19,7 +19,7 @@ from .names import Parts, spellings
 from .stats import is_plain
 
 # %% auto #0
-__all__ = ['Tap', 'Hook', 'Hooks', 'unit_dim', 'choose_modules', 'tensors', 'plain']
+__all__ = ['Tap', 'Hook', 'Hooks', 'unit_dim', 'choose_modules', 'check_pattern', 'tensors', 'plain']
 
 # %% ../nbs/04a_hooks.ipynb #d904b8bd
 class Tap:
@@ -161,7 +161,12 @@ def _chosen(parts:Parts, modules)->dict:
 # %% ../nbs/04a_hooks.ipynb #25a36335
 def _by_pattern(parts:Parts, pattern:str)->dict:
     "The modules whose canonical name, or whose name in PyTorch, matches"
-    try: return {k:m for k,raw,m in parts.walk() if re.search(pattern, k) or re.search(pattern, raw)}
+    find = check_pattern(pattern).search
+    return {k:m for k,raw,m in parts.walk() if find(k) or find(raw)}
+
+def check_pattern(pattern:str)->re.Pattern:
+    "Compile a regular expression; ValueError, with the reason, if it is none"
+    try: return re.compile(pattern)
     except re.error as e: raise ValueError(f'modules: expected a regular expression, got {pattern!r}: {e}') from None
 
 # %% ../nbs/04a_hooks.ipynb #18e9ad8d

@@ -1,10 +1,11 @@
 # Written by .ci/stubs.py: `make export`
+import re
 from collections.abc import Iterator
 from torch import Tensor, nn
 from typing import Any
 from typing_extensions import Self
 
-__all__ = ['Tap', 'Hook', 'Hooks', 'unit_dim', 'choose_modules', 'tensors', 'plain']
+__all__ = ['Tap', 'Hook', 'Hooks', 'unit_dim', 'choose_modules', 'check_pattern', 'tensors', 'plain']
 
 class Tap:
     f: Any
@@ -36,6 +37,8 @@ class Hooks(list):
 def unit_dim(m: nn.Module | None, x: Tensor) -> int | None: ...
 
 def choose_modules(model: Any, modules: Any=None) -> dict: ...
+
+def check_pattern(pattern: str) -> re.Pattern: ...
 
 def tensors(out: Any) -> Iterator[Any]: ...
 

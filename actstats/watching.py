@@ -22,7 +22,7 @@ from .bins import FloatBins, LinearBins
 from .changes import Changes
 from .facts import about, device_type, identical_units, numbers
 from .gradients import hook_grad
-from .hooks import _nearest, choose_modules, tensors, unit_dim
+from .hooks import _nearest, check_pattern, choose_modules, tensors, unit_dim
 from .internals import aside, in_backward, inner_step, inside_itself, is_tracing, modes, parameter
 from .names import Parts
 from .optimizers import StepHooks, facts_of, holds, partitioned, torch_optimizers
@@ -87,7 +87,7 @@ def _check(optimizer, every, bins, sample, max_rows, outputs, params, total_step
     if isinstance(optimizer, str) and optimizer != 'auto':
         raise ValueError(f'watch: expected an optimizer, "auto" or None as optimizer, got {optimizer!r}')
     for name,v,least in (('every', every, 1), ('max_rows', max_rows, 2), ('sample', sample or 1, 1),
-                         ('total_steps', total_steps or 1, 1), ('first_step', first_step, 0)):
+                         ('total_steps', 1 if total_steps is None else total_steps, 1), ('first_step', first_step, 0)):
         if not hasattr(v, '__index__') or v < least:
             raise ValueError(f'watch: expected {name} to be a whole number, {least} or more, got {v!r}')
     if not isinstance(bins, (LinearBins, FloatBins, type(None))):
@@ -105,6 +105,7 @@ def check_arguments(
     for k in arguments:
         if k not in known: raise TypeError(f'watch: no argument is called {k!r}{_nearest(k, known)}')
     values = known | arguments
+    if isinstance(values['modules'], str): check_pattern(values['modules'])
     _check(*(values[k] for k in signature(_check).parameters))
 
 # %% ../nbs/04h_watching.ipynb #35e2d5f4
@@ -429,6 +430,9 @@ def _prepare(self:watch, who, grads:bool):
 
 @patch
 def _begin_changes(self:watch, who, grads):
+    if who is not self and not self.met[who][0] and partitioned(who, self.parts.parameters()):
+        self.rec.note('parameters', f'this {type(who).__name__} steps partitions of them, so they are not recorded')
+        return self.params.clear()
     self.changes.begin(self._names_of_none(who), False)
     self.changes.begin(self._names(who), grads, who, getattr(who, 'grad_scale', None))
 
@@ -442,15 +446,14 @@ def _meet(self:watch, opt):
 @patch
 def _names(self:watch, who)->tuple:
     "The names of the parameters that `who` steps"
-    if who is self or self.given and len(self.given) == 1: return tuple(self.params)
+    if who is self: return tuple(self.params)
     size = sum(len(g['params']) for g in who.param_groups)
     if self.met[who][0] != size: self.met[who] = size, self._held(who)
     return self.met[who][1]
 
 @patch
 def _held(self:watch, opt)->tuple:
-    if partitioned(opt, self.parts.parameters()):
-        self.rec.note('parameters', f'this {type(opt).__name__} steps partitions of them: their changes are not recorded')
+    if self.given and len(self.given) == 1: return tuple(self.params)
     held = {id(p) for g in opt.param_groups for p in g['params']}
     return tuple(k for k,place in self.params.items() if id(parameter(*place)) in held)
 
