@@ -81,9 +81,9 @@ def _roots(model)->list:
 # %% ../nbs/03f_names.ipynb #2d1fca97
 @patch
 def _clash(self:Parts)->bool:
-    "True if two parts have a module without children of the same name"
+    "True if two parts have a module without children of the same name, or a part has no children, and so no name"
     leaves = [{k for k,_,m in named(part) if not any(True for _ in m.children())} for _,part in self.roots]
-    return len(set().union(*leaves)) < sum(map(len, leaves))
+    return '' in set().union(*leaves) or len(set().union(*leaves)) < sum(map(len, leaves))
 
 # %% ../nbs/03f_names.ipynb #160751d0
 @patch

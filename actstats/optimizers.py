@@ -93,7 +93,9 @@ def has(self:StepHooks,
     opt, # any optimizer
 )->bool:
     "True if its steps are the model's; False for one that cannot be asked"
-    if self.given is not None: return any(o is opt for o in self.given)
+    if self.given is not None:
+        self.others = self.others or all(o is not opt for o in self.given)
+        return any(o is opt for o in self.given)
     try:
         size = sum(len(g['params']) for g in opt.param_groups)
         asked, answer = self.known.get(opt, (None, False))

@@ -125,6 +125,7 @@ def _reset(self:watch):
     self.paused = False          # set it to True, and nothing is recorded or counted
     self.step = self.first = self.rec.step # the step in progress, and the first
     self.stepped = {}            # who has stepped in it, by identity
+    self.idle = True             # has no step been completed yet?
     self.met = WeakIdKeyDictionary() # optimizers -> how many parameters they hold, and the names of those
     for opt in self.given or (): self.met[opt] = 0, ()
     self.counting = not self.given # are forward calls the steps, as long as no optimizer has stepped?
@@ -205,16 +206,23 @@ def _note_omissions(self:watch):
     rec, now = self.rec, self.parts.modules()
     for name,m in self.modules.items():
         if now.get(name) is not m: rec.note(name, 'replaced while it was watched: its replacement was not recorded')
-    called = rec.called or self.begun or self.begun_valid
-    if not called: rec.note('model', 'no forward pass of it was seen; is this the object that is trained?')
-    if not called or not self.counting: return
+    if not (rec.called or self.begun or self.begun_valid):
+        return rec.note('model', 'no forward pass of it was seen; is this the object that is trained?')
+    if self.counting: self._note_uncounted()
+    if self.given and self.idle and self.hooks.others:
+        rec.note('optimizer', 'others stepped, and the one that was given never did, so the whole run counts as one step; '
+                 'leave it out, and those that step the model are recognised')
+
+@patch
+def _note_uncounted(self:watch):
+    "What follows from the fact that no optimizer of the model has stepped"
     if not (self.begun or self.begun_valid):
-        rec.note('model', "the watched model's forward was never called, only its submodules', and no optimizer stepped, "
-                 'so the whole run counts as one step; watch the part that is called')
-    if self.params: rec.note('parameters', 'no optimizer of the model stepped, so they were not recorded')
+        self.rec.note('model', "the watched model's forward was never called, only its submodules', and no optimizer "
+                      'stepped, so the whole run counts as one step; watch the part that is called')
+    if self.params: self.rec.note('parameters', 'no optimizer of the model stepped, so they were not recorded')
     if self.given is None and self.hooks.others and any(p.grad is not None for p in self.parts.parameters()):
-        rec.note('optimizer', 'those that stepped hold no parameter of the model, so a step is a forward call; call '
-                 'before_step() and after_step() of the watch around its steps')
+        self.rec.note('optimizer', 'those that stepped hold no parameter of the model, so a step is a forward call; call '
+                      'before_step() and after_step() of the watch around its steps')
 
 # %% ../nbs/04h_watching.ipynb #7b303da3
 @patch
@@ -388,7 +396,7 @@ def _complete(self:watch,
     "The step in progress is complete: record the parameters that no optimizer has stepped, and go on"
     if self.changes.open: aside(self.changes.finish, None, self.step > self.first)
     self.stepped.clear()
-    self.step = self.step + 1 if step is None else step
+    self.step, self.idle = self.step + 1 if step is None else step, False
 
 @patch
 def _count_steps(self:watch):

@@ -23,6 +23,7 @@ class watch:
     step: Any
     first: Any
     stepped: dict[Any, Any]
+    idle: bool
     met: Any
     counting: bool
     changes: Changes
