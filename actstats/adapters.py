@@ -74,7 +74,7 @@ def begin(self:Adapter,
 # %% ../nbs/04j_adapters.ipynb #39085e09
 @patch
 def _resume(self:Adapter, rec:Recording)->bool:
-    "Take over the rows of the earlier part of this run: from the file that a checkpoint names, from memory, from the file"
+    "Take over the rows of the earlier part of this run: from the file that a checkpoint names, from memory, from `path`"
     files = [self.restored, self.path and _of_rank(self.path)]
     known = [self.rec] if self.rec is not None and self.restored in (None, self.file) else []
     for old in [*known, *(f for f in files if f and f.is_file())][:1]:
@@ -99,7 +99,8 @@ def _save_to(self:Adapter, file:Path):
     "Save there from now on; a fit that failed without our hearing of it may not write there any more"
     for other in list(_OPEN):
         if other is not self and other.file == file: other.end()
-    self.rec.autosave(file)
+    try: self.rec.autosave(file)
+    except OSError as e: self.rec.note('autosave', e)  # its folder has gone since the adapter was made
 
 # %% ../nbs/04j_adapters.ipynb #e54e83c2
 def _rank()->tuple: # (rank, number of processes)
@@ -168,7 +169,7 @@ def should_stop(self:Adapter,
 )->bool:
     "Call after each step: True if the run will probably fail and `stop` was set; `diagnosis` then says why"
     if self.watch is None or self.above is False: return False
-    if _rank()[1] > 1 and not agreed:  # ranks judge what they see themselves, and one that stops alone leaves the others waiting
+    if _rank()[1] > 1 and not agreed:  # each judges what it sees, and one that stops alone leaves the others waiting
         return bool(self.rec.note('stop', 'several processes train this model: they are not stopped'))
     if not self.rec.should_stop(self.above): return False
     if self.diagnosis is None: self.diagnosis = self.rec.diagnose()

@@ -78,4 +78,5 @@ def finish(self:Changes,
     for k in done: del self.open[k]
     self._each(done, 'param', lambda p: p)
     for k,o in done.items():
-        if o.before is not None and (idle or o.who is not None): self._each([k], 'update', lambda p: p.detach() - o.before)
+        moves = o.before is not None and (idle or o.who is not None)
+        if moves: self._each([k], 'update', lambda p: p.detach() - o.before)

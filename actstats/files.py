@@ -361,7 +361,7 @@ def _add_names(out, rec):
 def resume(self:Recording,
     old, # the recording of the earlier part of this run, or the path of its file
 )->Recording:
-    "Take over the rows of `old` that begin before the first step of this recording; ValueError if bins or samples differ"
+    "Take over the rows of `old` that begin before this recording's first step; ValueError if bins or samples differ"
     old = old if isinstance(old, Recording) else Recording.load(old)
     _check_alike([old, self])
     first = self.meta.get('first_step') or 0

@@ -75,7 +75,8 @@ def _roots(model)->list:
     if isinstance(model, (list, tuple)): pairs = [('', m) for m in model]
     kinds = sorted({type(m).__name__ for _,m in pairs or () if not isinstance(m, nn.Module)})
     if pairs and not kinds: return [(str(k), m) for k,m in pairs]
-    got = f'one that holds {", ".join(kinds)}' if kinds else f'{"an empty " if pairs == [] else ""}{type(model).__name__}'
+    got = f'{"an empty " if pairs == [] else ""}{type(model).__name__}'
+    if kinds: got = f'one that holds {", ".join(kinds)}'
     raise TypeError(f'expected a torch.nn.Module, or a list or a dict of them, got {got}')
 
 # %% ../nbs/03f_names.ipynb #2d1fca97

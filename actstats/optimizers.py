@@ -42,9 +42,9 @@ def torch_optimizers(
     found = list(map(unwrap, all_given))
     odd = [type(o).__name__ for o in found if not isinstance(o, Optimizer)]
     if found and not odd: return found
-    raise TypeError(f'expected a torch.optim.Optimizer, a list of them, "auto" or None as optimizer, got '
-                    f'{", ".join(odd) or f"an empty {type(given).__name__}"}; if it steps in another way, leave it out and '
-                    'call before_step() and after_step() of the watch around its step')
+    got = ', '.join(odd) or f'an empty {type(given).__name__}'
+    raise TypeError(f'expected a torch.optim.Optimizer, a list of them, "auto" or None as optimizer, got {got}; if it is '
+                    'none of PyTorch\'s, leave it out and call before_step() and after_step() of the watch around its step')
 
 # %% ../nbs/03g_optimizers.ipynb #495f7dcb
 def holds(
@@ -73,7 +73,7 @@ def _memory(x:Tensor)->int: return x.untyped_storage().data_ptr()
 
 # %% ../nbs/03g_optimizers.ipynb #2975ccb1
 class StepHooks:
-    "Call `before(opt, args, kwargs)` and `after(opt, args, kwargs)` around the steps of a model's optimizers, until removed"
+    "Call `before(opt, args, kwargs)` and `after(...)` around the steps of a model's optimizers, until removed"
     def __init__(self,
         before, # called before a step; must not raise
         after, # called after it; must not raise

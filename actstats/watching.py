@@ -78,8 +78,8 @@ def _given(optimizer, parts:Parts)->list|None:
     params = list(parts.parameters())
     for o in given:
         if not holds(o, params):
-            raise ValueError(f'watch: this {type(o).__name__} holds none of the parameters of this {parts.what}; pass the '
-                             'optimizer of the model, or leave it out: watch finds the optimizers that step it')
+            raise ValueError(f'watch: this {type(o).__name__} holds none of the parameters of this {parts.what}; pass '
+                             'the optimizer of the model, or leave it out: watch finds the optimizers that step it')
     return given
 
 # %% ../nbs/04h_watching.ipynb #fc7129e3
@@ -210,8 +210,8 @@ def _note_omissions(self:watch):
         return rec.note('model', 'no forward pass of it was seen; is this the object that is trained?')
     if self.counting: self._note_uncounted()
     if self.given and self.idle and self.hooks.others:
-        rec.note('optimizer', 'others stepped, and the one that was given never did, so the whole run counts as one step; '
-                 'leave it out, and those that step the model are recognised')
+        rec.note('optimizer', 'others stepped, and the one that was given never did, so the whole run counts as one '
+                 'step; leave it out, and those that step the model are recognised')
 
 @patch
 def _note_uncounted(self:watch):
@@ -221,8 +221,8 @@ def _note_uncounted(self:watch):
                       'stepped, so the whole run counts as one step; watch the part that is called')
     if self.params: self.rec.note('parameters', 'no optimizer of the model stepped, so they were not recorded')
     if self.given is None and self.hooks.others and any(p.grad is not None for p in self.parts.parameters()):
-        self.rec.note('optimizer', 'those that stepped hold no parameter of the model, so a step is a forward call; call '
-                      'before_step() and after_step() of the watch around its steps')
+        self.rec.note('optimizer', 'those that stepped hold no parameter of the model, so a step is a forward call; '
+                      'call before_step() and after_step() of the watch around its steps')
 
 # %% ../nbs/04h_watching.ipynb #7b303da3
 @patch
@@ -383,7 +383,8 @@ def _record_input(self:watch, args, kwargs):
         if x is None or x.is_nested: return
         rec, step = self.rec, where[2]
         if rec.meta['input'] is None and x.numel(): rec.meta['input'] = [int(n) for n in x.shape]
-        if x.is_floating_point() or x.is_quantized: return rec.put('input', 'input', x, step, unit_dim(self.parts.first, x))
+        if x.is_floating_point() or x.is_quantized:
+            return rec.put('input', 'input', x, step, unit_dim(self.parts.first, x))
         rec.put('input', 'input', x.cpu().double() if x.is_mps else x.double(), step)
         rec.dtypes['input', 'input'] = x.dtype
     except Exception as e: self.rec.note('input', e)
