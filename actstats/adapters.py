@@ -51,7 +51,7 @@ class Adapter:
 @patch
 def begin(self:Adapter,
     model, # the model in training; a list or a dict of modules
-    optimizer='auto', # its steps are the steps
+    optimizer:object='auto', # its steps are the steps
     *,
     first_step:int=0, # of this fit: how many steps the framework has counted before it
     facts:dict|None=None, # name and groups of an optimizer that is not PyTorch's, for rec.meta
@@ -74,7 +74,7 @@ def begin(self:Adapter,
 # %% ../nbs/04j_adapters.ipynb #39085e09
 @patch
 def _resume(self:Adapter, rec:Recording)->bool:
-    "Take over the rows of the earlier part of this run: from the file that a checkpoint names, from memory, from `path`"
+    "Take over the rows of the earlier part of this run: from a checkpoint's file, from memory, from `path`"
     files = [self.restored, self.path and _of_rank(self.path)]
     known = [self.rec] if self.rec is not None and self.restored in (None, self.file) else []
     for old in [*known, *(f for f in files if f and f.is_file())][:1]:
@@ -196,10 +196,12 @@ def restore(self:Adapter, state:dict):
 
 # %% ../nbs/04j_adapters.ipynb #4857dde7
 @patch
-def headline(self:Adapter)->dict:
+def headline(self:Adapter,
+    last:bool=False, # the last one of a fit? It judges the run anew
+)->dict:
     "The headline of the recording, to be logged by the framework; empty if there is none yet"
     if self.rec is None: return {}
-    try: return self.rec.headline()
+    try: return self.rec.headline(fresh=last)
     except Exception as e:
         self.rec.note('headline', e)
         return {}

@@ -43,8 +43,8 @@ def torch_optimizers(
     odd = [type(o).__name__ for o in found if not isinstance(o, Optimizer)]
     if found and not odd: return found
     got = ', '.join(odd) or f'an empty {type(given).__name__}'
-    raise TypeError(f'expected a torch.optim.Optimizer, a list of them, "auto" or None as optimizer, got {got}; if it is '
-                    'none of PyTorch\'s, leave it out and call before_step() and after_step() of the watch around its step')
+    raise TypeError(f'expected a torch.optim.Optimizer, a list of them, "auto" or None as optimizer, got {got}; leave '
+                    'out one of another kind, and call before_step() and after_step() of the watch around its step')
 
 # %% ../nbs/03g_optimizers.ipynb #495f7dcb
 def holds(

@@ -10,18 +10,33 @@ from fastcore.basics import patch
 
 from .kinds import kind_of
 from .recording import History, Recording
-from .bins import FloatBins
 
 # %% auto #0
-__all__ = ['raw_histogram']
+__all__ = ['closed_bins', 'raw_histogram']
 
 # %% ../nbs/10b_tensorboard.ipynb #7d2d089b
-def _buckets(h:History, i:int)->tuple:
-    "Counts and upper limits of a row, with the exact zeros in the bucket above them"
-    counts, limits = h.finite_hist[i], h.edges[1:]
-    if not isinstance(h.bins, FloatBins): return counts, limits
-    z = h.bins.zero  # this bin has no width
-    return np.r_[counts[:z], counts[z] + counts[z+1], counts[z+2:]], np.delete(limits, z)
+def closed_bins(
+    h:History, # a layer
+    i:int, # index of a row
+)->tuple: # counts, and one more edge than counts
+    "The finite values of a row as `numpy.histogram` gives them: edges are finite and ascend; no empty tails"
+    counts = h.hist[i].copy()
+    counts[0] -= h.n_neginf[i]
+    counts[-1] -= h.n_posinf[i]
+    some = np.flatnonzero(counts)
+    if not len(some): return np.zeros(1, int), np.array([0., 1.])
+    counts, edges = counts[some[0]:some[-1]+1], h.edges[some[0]:some[-1]+2].clip(h.min[i], h.max[i])
+    inner = np.unique(edges)
+    if len(inner) == 1: return counts[counts > 0].sum(keepdims=True), _around(inner[0])
+    joined = np.zeros(len(inner) - 1, int)  # a bin without width joins the one above it; at the maximum, the one below
+    np.add.at(joined, (np.searchsorted(inner, edges[:-1], 'right') - 1).clip(max=len(joined) - 1), counts)
+    return joined, inner
+
+# %% ../nbs/10b_tensorboard.ipynb #d8cba8b2
+def _around(v:float)->np.ndarray:
+    "Edges of a bin for values that are all equal: half a unit to each side, or what the precision of large ones needs"
+    most = np.finfo(float).max
+    return np.clip([v - max(.5, abs(v)*1e-9), v + max(.5, abs(v)*1e-9)], -most, most)
 
 # %% ../nbs/10b_tensorboard.ipynb #5cf26caf
 def raw_histogram(
@@ -29,13 +44,10 @@ def raw_histogram(
     i:int, # index of a row with at least one finite value
 )->dict: # arguments for add_histogram_raw
     "A row as arguments for `SummaryWriter.add_histogram_raw`: limits, counts and sums"
-    counts, limits = _buckets(h, i)
-    some = np.flatnonzero(counts)
-    keep, below = slice(some[0], some[-1] + 1), limits[some[0] - 1] if some[0] else -np.inf
-    limits = np.minimum(limits[keep], max(h.max[i], below))
+    counts, edges = closed_bins(h, i)
     sums = dict(num=int(h.n[i]), sum=float(h.mean[i]*h.n[i]), sum_squares=float(h.rms[i]**2*h.n[i]))
     return dict(min=float(h.min[i]), max=float(h.max[i]), **sums,
-                bucket_limits=limits.tolist(), bucket_counts=counts[keep].tolist())
+                bucket_limits=edges[1:].tolist(), bucket_counts=counts.tolist())
 
 # %% ../nbs/10b_tensorboard.ipynb #d5276738
 _CURVES = ('mean', 'std', 'frac_zero', 'frac_dead')
@@ -64,14 +76,35 @@ def _write_row(writer, h:History, i:int, label:str, curves):
     if bad := h.n_nonfinite[i]: writer.add_scalar(f'{h.kind}.not_finite/{label}', bad, step)
 
 # %% ../nbs/10b_tensorboard.ipynb #423d401b
-def _check_wanted(rec:Recording, writer, names, kinds):
-    "Raise for a writer, kinds or names that make no sense"
-    if not all(hasattr(writer, k) for k in ('add_histogram_raw', 'add_scalar')):
-        raise TypeError(f'to_tensorboard: expected a TensorBoard SummaryWriter, got {type(writer).__name__}')
+def _check_wanted(rec:Recording, names, kinds):
+    "Raise for kinds or names that were not recorded"
     have = {k for _,k in rec}
     if unknown := set(kinds or ()) - have:
         raise ValueError(f'kinds: nothing was recorded as {", ".join(sorted(unknown))}, only {", ".join(sorted(have))}')
     for n in names or (): rec[n, next((k for m,k in rec if m == n), 'act')]  # the KeyError has the nearest names
+
+# %% ../nbs/10b_tensorboard.ipynb #a7e8a80d
+def _memory(
+    rec:Recording,
+    of, # an object that was written to or read
+    key=None, # under which to find it; None: its address
+)->dict:
+    "What a recording remembers about an object: forgotten in copies and pickles, and when another takes its place"
+    memories, key = rec.__dict__.setdefault('_written', {}), id(of) if key is None else key
+    if key not in memories or memories[key][0] is not of: memories[key] = of, {}
+    return memories[key][1]
+
+# %% ../nbs/10b_tensorboard.ipynb #78884666
+def _can(
+    who:str, # the caller, in the user's words
+    o, # what the user passed
+    wanted:str, # what was expected, in words
+    *methods:str, # that it must have
+):
+    "The object itself; TypeError if it lacks one of the methods"
+    if not all(callable(getattr(o, k, None)) for k in methods):
+        raise TypeError(f'{who}: expected {wanted}, got {type(o).__name__}')
+    return o
 
 # %% ../nbs/10b_tensorboard.ipynb #5d658732
 @patch
@@ -83,9 +116,10 @@ def to_tensorboard(self:Recording,
     rows:int|None=None, # of each layer at most, in this call: further new rows are merged; None: all
 ):
     "Write the new rows to TensorBoard as raw histograms and curves; TypeError if `writer` does not accept them"
+    _can('to_tensorboard', writer, 'a TensorBoard SummaryWriter', 'add_histogram_raw', 'add_scalar')
     names = None if layers is None else [layers] if isinstance(layers, str) else list(layers)
-    _check_wanted(self, writer, names, kinds)
-    seen = self.__dict__.setdefault('_written', {}).setdefault(id(writer), (writer, {}))[1]
+    _check_wanted(self, names, kinds)
+    seen = _memory(self, writer)
     for name,kind in list(self):
         if (kinds is not None and kind not in kinds) or (names is not None and name not in names): continue
         h = _new_rows(self, (name, kind), self._history(name, kind), seen)

@@ -37,7 +37,7 @@ class watch:
     "Record the outputs of the modules of `model` while the `with` block runs; `as` binds the `Recording`"
     def __init__(self,
         model, # any module, in any loop; or a list or a dict of modules
-        optimizer='auto', # "auto": those that hold its parameters; one or several; None: a step is a forward call
+        optimizer:object='auto', # "auto": those that hold its parameters; one; several; None: a step is a forward call
         *,
         modules=None, # None: every leaf; a regex; a predicate(name, module); a class; names or modules; a Sequential
         every:int=1, # record every k-th step
