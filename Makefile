@@ -7,7 +7,7 @@ FLAGS  ?=
 FRAMEWORKS ?= .frameworks
 export FRAMEWORKS
 
-.PHONY: demo test installed processors notebooks ladder bench long live sweep failures export readme clean
+.PHONY: demo test installed processors notebooks ladder bench callbacks long live sweep failures export readme clean
 .DEFAULT_GOAL := demo
 
 .venv/.installed: settings.ini setup.py
@@ -64,6 +64,9 @@ bench: .venv/.installed-dev .bench/.installed  ## what watching costs, beside ot
 
 live: .venv/.installed-dev  ## what a live view costs; results go to benchmarks/live.json
 	@$(BIN)/python -W ignore benchmarks/live.py
+
+callbacks: $(FRAMEWORKS)/.installed  ## what the callbacks for frameworks cost, beside watch in a plain loop; results go to benchmarks/callbacks.json
+	@PYTHONPATH=. $(FRAMEWORKS)/bin/python benchmarks/callbacks.py
 
 long: .venv/.installed-dev  ## 100,000 steps, watched: are totals exact, memory and time flat? two minutes; results go to benchmarks/long_run.json
 	@$(BIN)/python benchmarks/long_run.py $(ARGS)
