@@ -5,6 +5,7 @@
 # %% ../nbs/03g_optimizers.ipynb #93c181b0
 from __future__ import annotations
 from collections.abc import Iterable, Mapping
+from weakref import ref
 import math
 
 from torch import Tensor
@@ -83,9 +84,9 @@ class StepHooks:
         self.before, self.after, self.params, self.given = before, after, params, given
         self.known = WeakIdKeyDictionary() # optimizer -> number of its parameters when asked, and the answer
         self.others = False # has an optimizer stepped that is not the model's?
-        _listen((*_listeners(), self))
+        _listen((*_SHARED['listeners'], ref(self, _let_go)))
 
-    def remove(self): _listen(tuple(o for o in _listeners() if o is not self))
+    def remove(self): _listen(tuple(r for r in _SHARED['listeners'] if r() not in (None, self)))
 
 # %% ../nbs/03g_optimizers.ipynb #c36c068c
 @patch
@@ -108,10 +109,10 @@ def has(self:StepHooks,
 _LOCK = lock()
 _SHARED = dict(listeners=(), handles=[])
 
-def _listeners()->tuple: return _SHARED['listeners']
+def _let_go(r): _listen(tuple(o for o in _SHARED['listeners'] if o is not r))
 
 def _listen(listeners:tuple):
-    "Make these the objects that hear of steps"
+    "Make these (weak references) the objects that hear of steps"
     with _LOCK:
         _SHARED['listeners'], handles = listeners, _SHARED['handles']
         if listeners and not handles:
@@ -119,13 +120,13 @@ def _listen(listeners:tuple):
                         register_optimizer_step_post_hook(uncompiled(_after_all))]
         while handles and not listeners: handles.pop().remove()
 
-def _before_all(opt, args, kwargs):
-    for o in _listeners():
-        if o.has(opt): o.before(opt, args, kwargs)
+def _before_all(opt, args, kwargs): _tell('before', opt, args, kwargs)
+def _after_all(opt, args, kwargs): _tell('after', opt, args, kwargs)
 
-def _after_all(opt, args, kwargs):
-    for o in _listeners():
-        if o.has(opt): o.after(opt, args, kwargs)
+def _tell(when, opt, args, kwargs):
+    for r in _SHARED['listeners']:
+        listener = r()
+        if listener is not None and listener.has(opt): getattr(listener, when)(opt, args, kwargs)
 
 # %% ../nbs/03g_optimizers.ipynb #e7e483fb
 def settings(

@@ -13,27 +13,26 @@ import operator, warnings
 
 import torch
 from torch import nn, Tensor
-from torch.utils.weak import WeakIdKeyDictionary
 from fastcore.basics import patch
 
 from . import internals
 from .backends import backend
 from .bins import FloatBins, LinearBins
-from .changes import Changes
 from .facts import about, device_type, identical_units, numbers
 from .gradients import hook_grad
 from .hooks import _nearest, check_pattern, choose_modules, tensors, unit_dim
-from .internals import aside, in_backward, inner_step, inside_itself, is_tracing, modes, parameter
+from .internals import aside, in_backward, inside_itself, is_tracing, modes
 from .names import Parts
-from .optimizers import StepHooks, facts_of, holds, partitioned, torch_optimizers
+from .optimizers import facts_of, holds, torch_optimizers
 from .probes import GRAD, GRADS_IN_GRAPHS, OUTPUT, Probe, RootProbe, take_off
 from .recording import CALLS, Recording
+from .steps import Steps
 
 # %% auto #0
 __all__ = ['watch', 'check_arguments']
 
 # %% ../nbs/04h_watching.ipynb #7f1a3bfe
-class watch:
+class watch(Steps):
     "Record the outputs of the modules of `model` while the `with` block runs; `as` binds the `Recording`"
     def __init__(self,
         model, # any module, in any loop; or a list or a dict of modules
@@ -122,14 +121,7 @@ def _recording(self:watch, bins, max_rows, sample, total_steps, first_step)->Rec
 @patch
 def _reset(self:watch):
     self.handles = []            # hooks to remove
-    self.paused = False          # set it to True, and nothing is recorded or counted
-    self.step = self.first = self.rec.step # the step in progress, and the first
-    self.stepped = {}            # who has stepped in it, by identity
-    self.idle = True             # has no step been completed yet?
-    self.met = WeakIdKeyDictionary() # optimizers -> how many parameters they hold, and the names of those
-    for opt in self.given or (): self.met[opt] = 0, ()
-    self.counting = not self.given # are forward calls the steps, as long as no optimizer has stepped?
-    self.changes = Changes(self.params, lambda name, kind, x: self.rec.put(name, kind, x, self.step), self.rec.note)
+    self._reset_steps()
     self.calls = None, set()     # training mode?, and the parts called since a step or a call in evaluation mode began
     self.begun = False           # has the model been called in training mode?
     self.begun_valid = False     # and in evaluation mode?
@@ -170,9 +162,7 @@ def _attach(self:watch):
             if m in fused: self.fused.append((probe, m))
     for m in roots if self.fused else ():
         self.handles.append(Probe(self, self._attach_fused, None, m).attach(m.register_forward_hook))
-    if self.given is None or self.given:
-        self.hooks = StepHooks(self._before_optimizer, self._after_optimizer, self.parts.parameters, self.given)
-        self.handles.append(self.hooks)
+    self._hook_steps()
 
 # %% ../nbs/04h_watching.ipynb #82271e96
 @patch
@@ -191,8 +181,7 @@ def stop(self:watch,
     if not self.handles: return
     while self.handles: self.handles.pop().remove()
     for _,m in self.parts.roots: take_off(m, self)
-    if self.stepped: self._complete()
-    self.changes.open.clear()
+    self._end_steps()
     self.rec.flush()
     self._note_omissions()
     if self.rec.problems and tell:
@@ -209,7 +198,7 @@ def _note_omissions(self:watch):
     if not (rec.called or self.begun or self.begun_valid):
         return rec.note('model', 'no forward pass of it was seen; is this the object that is trained?')
     if self.counting: self._note_uncounted()
-    if self.given and self.idle and self.hooks.others:
+    if self.given and self.idle and self.others_stepped:
         rec.note('optimizer', 'others stepped, and the one that was given never did, so the whole run counts as one '
                  'step; leave it out, and those that step the model are recognised')
 
@@ -220,7 +209,7 @@ def _note_uncounted(self:watch):
         self.rec.note('model', "the watched model's forward was never called, only its submodules', and no optimizer "
                       'stepped, so the whole run counts as one step; watch the part that is called')
     if self.params: self.rec.note('parameters', 'no optimizer of the model stepped, so they were not recorded')
-    if self.given is None and self.hooks.others and any(p.grad is not None for p in self.parts.parameters()):
+    if self.given is None and self.others_stepped and any(p.grad is not None for p in self.parts.parameters()):
         self.rec.note('optimizer', 'those that stepped hold no parameter of the model, so a step is a forward call; '
                       'call before_step() and after_step() of the watch around its steps')
 
@@ -360,6 +349,10 @@ def _parts_of_fused(roots)->set:
 
 # %% ../nbs/04h_watching.ipynb #988c7c52
 @patch
+def _has_stepped(self:watch):
+    if self.parts.training: self._attach_fused()
+
+@patch
 def _detach_fused(self:watch):
     "Detach the probes inside layers that may run as one kernel"
     if self.hidden: return
@@ -388,131 +381,3 @@ def _record_input(self:watch, args, kwargs):
         rec.put('input', 'input', x.cpu().double() if x.is_mps else x.double(), step)
         rec.dtypes['input', 'input'] = x.dtype
     except Exception as e: self.rec.note('input', e)
-
-# %% ../nbs/04h_watching.ipynb #4e14fce0
-@patch
-def _complete(self:watch,
-    step:int|None=None, # the number of the next one; None: one more
-):
-    "The step in progress is complete: record the parameters that no optimizer has stepped, and go on"
-    if self.changes.open: aside(self.changes.finish, None, self.step > self.first)
-    self.stepped.clear()
-    self.step, self.idle = self.step + 1 if step is None else step, False
-
-@patch
-def _count_steps(self:watch):
-    "From now on steps are counted, and no longer forward calls"
-    if not self.counting: return
-    self.counting = False
-    if self.step > self.first: aside(self.rec.collapse, self.first)
-    self.step = self.first
-
-# %% ../nbs/04h_watching.ipynb #49a8ce66
-@patch
-def _before_optimizer(self:watch, opt, args, kwargs):
-    try:
-        if self.paused or inner_step(opt): return
-        self._meet(opt)
-        overflow = getattr(opt, 'found_inf', None)
-        if overflow is not None: self.rec.log(skipped=overflow)
-        self._prepare(opt, not any(map(callable, (*args[1:], *kwargs.values()))))
-    except Exception as e: self.rec.note('optimizer', e)
-
-@patch
-def _after_optimizer(self:watch, opt, args, kwargs):
-    try:
-        if self.paused or inner_step(opt): return
-        self._meet(opt)
-        self._count_steps()
-        if self.changes.open: aside(self.changes.finish, opt)
-        self.stepped[id(opt)] = opt
-        if self.parts.training: self._attach_fused()
-    except Exception as e: self.rec.note('optimizer', e)
-
-# %% ../nbs/04h_watching.ipynb #37adc863
-@patch
-def _prepare(self:watch, who, grads:bool):
-    "A step begins: is it of the step in progress?"
-    if id(who) in self.stepped: self._complete()
-    self._count_steps()
-    if self.params and not self.step % self.every: aside(self._begin_changes, who, grads)
-
-@patch
-def _begin_changes(self:watch, who, grads):
-    if who is not self and not self.met[who][0] and partitioned(who, self.parts.parameters()):
-        self.rec.note('parameters', f'this {type(who).__name__} steps partitions of them, so they are not recorded')
-        return self.params.clear()
-    self.changes.begin(self._names_of_none(who), False)
-    self.changes.begin(self._names(who), grads, who, getattr(who, 'grad_scale', None))
-
-# %% ../nbs/04h_watching.ipynb #9a652d7f
-@patch
-def _meet(self:watch, opt):
-    if opt in self.met: return
-    self.met[opt] = 0, ()
-    self.rec.meta['optimizer'] = facts_of(self.met)
-
-@patch
-def _names(self:watch, who)->tuple:
-    "The names of the parameters that `who` steps"
-    if who is self: return tuple(self.params)
-    size = sum(len(g['params']) for g in who.param_groups)
-    if self.met[who][0] != size: self.met[who] = size, self._held(who)
-    return self.met[who][1]
-
-@patch
-def _held(self:watch, opt)->tuple:
-    if self.given and len(self.given) == 1: return tuple(self.params)
-    held = {id(p) for g in opt.param_groups for p in g['params']}
-    return tuple(k for k,place in self.params.items() if id(parameter(*place)) in held)
-
-@patch
-def _names_of_none(self:watch, who)->list:
-    if who is self: return []
-    known = {k for opt in list(self.met) for k in self._names(opt)}
-    return [k for k in self.params if k not in known]
-
-# %% ../nbs/04h_watching.ipynb #dcc479fd
-@patch
-def before_step(self:watch,
-    grads:bool=True, # are the gradients there? False: they come during the step, and after_step reads them
-):
-    "Call before the weights change: records the gradients of parameters, and keeps their values"
-    try:
-        if not self.paused and self.handles: self._prepare(self, grads)
-    except Exception as e: self.rec.note('before_step', e)
-
-@patch
-def after_step(self:watch):
-    "Call after the weights have changed: records parameters and updates; the step is complete"
-    try:
-        if self.paused or not self.handles: return
-        self._count_steps()
-        if self.changes.open: aside(self.changes.finish, self)
-        self.stepped[id(self)] = self
-    except Exception as e: self.rec.note('after_step', e)
-
-# %% ../nbs/04h_watching.ipynb #874c3dd6
-@patch
-def skipped(self:watch):
-    "Call when a step was left out, as on an overflow: it counts, and `skipped` is logged as 1"
-    try:
-        if self.paused or not self.handles: return
-        self._count_steps()
-        self.changes.open.clear()
-        self.rec.log(skipped=1)
-        self.stepped[id(self)] = self
-    except Exception as e: self.rec.note('skipped', e)
-
-@patch
-def at(self:watch,
-    step:int, # counted from 0
-):
-    "Call before or after any step: the forward passes that follow belong to `step`"
-    try:
-        if self.paused or not self.handles: return
-        self._count_steps()
-        step = operator.index(step)
-        if step < self.step: self.rec.note('at', f'steps cannot go back from {self.step} to {step}; ignored')
-        elif step > self.step or self.stepped: self._complete(step)
-    except Exception as e: self.rec.note('at', e)

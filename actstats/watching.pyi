@@ -1,12 +1,11 @@
 # Written by .ci/stubs.py: `make export`
-from .changes import Changes
-from .optimizers import StepHooks
 from .recording import Recording
+from .steps import Steps
 from typing import Any
 
 __all__ = ['watch', 'check_arguments']
 
-class watch:
+class watch(Steps):
     model: Any
     parts: Any
     modules: dict
@@ -19,14 +18,6 @@ class watch:
     params: Any
     rec: Recording
     handles: list[Any]
-    paused: bool
-    step: Any
-    first: Any
-    stepped: dict[Any, Any]
-    idle: bool
-    met: Any
-    counting: bool
-    changes: Changes
     calls: tuple[Any, set]
     begun: bool
     begun_valid: bool
@@ -36,16 +27,11 @@ class watch:
     ref: Any
     fused: list[Any]
     hidden: bool
-    hooks: StepHooks
     def __init__(self, model: Any, optimizer: object='auto', *, modules: Any=None, every: int=1, grads: bool=False, params: bool | None=None, bins: Any=None, sample: int | None=None, max_rows: int=1024, outputs: str='first', on_train: bool=True, on_valid: bool=False, total_steps: int | None=None, first_step: int=0) -> None: ...
     def __enter__(self) -> Recording: ...
     def __exit__(self, kind: Any, *args: Any) -> None: ...
     def start(self) -> Recording: ...
     def stop(self, tell: bool=True) -> None: ...
     def saw_grad(self, g: Any, key: Any, dim: Any, step: Any, part: Any=None) -> None: ...
-    def before_step(self, grads: bool=True) -> None: ...
-    def after_step(self) -> None: ...
-    def skipped(self) -> None: ...
-    def at(self, step: int) -> None: ...
 
 def check_arguments(arguments: dict) -> None: ...
