@@ -214,7 +214,9 @@ def check_stubs():
 
 GIVEN = """
 import actstats, numpy, torch
+from typing import Any
 from typing_extensions import assert_type
+trainer: Any
 model: torch.nn.Module
 optimizer: torch.optim.Optimizer
 other: actstats.Recording

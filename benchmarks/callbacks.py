@@ -29,6 +29,7 @@ import torch.nn.functional as F
 import transformers
 from fastai.data.core import DataLoaders
 from fastai.data.load import DataLoader
+import fastai.callback.progress  # gives learners `no_bar`
 from fastai.learner import Learner
 from fastai.optimizer import OptimWrapper
 from torch import nn
@@ -37,7 +38,7 @@ import actstats
 from actstats import fastai as ours_fastai, huggingface as ours_hf, lightning as ours_lightning
 
 logging.getLogger('lightning.pytorch').setLevel(logging.ERROR)
-ROUNDS, STEPS, BATCH, LR = 7, 60, 64, .01
+ROUNDS, STEPS, BATCH, LR = 7, 200, 64, .01
 torch.manual_seed(0)
 DATA = [(x, y) for x, y in zip(torch.randn(STEPS*BATCH, 1, 28, 28), torch.randint(0, 10, (STEPS*BATCH,)))]
 
@@ -90,7 +91,7 @@ def lightning(model, callback):
     trainer.fit(Module(model), torch.utils.data.DataLoader(DATA, BATCH))
 
 
-def fastai(model, callback):
+def fastai_(model, callback):
     learn = Learner(DataLoaders(DataLoader(DATA, bs=BATCH), DataLoader(DATA[:BATCH], bs=BATCH)), model, nn.CrossEntropyLoss(),
                     opt_func=partial(OptimWrapper, opt=torch.optim.SGD), cbs=[ours_fastai.WatchCallback()] if callback else [])
     with learn.no_bar(), learn.no_logging(): learn.fit(1, LR)
@@ -137,7 +138,7 @@ def headline(layers):
 
 
 if __name__ == '__main__':
-    frameworks = dict(plain=plain, huggingface=huggingface, lightning=lightning, fastai=fastai)
+    frameworks = dict(plain=plain, huggingface=huggingface, lightning=lightning, fastai=fastai_)
     results = dict(frameworks={k: measure(f) for k, f in frameworks.items()}, headline={str(n): headline(n) for n in (10, 150, 1000)},
                    rounds=ROUNDS, steps=STEPS, torch=torch.__version__)
     text = json.dumps(results, indent=1)
