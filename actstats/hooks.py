@@ -19,7 +19,7 @@ from .names import Parts, spellings
 from .stats import is_plain
 
 # %% auto #0
-__all__ = ['Tap', 'Hook', 'Hooks', 'unit_dim', 'choose_modules', 'check_pattern', 'tensors', 'plain']
+__all__ = ['Tap', 'Hook', 'Hooks', 'unit_dim', 'choose_modules', 'check_pattern', 'check_modules', 'tensors', 'plain']
 
 # %% ../nbs/04a_hooks.ipynb #d904b8bd
 class Tap:
@@ -170,12 +170,19 @@ def check_pattern(pattern:str)->re.Pattern:
     except re.error as e: raise ValueError(f'modules: expected a regular expression, got {pattern!r}: {e}') from None
 
 # %% ../nbs/04a_hooks.ipynb #18e9ad8d
+def check_modules(modules):
+    "TypeError or ValueError if this cannot select modules of any model"
+    if isinstance(modules, str): check_pattern(modules)
+    if modules is None or isinstance(modules, (nn.Module, Iterable)) or callable(modules): return
+    raise TypeError('modules: expected None, a regular expression, a predicate, a class of modules, '
+                    f'or a list of names or modules, got {type(modules).__name__}')
+
 def _by_identity(parts:Parts, modules)->dict:
     "Look up each name or module"
-    if not isinstance(modules, Iterable):
-        raise TypeError('modules: expected None, a regular expression, a predicate, a class of modules, '
-                        f'or a list of names or modules, got {type(modules).__name__}')
+    check_modules(modules)
     names, named = {m:k for k,_,m in parts.walk()}, parts.modules()
+    modules = list(modules)
+    if not modules: raise ValueError('modules: got an empty list; None means all layers')
     found = [_look_up(names.get(o) if isinstance(o, nn.Module) else o, o, named) for o in modules]
     return {k: named[k] for k in found}
 

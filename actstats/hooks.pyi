@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from typing import Any
 from typing_extensions import Self
 
-__all__ = ['Tap', 'Hook', 'Hooks', 'unit_dim', 'choose_modules', 'check_pattern', 'tensors', 'plain']
+__all__ = ['Tap', 'Hook', 'Hooks', 'unit_dim', 'choose_modules', 'check_pattern', 'check_modules', 'tensors', 'plain']
 
 class Tap:
     f: Any
@@ -39,6 +39,8 @@ def unit_dim(m: nn.Module | None, x: Tensor) -> int | None: ...
 def choose_modules(model: Any, modules: Any=None) -> dict: ...
 
 def check_pattern(pattern: str) -> re.Pattern: ...
+
+def check_modules(modules: Any) -> None: ...
 
 def tensors(out: Any) -> Iterator[Any]: ...
 

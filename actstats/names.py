@@ -58,8 +58,9 @@ class Parts:
         self.roots = _roots(model)   # pairs of prefix and module
         self.first = self.roots[0][1]
         self.what = type(model).__name__ # in error messages
-        if len(self.roots) > 1 and not isinstance(model, Mapping) and self._clash():
-            self.roots = [(str(i), m) for i,(_,m) in enumerate(self.roots)]
+        if len(self.roots) == 1 or not self._clash(): return
+        if isinstance(model, Mapping): raise ValueError(f'the keys {", ".join(map(repr, model))} give two layers one name')
+        self.roots = [(str(i), m) for i,(_,m) in enumerate(self.roots)]
 
     @classmethod
     def of(cls, model): return model if isinstance(model, cls) else cls(model)
@@ -82,9 +83,10 @@ def _roots(model)->list:
 # %% ../nbs/03f_names.ipynb #2d1fca97
 @patch
 def _clash(self:Parts)->bool:
-    "True if two parts have a module without children of the same name, or a part has no children, and so no name"
-    leaves = [{k for k,_,m in named(part) if not any(True for _ in m.children())} for _,part in self.roots]
-    return '' in set().union(*leaves) or len(set().union(*leaves)) < sum(map(len, leaves))
+    "True if a module of one part that has parameters or no children shares its name with any module of another part"
+    every = [{k for k,*_ in named(part, prefix)} for prefix,part in self.roots]
+    used = [{k for k,_,m in named(part, prefix) if m._parameters or not m._modules} for prefix,part in self.roots]
+    return any(used[i] & names for i in range(len(used)) for j,names in enumerate(every) if i != j)
 
 # %% ../nbs/03f_names.ipynb #160751d0
 @patch

@@ -40,8 +40,8 @@ def torch_optimizers(
     "The torch optimizers in `given`; TypeError, with what to do, for anything else"
     several = isinstance(given, Iterable) and not isinstance(given, Optimizer)
     all_given = list(given.values() if isinstance(given, Mapping) else given) if several else [given]
-    found = list(map(unwrap, all_given))
-    odd = [type(o).__name__ for o in found if not isinstance(o, Optimizer)]
+    found = list({id(o): o for o in map(unwrap, all_given)}.values())
+    odd = list(dict.fromkeys(type(o).__name__ for o in found if not isinstance(o, Optimizer)))
     if found and not odd: return found
     got = ', '.join(odd) or f'an empty {type(given).__name__}'
     raise TypeError(f'expected a torch.optim.Optimizer, a list of them, "auto" or None as optimizer, got {got}; leave '

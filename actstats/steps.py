@@ -25,6 +25,7 @@ class Steps:
         self.step = self.first = self.rec.step # the step in progress, and the first
         self.stepped = {}      # who has stepped in it, by identity
         self.idle = True       # has no step been completed yet?
+        self.numbered = False  # does the loop number the steps, by `at`?
         self.counting = not self.given # are forward calls the steps, as long as no optimizer has stepped?
         self.met = WeakIdKeyDictionary() # optimizers -> how many parameters they hold, and the names of those
         for opt in self.given or (): self.met[opt] = 0, ()
@@ -90,7 +91,7 @@ def _after_optimizer(self:Steps, opt, args, kwargs):
 @patch
 def _prepare(self:Steps, who, grads:bool):
     "A step begins: is it of the step in progress?"
-    if id(who) in self.stepped: self._complete()
+    if id(who) in self.stepped and not self.numbered: self._complete()
     self._count_steps()
     if self.params and not self.step % self.every: aside(self._begin_changes, who, grads)
 
@@ -165,11 +166,11 @@ def skipped(self:Steps):
 def at(self:Steps,
     step:int, # counted from 0
 ):
-    "Call before or after any step: the forward passes that follow belong to `step`"
+    "Call before or after each step: the forward passes that follow belong to `step`"
     try:
         if self.paused or not self.handles: return
         self._count_steps()
-        step = operator.index(step)
+        self.numbered, step = True, operator.index(step)
         if step < self.step: self.rec.note('at', f'steps cannot go back from {self.step} to {step}; ignored')
         elif step > self.step or self.stepped: self._complete(step)
     except Exception as e: self.rec.note('at', e)

@@ -10,6 +10,7 @@ class Steps:
     first: Any
     stepped: dict[Any, Any]
     idle: bool
+    numbered: bool
     counting: bool
     met: Any
     changes: Changes

@@ -20,7 +20,7 @@ from .backends import backend
 from .bins import FloatBins, LinearBins
 from .facts import about, device_type, identical_units, numbers
 from .gradients import hook_grad
-from .hooks import _nearest, check_pattern, choose_modules, tensors, unit_dim
+from .hooks import _nearest, check_modules, choose_modules, tensors, unit_dim
 from .internals import aside, in_backward, inside_itself, is_tracing, modes
 from .names import Parts
 from .optimizers import facts_of, holds, torch_optimizers
@@ -51,7 +51,8 @@ class watch(Steps):
         total_steps:int|None=None, # the planned length of the run
         first_step:int=0, # the number of the first step, for a resumed run
     ):
-        _check(optimizer, every, bins, sample, max_rows, outputs, params, total_steps, first_step)
+        _check(optimizer, modules, every, grads, params, bins, sample, max_rows, outputs, on_train, on_valid,
+               total_steps, first_step)
         self.model, self.parts = model, _parts(model)
         self.modules = choose_modules(self.parts, modules)
         self.given = _given(optimizer, self.parts)  # optimizers; None: those that turn out to be the model's
@@ -68,27 +69,34 @@ class watch(Steps):
 # %% ../nbs/04h_watching.ipynb #e45cd042
 def _parts(model)->Parts:
     try: return Parts(model)
+    except (TypeError, ValueError) as e: raise type(e)(f'watch: {e}') from None
+
+def _optimizers(optimizer)->list|None:
+    "The torch optimizers that were given; None: those that turn out to be the model's"
+    if isinstance(optimizer, str) and optimizer == 'auto': return None
+    if isinstance(optimizer, str):
+        raise ValueError(f'watch: expected an optimizer, "auto" or None as optimizer, got {optimizer!r}')
+    try: return [] if optimizer is None else torch_optimizers(optimizer)
     except TypeError as e: raise TypeError(f'watch: {e}') from None
 
 def _given(optimizer, parts:Parts)->list|None:
-    if optimizer is None or isinstance(optimizer, str): return None if optimizer else []
-    try: given = torch_optimizers(optimizer)
-    except TypeError as e: raise TypeError(f'watch: {e}') from None
-    params = list(parts.parameters())
-    for o in given:
+    given, params = _optimizers(optimizer), list(parts.parameters())
+    for o in given or ():
         if not holds(o, params):
             raise ValueError(f'watch: this {type(o).__name__} holds none of the parameters of this {parts.what}; pass '
                              'the optimizer of the model, or leave it out: watch finds the optimizers that step it')
     return given
 
 # %% ../nbs/04h_watching.ipynb #fc7129e3
-def _check(optimizer, every, bins, sample, max_rows, outputs, params, total_steps, first_step):
-    if isinstance(optimizer, str) and optimizer != 'auto':
-        raise ValueError(f'watch: expected an optimizer, "auto" or None as optimizer, got {optimizer!r}')
-    for name,v,least in (('every', every, 1), ('max_rows', max_rows, 2), ('sample', sample or 1, 1),
+def _check(optimizer, modules, every, grads, params, bins, sample, max_rows, outputs, on_train, on_valid, total_steps,
+           first_step):
+    check_modules(modules)
+    for name,v,least in (('every', every, 1), ('max_rows', max_rows, 2), ('sample', 1 if sample is None else sample, 1),
                          ('total_steps', 1 if total_steps is None else total_steps, 1), ('first_step', first_step, 0)):
-        if not hasattr(v, '__index__') or v < least:
+        if not hasattr(v, '__index__') or isinstance(v, bool) or v < least:
             raise ValueError(f'watch: expected {name} to be a whole number, {least} or more, got {v!r}')
+    for name,v in (('grads', grads), ('params', params or False), ('on_train', on_train), ('on_valid', on_valid)):
+        if v not in (True, False): raise TypeError(f'watch: expected {name} to be True or False, got {v!r}')
     if not isinstance(bins, (LinearBins, FloatBins, type(None))):
         raise TypeError(f'watch: expected bins to be LinearBins or FloatBins, got {type(bins).__name__}')
     if outputs not in ('first', 'all'):
@@ -104,7 +112,7 @@ def check_arguments(
     for k in arguments:
         if k not in known: raise TypeError(f'watch: no argument is called {k!r}{_nearest(k, known)}')
     values = known | arguments
-    if isinstance(values['modules'], str): check_pattern(values['modules'])
+    _optimizers(values['optimizer'])
     _check(*(values[k] for k in signature(_check).parameters))
 
 # %% ../nbs/04h_watching.ipynb #35e2d5f4
