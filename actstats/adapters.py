@@ -5,9 +5,10 @@
 # %% ../nbs/04j_adapters.ipynb #7e0ca440
 from __future__ import annotations
 from contextlib import suppress
+from numbers import Real
 from pathlib import Path
 from weakref import WeakSet
-import re, warnings
+import os, re, warnings
 
 import torch.distributed as dist
 from fastcore.basics import patch
@@ -26,26 +27,39 @@ class Adapter:
         path=None, # save the recording here, during the fit and at its end
         *,
         report=None, # write a report here at the end of the fit
-        stop:bool|float=False, # stop a run that will probably fail: True, at a risk of 0.9; or the risk, 0 to 1
+        stop:bool|float=False, # stop a run whose risk of failing is above 0.9 (or this number) at two looks in succession
         **watch_arguments, # passed to `watch`
     ):
         check_arguments(watch_arguments)
-        self.path, self.report = (p and check_writable(p) for p in (path, report))
-        self.above = .9 if stop is True else stop
-        if self.above is not False and not (isinstance(self.above, (int, float)) and 0 <= self.above <= 1):
-            raise ValueError(f'Adapter: expected stop to be True, False or a risk from 0 to 1, got {stop!r}')
+        self.path, self.report = _check_file('path', path), _check_file('report', report)
+        self.above = _check_stop(stop)
         self.arguments = watch_arguments
-        self.file = None       # where the recording is saved: path, or a name made from it
-        self.n = 0             # how many recordings this adapter has begun to save
-        self.steps = 0         # how many steps the framework has counted
-        self.restored = None   # the file that a checkpoint names
         self._forget()
 
     def _forget(self):
+        self.file = None       # where the recording is saved: path, or a name made from it
+        self.n = 0             # the number of the recording among those of this path
+        self.steps = 0         # how many steps the framework has counted
+        self.restored = None   # the file that a checkpoint names
         self.watch = None      # the watch of the fit in progress
         self.groups = None     # of the optimizer: those whose learning rates are logged
         self.rec = None        # the Recording of the last fit
         self.diagnosis = None  # why the fit was stopped; None if it was not
+
+# %% ../nbs/04j_adapters.ipynb #671ce4c3
+def _check_file(name:str, path)->Path|None:
+    "OSError if `path` cannot be written, TypeError if it is no path"
+    if path is None: return None
+    if not isinstance(path, (str, os.PathLike)): raise TypeError(f'{name}: expected the name of a file, got {path!r}')
+    if not os.fspath(path) or os.fspath(path)[-1:] in (os.sep, '/'):
+        raise ValueError(f'{name}: expected the name of a file, got {os.fspath(path)!r}')
+    return check_writable(path)
+
+def _check_stop(stop)->float|None:
+    "The risk at which a run is stopped; None: never"
+    if stop is True or stop is False: return .9 if stop else None
+    if isinstance(stop, Real) and 0 < stop < 1: return float(stop)
+    raise ValueError(f'stop: expected False (never stop), True or a risk between 0 and 1, got {stop!r}')
 
 # %% ../nbs/04j_adapters.ipynb #248ac426
 @patch
@@ -61,38 +75,64 @@ def begin(self:Adapter,
     self.end()
     self.diagnosis = self.groups = None
     watched = watch(model, **dict(optimizer=optimizer, first_step=first_step) | defaults | self.arguments)
-    goes_on = first_step > 0 and self._resume(watched.rec)
+    source = self._resume(watched.rec) if first_step > 0 else None
     self.restored = None
     if facts is not None: watched.rec.meta['optimizer'] = facts
     self.rec, self.steps = watched.rec, first_step
-    if self.path is not None: self._save_to(self._next_file(goes_on))
+    self._choose_file(source, first_step > 0)
+    if self.file is not None: self._save_to(self.file)
     watched.start()
     self.watch = watched
     _OPEN.add(self)
     return self.rec
 
-# %% ../nbs/04j_adapters.ipynb #39085e09
+# %% ../nbs/04j_adapters.ipynb #1186c465
 @patch
-def _resume(self:Adapter, rec:Recording)->bool:
-    "Take over the rows of the earlier part of this run: from a checkpoint's file, from memory, from `path`"
-    files = [self.restored, self.path and _of_rank(self.path)]
-    known = [self.rec] if self.rec is not None and self.restored in (None, self.file) else []
-    for old in [*known, *(f for f in files if f and f.is_file())][:1]:
-        try: return rec.resume(old) is rec
+def _resume(self:Adapter, rec:Recording): # the file they are from, or a Recording; None: there are none
+    "Take over the rows of the earlier part of this run"
+    if self.restored is not None and not self.restored.is_file():
+        rec.note('resume', f'the checkpoint names {self.restored.name}, and this file is not there any more')
+    known = self.rec is not None and self.restored in (None, self.file)
+    files = [f for f in (self.restored, self.path and _of_rank(self.path)) if f and f.is_file()]
+    for source in [self.rec] if known else files[:1]:
+        try:
+            old = source if known else Recording.load(source)
+            if not _is_same_model(old, rec): raise ValueError('they are of another model')
+            rec.resume(old)
+            return source
         except Exception as e: rec.note('resume', f'the earlier rows were not taken over: {e}')
-    return False
+
+def _is_same_model(old:Recording, new:Recording)->bool:
+    "True if most of the modules that either has watched are the same in both, as far as words tell"
+    a, b = (r.meta.get('modules') or {} for r in (old, new))
+    return 2*sum(a[k] == b[k] for k in a.keys() & b.keys()) >= min(len(a), len(b))
+
+# %% ../nbs/04j_adapters.ipynb #3bb4f225
+@patch
+def _choose_file(self:Adapter, source, goes_on:bool):
+    "Choose the file of a recording that begins, or goes on with the rows of `source`"
+    if isinstance(source, Recording): return
+    self.n += 1
+    if self.path is None: return
+    own = isinstance(source, Path) and _number_in(source, self.path)
+    while goes_on and not own and self._named(self.path).exists(): self.n += 1
+    self.n = own or self.n
+    self.file = self._named(self.path)
+    if goes_on and not own: self.rec.note('file', f'this part of the run is saved as {self.file.name}')
+
+@patch
+def _named(self:Adapter, path:Path)->Path:
+    "The name of this recording's file or report: `path`, `path-2`, `path-3`, ..."
+    return _of_rank(path.with_stem(f'{path.stem}-{self.n}') if self.n > 1 else path)
+
+def _number_in(file:Path, path:Path)->int:
+    "3 for `run-3.actstats`, 1 for `run.actstats`, if `path` is `run.actstats` in the same folder; 0 for other files"
+    plain = _of_all(file)
+    found = re.fullmatch(re.escape(path.stem) + r'(?:-(\d+))?', plain.stem)
+    return int(found[1] or 1) if found and plain.suffix == path.suffix and plain.parent == path.parent else 0
 
 # %% ../nbs/04j_adapters.ipynb #de6078f1
 _OPEN = WeakSet() # adapters with a fit in progress
-
-@patch
-def _next_file(self:Adapter, goes_on:bool)->Path:
-    "The file of a recording that begins or goes on now"
-    if self.file is None or not goes_on:
-        self.n += 1
-        name = self.path.with_stem(f'{self.path.stem}-{self.n}') if self.n > 1 else self.path
-        self.file = _of_rank(name)
-    return self.file
 
 @patch
 def _save_to(self:Adapter, file:Path):
@@ -168,12 +208,19 @@ def should_stop(self:Adapter,
     agreed:bool=False, # do several processes agree on what to do? Else they go on
 )->bool:
     "Call after each step: True if the run will probably fail and `stop` was set; `diagnosis` then says why"
-    if self.watch is None or self.above is False: return False
+    if self.watch is None or self.above is None: return False
     if _rank()[1] > 1 and not agreed:  # each judges what it sees, and one that stops alone leaves the others waiting
         return bool(self.rec.note('stop', 'several processes train this model: they are not stopped'))
     if not self.rec.should_stop(self.above): return False
     if self.diagnosis is None: self.diagnosis = self.rec.diagnose()
     return True
+
+@patch
+def verdict(self:Adapter,
+    steps:int, # how many the framework has counted
+)->str:
+    "To be printed when a fit is stopped: after how many steps, and why"
+    return f'Stopped after {steps} steps. {self.diagnosis}'
 
 # %% ../nbs/04j_adapters.ipynb #eab30209
 @patch
@@ -192,7 +239,7 @@ def state(self:Adapter)->dict:
 def restore(self:Adapter, state:dict):
     "Take what `state` has returned: a fit that goes on finds the file of the earlier part there"
     path = (state or {}).get('path')
-    if self.watch is None: self.restored = path and _of_rank(_of_all(Path(path)))
+    if self.watch is None: self.restored = None if path is None else _of_rank(_of_all(Path(path)))
 
 # %% ../nbs/04j_adapters.ipynb #4857dde7
 @patch
@@ -215,11 +262,17 @@ def end(self:Adapter):
     _OPEN.discard(self)
     watched.stop()
     if self.report is None or _rank()[0]: return
-    try: self.rec.report(self.report)
+    try: self.rec.report(self._named(self.report))
     except Exception as e:
         self.rec.note('report', e)
         with suppress(Warning): warnings.warn(f'actstats: the report was not written: {e}', stacklevel=3)
 
 # %% ../nbs/04j_adapters.ipynb #63b0930a
 @patch
-def __getstate__(self:Adapter)->dict: return {**self.__dict__, 'watch': None, 'rec': None, 'diagnosis': None}
+def __getstate__(self:Adapter)->dict: return {k: self.__dict__[k] for k in ('path', 'report', 'above', 'arguments')}
+
+@patch
+def __setstate__(self:Adapter, arguments:dict):
+    "Restore a copy, which has recorded nothing yet"
+    self._forget()
+    self.__dict__.update(arguments)
