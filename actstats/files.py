@@ -369,7 +369,8 @@ def resume(self:Recording,
     for timeline,t in _timelines(old).items():
         t = _shifted(t, 0, 1, first)
         if timeline == 'train' and t is not None and t.last[-1] >= first:
-            self.note('resume', f'steps {t.first[-1]} to {t.last[-1]} share a row, and those from {first} on are counted again')
+            self.note('resume', f'steps {t.first[-1]} to {t.last[-1]} share a row, '
+                      f'and those from {first} on are counted again')
         while t is not None and t.n > self.max_rows: t._halve()
         if t is not None: self.tracks[timeline, 0] = t
     if old.step + 1 < first: self.note('resume', f'steps {old.step + 1} to {first - 1} were not saved')

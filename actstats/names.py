@@ -59,7 +59,8 @@ class Parts:
         self.first = self.roots[0][1]
         self.what = type(model).__name__ # in error messages
         if len(self.roots) == 1 or not self._clash(): return
-        if isinstance(model, Mapping): raise ValueError(f'the keys {", ".join(map(repr, model))} give two layers one name')
+        if isinstance(model, Mapping):
+            raise ValueError(f'the keys {", ".join(map(repr, model))} give two layers one name')
         self.roots = [(str(i), m) for i,(_,m) in enumerate(self.roots)]
 
     @classmethod
