@@ -27,7 +27,7 @@ class Adapter:
         path=None, # save the recording here, during the fit and at its end
         *,
         report=None, # write a report here at the end of the fit
-        stop:bool|float=False, # stop a run whose risk of failing is above 0.9 (or this number) at two looks in succession
+        stop:bool|float=False, # stop a run whose risk is above 0.9 (or this number) at two looks in succession
         **watch_arguments, # passed to `watch`
     ):
         check_arguments(watch_arguments)

@@ -42,7 +42,7 @@ def begin(self:Changes,
 ):
     "Call before a step: record gradients, keep copies of the values"
     mine = [k for k in names if k not in self.open or _is_free(self.open[k], who)]
-    if grads: self._each(mine, 'param_grad', lambda p: p.grad if scale is None or p.grad is None else p.grad/scale)
+    if grads: self._each(mine, 'param_grad', lambda k, p: p.grad if scale is None or p.grad is None else p.grad/scale)
     for name in mine:
         try: self.open[name] = self._opened(name, grads, who)
         except Exception as e: self.note(f'{name}, update', e)
@@ -58,11 +58,11 @@ def _opened(self:Changes, name, grads, who)->Change:
 # %% ../nbs/03h_changes.ipynb #8e4664c6
 @patch
 def _each(self:Changes, names, kind:str, value):
-    "Record `value(parameter)` under each name where it is not None"
+    "Record `value(name, parameter)` under each name where it is not None"
     for name in names:
         try:
             p = parameter(*self.places[name])
-            x = None if p is None else value(p)
+            x = None if p is None else value(name, p)
             if x is not None: self.put(name, kind, x)
         except Exception as e: self.note(f'{name}, {kind}', e)
 
@@ -74,9 +74,8 @@ def finish(self:Changes,
 ):
     "Call after a step: record values and updates, and the gradients that were not there before"
     done = {k: o for k,o in self.open.items() if who is None or o.who is who}
-    self._each([k for k,o in done.items() if not o.graded], 'param_grad', lambda p: p.grad)
+    self._each([k for k,o in done.items() if not o.graded], 'param_grad', lambda k, p: p.grad)
     for k in done: del self.open[k]
-    self._each(done, 'param', lambda p: p)
-    for k,o in done.items():
-        moves = o.before is not None and (idle or o.who is not None)
-        if moves: self._each([k], 'update', lambda p: p.detach() - o.before)
+    self._each(done, 'param', lambda k, p: p)
+    moved = [k for k,o in done.items() if o.before is not None and (idle or o.who is not None)]
+    self._each(moved, 'update', lambda k, p: p.detach() - done[k].before)

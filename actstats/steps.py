@@ -28,7 +28,7 @@ class Steps:
         self.numbered = False  # does the loop number the steps, by `at`?
         self.counting = not self.given # are forward calls the steps, as long as no optimizer has stepped?
         self.met = WeakIdKeyDictionary() # optimizers -> how many parameters they hold, and the names of those
-        for opt in self.given or (): self.met[opt] = 0, ()
+        for opt in self.given or (): self.met[opt] = 0, {}
         self.changes = Changes(self.params, lambda name, kind, x: self.rec.put(name, kind, x, self.step), self.rec.note)
         self.hooks = None
 
@@ -107,28 +107,29 @@ def _begin_changes(self:Steps, who, grads):
 @patch
 def _meet(self:Steps, opt):
     if opt in self.met: return
-    self.met[opt] = 0, ()
+    self.met[opt] = 0, {}
     self.rec.meta['optimizer'] = facts_of(self.met)
 
 @patch
-def _names(self:Steps, who)->tuple:
-    "The names of the parameters that `who` steps"
-    if who is self: return tuple(self.params)
+def _names(self:Steps, who)->dict:
+    "The names of the parameters that `who` steps, as keys"
+    if who is self: return self.params
     size = sum(len(g['params']) for g in who.param_groups)
     if self.met[who][0] != size: self.met[who] = size, self._held(who)
     return self.met[who][1]
 
 @patch
-def _held(self:Steps, opt)->tuple:
-    if self.given and len(self.given) == 1: return tuple(self.params)
+def _held(self:Steps, opt)->dict:
+    if self.given and len(self.given) == 1: return self.params
     held = {id(p) for g in opt.param_groups for p in g['params']}
-    return tuple(k for k,place in self.params.items() if id(parameter(*place)) in held)
+    return {k: place for k,place in self.params.items() if id(parameter(*place)) in held}
 
 @patch
 def _names_of_none(self:Steps, who)->list:
     if who is self: return []
-    known = {k for opt in list(self.met) for k in self._names(opt)}
-    return [k for k in self.params if k not in known]
+    known = [self._names(opt) for opt in list(self.met)]
+    if len(known) == 1 and len(known[0]) == len(self.params): return []
+    return [k for k in self.params if not any(k in names for names in known)]
 
 # %% ../nbs/03i_steps.ipynb #c3099176
 @patch
