@@ -5,17 +5,20 @@
 # %% ../nbs/10f_trackers.ipynb #97a6c7e2
 from __future__ import annotations
 from bisect import bisect_right
+from collections.abc import Iterable
+from numbers import Real
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import monotonic, time
 from types import SimpleNamespace
-import json
+import json, math
 
 import numpy as np
 from fastcore.basics import patch
 import torch
 
 from ._extras import needs
+from .hooks import _nearest
 from .internals import aside
 from .kinds import kind_of
 from .recording import History, Recording, _LOCK, is_weight
@@ -175,7 +178,7 @@ def _lines(rec:Recording, ticks:list|None)->dict:
     return lines | dict(nonfinite_values_total=sum(np.r_[0, bad][rows] for rows,bad in before))
 
 # %% ../nbs/10f_trackers.ipynb #a190b261
-_SHARE = .01  # of the time that judging may take
+_SHARE = .01  # of the time since the last diagnosis that it may have taken
 
 def _judge(rec:Recording):
     "Diagnose now, and remember the risk, the number of findings, and when to do it again"
@@ -195,9 +198,9 @@ def _judgement(rec:Recording, fresh:bool=False)->dict:
 # %% ../nbs/10f_trackers.ipynb #aeb8548d
 @patch
 def headline(self:Recording,
-    fresh:bool=False, # judge the run anew, though that takes longer? For the last numbers of a run
+    fresh:bool=False, # diagnose now, although none is due? For the last numbers of a run
 )->dict: # name -> float
-    "At most twelve numbers that show how the run is doing now; cheap; never raises"
+    "Up to twelve numbers; never raises. Fast unless a diagnosis is due: seconds for 1,000 layers, up to 1 % of time"
     try: return aside(_headline, self, fresh)
     except Exception as e:
         self.note('headline', e)
@@ -209,13 +212,20 @@ def _headline(rec:Recording, fresh:bool)->dict:
     return {f'actstats/{k}': float(v) for k,v in (now | _judgement(rec, fresh)).items() if np.isfinite(v)}
 
 # %% ../nbs/10f_trackers.ipynb #23f0afe5
+def _whole(what:str, v, least:float=-math.inf, most:float=math.inf)->int:
+    "`v` as an int; TypeError or ValueError if it is no whole number within the limits"
+    if isinstance(v, Real) and v % 1 == 0 and least <= v <= most: return int(v)
+    limits = '' if math.isinf(least) else f' of {least} or more' if math.isinf(most) else f' from {least} to {most}'
+    raise (ValueError if isinstance(v, Real) else TypeError)(f'{what}: expected a whole number{limits}, got {v!r:.60}')
+
+# %% ../nbs/10f_trackers.ipynb #dd8e3fb5
 @patch
 def np_histogram(self:History,
     n:int=64, # bins at most; W&B draws up to 512
     row:int=-1, # index of the row
 )->tuple: # counts, int64 (bins,), and edges, float64 (bins+1,)
     "The finite values of a row as `numpy.histogram` gives them; infinities and NaN are left out"
-    if int(n) != n or n < 1: raise ValueError(f'np_histogram: expected a whole n of 1 or more, got {n}')
+    n, row = _whole('np_histogram: n', n, 1), _whole('np_histogram: row', row)
     if not -len(self) <= row < len(self):
         raise IndexError(f'np_histogram: {self.name!r} has {len(self)} rows, and none with index {row}')
     counts, edges = closed_bins(self, row)
@@ -230,11 +240,12 @@ def np_histogram(self:History,
 def _running(rec:Recording)->bool: return any(t.tick is not None for t in rec.tracks.values())
 
 # %% ../nbs/10f_trackers.ipynb #f217b5c9
-def _new_ticks(rec:Recording, seen:dict)->tuple:
-    "The time keys of the finished rows that are new, ascending, and where they end"
+def _new_ticks(rec:Recording, seen:dict)->dict:
+    "The time keys of the finished rows that are new, ascending, and for each the mark once it was sent"
     with _LOCK: rows = [r for t in _tracks(rec).values() for r in list(zip(t.first, t.last))[:t.n - _grows(t)]]
-    new = [(first, last) for first,last in rows if last > seen.get('until', -1) and last not in seen.get('alone', ())]
-    return sorted({first for first,_ in new}), max((last for _,last in new), default=None)
+    new = sorted(r for r in rows if r[1] > seen.get('until', -1) and r[1] not in seen.get('alone', ()))
+    lasts = [last for _,last in new]
+    return {first: min(lasts[i+1:], default=max(lasts) + 1) - 1 for i,(first,_) in enumerate(new)}
 
 # %% ../nbs/10f_trackers.ipynb #da9c68e9
 def _grows(t)->bool: return t.tick is not None and t.filled < t.stride
@@ -250,12 +261,20 @@ def _curve_points(rec:Recording, ticks:list)->dict:
     return points
 
 # %% ../nbs/10f_trackers.ipynb #288ac245
+def _names(what:str, v, known)->list:
+    "One name or several as a list; TypeError for anything else"
+    some = [v] if isinstance(v, str) or not isinstance(v, Iterable) else list(v)
+    if all(isinstance(n, str) for n in some): return some
+    bad = next(n for n in some if not isinstance(n, str))
+    raise TypeError(f'{what}: expected a name or several, got {bad!r:.60}{_nearest(bad, known)}')
+
+# %% ../nbs/10f_trackers.ipynb #5e7ea28c
 _LAYERS, _ALERTS = 6, 10
 
 def _chosen(rec:Recording, layers, kinds, d, seen:dict)->list:
     "The keys whose histograms are wanted; KeyError or ValueError for names and kinds that were not recorded"
-    names = [layers] if isinstance(layers, str) else layers
-    kinds = [main_kind(rec).name] if kinds is None else [kinds] if isinstance(kinds, str) else list(kinds)
+    names = None if layers is None else _names('layers', layers, dict.fromkeys(n for n,_ in rec))
+    kinds = [main_kind(rec).name] if kinds is None else _names('kinds', kinds, dict.fromkeys(k for _,k in rec))
     _check_wanted(rec, names, [k for k in kinds if len(rec)])
     found = {f.layer for f in d}
     some = [n for k in kinds for n in shown_layers(rec._names(k), found, _LAYERS)]
@@ -263,38 +282,45 @@ def _chosen(rec:Recording, layers, kinds, d, seen:dict)->list:
     return [(n, k) for k in kinds for n in names if (n, k) in rec and kind_of(k).of != 'number']
 
 # %% ../nbs/10f_trackers.ipynb #08a95b73
-def _histogram_points(rec:Recording, keys:list, rows:int, bins:int, seen:dict, only=None)->dict:
-    "The new histograms, or those of the steps `only`: step -> name -> counts and edges"
-    points = {}
-    for name,kind in keys:
-        h = rec._history(name, kind)
+def _histogram_points(rec:Recording, keys:list, rows:int, bins:int, seen:dict, only=None)->tuple:
+    "The new histograms, or those of the steps `only`: step -> name -> counts and edges, and step -> marks"
+    points, marks, after = {}, {}, dict(seen)
+    for key in keys:
+        h = rec._history(*key)
         if only is not None: h = h._rows_where(np.isin(h.step, only))
-        else: h = _new_rows(rec, (name, kind), h, seen).coarser(rows)
+        else: h = _new_rows(rec, key, h, after).coarser(rows)
+        left = h.n_steps.sum() - h.n_steps.cumsum()  # steps of the rows that follow
         for i,step in enumerate(h.step.tolist()):
-            if h.n[i]: points.setdefault(step, {})[f'actstats/{kind}/{name or "(model)"}'] = h.np_histogram(bins, i)
-    return points
+            if not h.n[i]: continue
+            points.setdefault(step, {})[f'actstats/{key[1]}/{key[0] or "(model)"}'] = h.np_histogram(bins, i)
+            if only is None: marks.setdefault(step, {})[key] = after[key] - int(left[i])
+    return points, marks
 
 # %% ../nbs/10f_trackers.ipynb #3aeab455
 def _send(rec:Recording, tracker, layers, kinds, rows:int, bins:int, report):
-    "Hand a tracker what is new"
-    if not (rows >= 1 and 1 <= bins <= 512):
-        raise ValueError(f'expected rows of 1 or more and bins from 1 to 512, got {rows=}, {bins=}')
+    "Pass what is new to a tracker"
+    rows, bins = _whole('rows', rows, 1), _whole('bins', bins, 1, 512)
     seen, running = _memory(rec, tracker.run, tracker.key), _running(rec)
     d = _judge(rec)
     keys = _chosen(rec, layers, kinds, d, seen)
-    ticks, until = _new_ticks(rec, seen)
-    alone = running and tracker.forward_only
-    if alone: ticks = ticks[-1:]
-    curves = _curve_points(rec, ticks)
-    hists = _histogram_points(rec, keys, rows, bins, seen, ticks if alone else None)
-    if curves: curves[max(curves)].update(_now(rec))
-    tracker.points([(s, curves.get(s, {}), hists.get(s, {})) for s in sorted({*curves, *hists})], alone)
-    if alone: seen.setdefault('alone', set()).add(until)
-    elif until is not None: seen['until'] = until
+    _send_points(rec, tracker, keys, rows, bins, seen, running and tracker.forward_only)
     _send_alerts(tracker, d, seen)
     if report or report is None and not running: _send_files(rec, tracker, d, keys, seen)
 
 # %% ../nbs/10f_trackers.ipynb #c18c99f7
+def _send_points(rec:Recording, tracker, keys:list, rows:int, bins:int, seen:dict, alone:bool):
+    "Send the new points, or the newest one `alone`; a mark moves once its point was sent"
+    ticks = _new_ticks(rec, seen)
+    some = list(ticks)[-1:] if alone else list(ticks)
+    curves = _curve_points(rec, some)
+    hists, marks = _histogram_points(rec, keys, rows, bins, seen, some if alone else None)
+    if curves: curves[max(curves)].update(_now(rec))
+    points = [(s, curves.get(s, {}), hists.get(s, {})) for s in sorted({*curves, *hists})]
+    for step in tracker.points(points, alone):
+        if alone: seen.setdefault('alone', set()).add(ticks[step])
+        else: seen.update(marks.get(step, {}), **({'until': ticks[step]} if step in ticks else {}))
+
+# %% ../nbs/10f_trackers.ipynb #47a89ade
 def _now(rec:Recording)->dict:
     "The numbers of the headline that are known of the newest step only"
     return {f'actstats/{k}': float(v) for k,v in _judgement(rec).items() if np.isfinite(v)}
@@ -305,8 +331,7 @@ def _send_alerts(tracker, d, seen:dict):
     known = seen.setdefault('alerts', set())
     new = list({f.rule: f for f in reversed(d.findings) if f.rule not in known}.values())[::-1]
     new = new[:max(0, _ALERTS - len(known))]
-    known |= {f.rule for f in new}
-    tracker.alerts(new, d)
+    for f in tracker.alerts(new, d): known.add(f.rule)
 
 # %% ../nbs/10f_trackers.ipynb #9745e7b8
 def _send_files(rec:Recording, tracker, d, keys:list, seen:dict):
@@ -350,6 +375,7 @@ class _Trackio:
 def points(self:_Trackio, points, alone):
     for step, numbers, hists in points:
         self.run.log(numbers | {k: self.histogram(np_histogram=v) for k,v in hists.items()}, step=step)
+        yield step
 
 # %% ../nbs/10f_trackers.ipynb #3f557bfa
 @patch
@@ -357,6 +383,7 @@ def alerts(self:_Trackio, new, d):
     for f in new:
         level = self.levels.ERROR if f.severity == 'error' else self.levels.WARN
         self.run.alert(_title(f), _text(f), level=level, step=f.step)
+        yield f
 
 # %% ../nbs/10f_trackers.ipynb #8b8956c7
 @patch
@@ -395,11 +422,14 @@ def points(self:_Wandb, points, alone):
     for step, numbers, hists in points:
         hists = {k: self.module.Histogram(np_histogram=v) for k,v in hists.items()}
         self.run.log({'actstats/step': step, **numbers, **hists}, commit=not alone)
+        yield step
 
 # %% ../nbs/10f_trackers.ipynb #4dbe582b
 @patch
 def alerts(self:_Wandb, new, d):
-    for f in new: self.run.alert(_title(f), _text(f), level='ERROR' if f.severity == 'error' else 'WARN')
+    for f in new:
+        self.run.alert(_title(f), _text(f), level='ERROR' if f.severity == 'error' else 'WARN')
+        yield f
 
 # %% ../nbs/10f_trackers.ipynb #4c983555
 @patch
@@ -422,7 +452,7 @@ def to_wandb(self:Recording,
     _send(self, _Wandb(run), layers, kinds, rows, bins, report)
 
 # %% ../nbs/10f_trackers.ipynb #533c7cc5
-_BATCH = 1000  # metrics that MLflow takes in a request, at most
+_BATCH = 1000//12  # points of a request: MLflow takes 1,000 metrics at most
 
 class _Mlflow:
     "A run of MLflow"
@@ -436,19 +466,24 @@ class _Mlflow:
         wanted = 'to_mlflow: expected a run of mlflow.start_run() or its id'
         if self.id is None: raise TypeError(f'{wanted}, got {type(run).__name__}')
         self.key, self.metric = ('mlflow', self.id), mlflow.entities.Metric
-        self.client = client or mlflow.MlflowClient()
+        client = mlflow.MlflowClient() if client is None else client
+        self.client = _can('to_mlflow', client, 'an MlflowClient', 'log_batch', 'set_tag', 'log_artifacts')
 
 # %% ../nbs/10f_trackers.ipynb #393bf65f
 @patch
 def points(self:_Mlflow, points, alone):
     now = int(time()*1000)
-    metrics = [self.metric(k, v, now, step) for step,numbers,_ in points for k,v in numbers.items()]
-    for i in range(0, len(metrics), _BATCH): self.client.log_batch(self.id, metrics=metrics[i:i+_BATCH])
+    for i in range(0, len(points), _BATCH):
+        some = points[i:i+_BATCH]
+        metrics = [self.metric(k, v, now, step) for step,numbers,_ in some for k,v in numbers.items()]
+        if metrics: self.client.log_batch(self.id, metrics=metrics)
+        yield from (step for step,*_ in some)
 
 # %% ../nbs/10f_trackers.ipynb #f019ec03
 @patch
 def alerts(self:_Mlflow, new, d):
     if new: self.client.set_tag(self.id, 'actstats.findings', ', '.join(dict.fromkeys(f.rule for f in d)))
+    yield from new
 
 # %% ../nbs/10f_trackers.ipynb #42907d11
 @patch
