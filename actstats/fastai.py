@@ -31,12 +31,12 @@ __all__ = ['WatchCallback']
 class WatchCallback(Callback):
     "Record what the model of a `Learner` does at each step of its optimizer"
     order, run_valid, _only_train_loop = Recorder.order + .5, False, True
-    _learn = None
+    _learn = _guard = None
     def __init__(self,
         path=None, # save the recording here, during a fit and at its end
         *,
         report=None, # write a report here at the end of each fit
-        stop:bool|float=False, # end a fit that will probably fail: True, at a risk of 0.9; or the risk, 0 to 1
+        stop:bool|float=False, # end a fit whose risk is above 0.9 (or this number) at two looks in succession
         **watch_arguments, # passed to `watch`
     ):
         super().__init__()
@@ -97,7 +97,7 @@ def after_epoch(self:WatchCallback):
     self.adapter.epoch(self._epochs)
     self._epochs += 1
     self.adapter.saved()
-    _show(self.learn, self.adapter.headline())
+    _show(self.learn, self.adapter.headline(last=self.learn.epoch == self.learn.n_epoch - 1))
 
 @patch
 def after_fit(self:WatchCallback): self._close()
@@ -124,8 +124,9 @@ def _find_place(self:WatchCallback, learn):
         self._steps, self._epochs = step + (_planned_steps(learn, learn.epoch) or 0), epoch + learn.epoch
 
 @patch
-def _forget(self:WatchCallback):
-    vars(self).update(_steps=0, _epochs=0, _began=(0, 0), _of=None, _stepping=False)
+def _forget(self:WatchCallback): vars(self).update(_NEW)
+
+_NEW = dict(_steps=0, _epochs=0, _began=(0, 0), _of=None, _stepping=False) # a callback that has not seen a fit
 
 # %% ../nbs/17c_fastai.ipynb #43fd5573
 def _planned_steps(learn, n_epochs:int)->int|None:
@@ -151,19 +152,31 @@ def _optimizer_facts(opt, opt_func)->dict|None:
 def before_fit(self:WatchCallback):
     "Close what an earlier fit left open, and see that an exception in this one is noticed"
     self._close()
-    if not hasattr(self.learn, 'lr_finder'): self.learn._with_events = partial(self._guard, self.learn._with_events)
+    if not hasattr(self.learn, 'lr_finder'): self._guard = self.learn._with_events = _Guard(self, self.learn)
 
 # %% ../nbs/17c_fastai.ipynb #ecbb0fef
 _CANCEL = (CancelBackwardException, CancelBatchException, CancelEpochException, CancelFitException,
            CancelStepException, CancelTrainException, CancelValidException)
 
+class _Guard:
+    "Around `learn._with_events`: closes the callback when a fit breaks"
+    def __init__(self, cb, learn): self.cb, self.learn, self.before = cb, learn, vars(learn).get('_with_events')
+    def __call__(self, f, event_type, *args):
+        plain = partial(type(self.learn)._with_events, self.learn) if self.before is None else self.before
+        try: plain(f, event_type, *args)
+        except _CANCEL: raise
+        except BaseException:
+            if event_type == 'epoch' and self.cb is not None: self.cb._close()
+            raise
+
+# %% ../nbs/17c_fastai.ipynb #5d1e30fd
 @patch
-def _guard(self:WatchCallback, with_events, f, event_type, *args):
-    try: with_events(f, event_type, *args)
-    except _CANCEL: raise
-    except BaseException:
-        if event_type == 'epoch': self._close()
-        raise
+def remove(self:_Guard):
+    "Do nothing from now on, and remove all guards on top that do nothing"
+    self.cb = None
+    while isinstance(top := vars(self.learn).get('_with_events'), _Guard) and top.cb is None:
+        if top.before is None: del self.learn._with_events
+        else: self.learn._with_events = top.before
 
 # %% ../nbs/17c_fastai.ipynb #99c832a4
 @patch
@@ -171,14 +184,13 @@ def _close(self:WatchCallback):
     watched = self.adapter.watch
     self.adapter.end()
     if watched is not None: self._steps = watched.step
-    if self.learn is None: return
-    vars(self.learn).pop('_with_events', None)
-    _hide(self.learn)
+    if self._guard is not None: self._guard.remove()
+    self._guard = None
+    if self.learn is not None: _hide(self.learn)
 
 # %% ../nbs/17c_fastai.ipynb #5dab477d
 @patch
-def __getstate__(self:WatchCallback):
-    return vars(self) | dict(_steps=0, _epochs=0, _began=(0, 0), _of=None, _stepping=False)
+def __getstate__(self:WatchCallback): return vars(self) | _NEW
 
 # %% ../nbs/17c_fastai.ipynb #a7282694
 def _show(learn, values:dict):
@@ -201,5 +213,6 @@ def before_epoch(self:WatchCallback): _hide(self.learn)
 @patch
 def after_batch(self:WatchCallback):
     if not self.adapter.should_stop(): return
-    print(f'Abandoned after {len(self.rec)} steps. {self.adapter.diagnosis}')
+    w = self.adapter.watch
+    print(self.adapter.verdict(w.step + bool(w.stepped)))  # a step is complete when the next batch begins
     raise CancelFitException()

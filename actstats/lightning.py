@@ -5,6 +5,7 @@
 # %% ../nbs/17b_lightning.ipynb #2c97dd7a
 from __future__ import annotations
 from contextlib import suppress
+import re
 
 from torch import Tensor
 from torch.optim import Optimizer
@@ -38,21 +39,24 @@ class WatchCallback(Callback):
         path=None, # save the recording here, while it grows and at the end
         *,
         report=None, # write a report here at the end of the fit
-        stop:bool|float=False, # end a fit that will probably fail: True, at a risk of 0.9; or the risk, 0 to 1
+        stop:bool|float=False, # end a fit whose risk is above 0.9 (or this number) at two looks in succession
         **watch_arguments, # passed to `watch`
     ): self.adapter = Adapter(path, report=report, stop=stop, **watch_arguments)
 
     @property
     def rec(self)->Recording|None: return self.adapter.rec
     def on_train_start(self, trainer, pl_module):
-        self.count = self.logged = trainer.global_step
+        self.count, self.voted = trainer.global_step, trainer.global_step//25
+        self.index = self.logged = None
+        self.ended = False  # have we asked Lightning to end this fit?
         self.told = False  # has manual_backward shown the loss of this batch?
         self.adapter.begin(pl_module, _optimizers(trainer, pl_module), first_step=trainer.global_step,
             total_steps=_planned_steps(trainer))
         self._pause()
     def on_train_end(self, trainer, pl_module):
         self.adapter.end()
-        self._headline(trainer)
+        self._headline(trainer, last=True)
+        if self.ended and trainer.is_global_zero: print(self._verdict(trainer.global_step))
     def on_exception(self, trainer, pl_module, exception): self.adapter.end()
     def teardown(self, trainer, pl_module, stage): self.adapter.end()
 
@@ -93,7 +97,7 @@ def on_train_batch_end(self:WatchCallback, trainer, pl_module, outputs, batch, b
     if self.count == trainer.global_step: return
     self.count = trainer.global_step
     self.index = getattr(trainer.fit_loop.epoch_loop, '_batches_that_stepped', self.count - 1)  # Lightning's x axis
-    if self._ends(trainer): trainer.should_stop = True
+    if self._ends(trainer): trainer.should_stop = self.ended = True
     n = trainer.log_every_n_steps
     if n and (self.index + 1) % n == 0: self._headline(trainer)
 
@@ -101,8 +105,14 @@ def on_train_batch_end(self:WatchCallback, trainer, pl_module, outputs, batch, b
 @patch
 def _ends(self:WatchCallback, trainer)->bool:
     stop = self.adapter.should_stop(agreed=True)
-    if trainer.world_size == 1 or self.adapter.above is False: return stop
-    return self.count % 25 == 0 and trainer.strategy.reduce_boolean_decision(stop, all=False)
+    if trainer.world_size == 1 or self.adapter.above is None: return stop
+    last, self.voted = self.voted, self.count//25
+    return self.voted > last and trainer.strategy.reduce_boolean_decision(stop, all=False)
+
+@patch
+def _verdict(self:WatchCallback, steps)->str:
+    if self.adapter.diagnosis is not None: return self.adapter.verdict(steps)
+    return f'Stopped after {steps} steps. Another rank will probably fail: see its recording.'
 
 # %% ../nbs/17b_lightning.ipynb #dc23070b
 @patch
@@ -132,14 +142,35 @@ def load_state_dict(self:WatchCallback, state_dict): self.adapter.restore(state_
 @patch
 def on_save_checkpoint(self:WatchCallback, trainer, pl_module, checkpoint): self.adapter.saved()
 
+# %% ../nbs/17b_lightning.ipynb #01cd6632
+@patch(as_prop=True)
+def state_key(self:WatchCallback)->str:
+    "The name of this callback's state in a checkpoint"
+    path, arguments = self.adapter.path, self.adapter.arguments
+    if path is not None: return self._generate_state_key(path=str(path))
+    return self._generate_state_key(path=None, **{k: _name(v) for k,v in sorted(arguments.items())})
+
+def _name(value)->str:
+    "The same in each process: functions print where in memory they are"
+    return re.sub(r' at 0x[0-9a-fA-F]+', '', repr(value))
+
+# %% ../nbs/17b_lightning.ipynb #04152840
+@patch
+def on_load_checkpoint(self:WatchCallback, trainer, pl_module, checkpoint):
+    states = checkpoint.get('callbacks', {})
+    taken = {cb.state_key for cb in trainer.callbacks}
+    free = [v for k,v in states.items() if str(k).startswith('WatchCallback') and k not in taken]
+    if self.state_key not in states and len(free) == 1: self.adapter.restore(free[0])
+
 # %% ../nbs/17b_lightning.ipynb #f3606196
 @patch
-def _headline(self:WatchCallback, trainer):
-    if not trainer.loggers or not trainer.is_global_zero or self.logged == self.count: return
-    self.logged = self.count
+def _headline(self:WatchCallback, trainer, last=False):
+    if not trainer.loggers or not trainer.is_global_zero or self.index is None: return
     try:
-        values = self.adapter.headline()
-        for logger in trainer.loggers if values else (): logger.log_metrics(values, step=self.index)
+        values = self.adapter.headline(last=last)
+        if not values or (self.index, values) == self.logged: return  # the last may be there already
+        self.logged = self.index, values
+        for logger in trainer.loggers: logger.log_metrics(values, step=self.index)
     except Exception as e: self.rec.note('logger', e)
 
 # %% ../nbs/17b_lightning.ipynb #eb0a109b
