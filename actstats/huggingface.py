@@ -158,9 +158,12 @@ def on_train_begin(self:WatchCallback, args, state, control, model=None, optimiz
     if state.global_step: self.adapter.restore(_state_of(saved, self))
     planned = state.max_steps if state.max_steps > 0 else None
     self.adapter.begin(model, optimizer, first_step=state.global_step, total_steps=planned)
+    _Guard.of(_caller(), self)
 
 @patch
-def on_train_end(self:WatchCallback, args, state, control, **kwargs): self.end()
+def on_train_end(self:WatchCallback, args, state, control, **kwargs):
+    self.end()
+    _Guard.off(_caller())
 
 # %% ../nbs/17a_huggingface.ipynb #b5011d9c
 @patch
@@ -182,18 +185,51 @@ def on_step_end(self:WatchCallback, args, state, control, **kwargs):
 def on_epoch_end(self:WatchCallback, args, state, control, **kwargs): self.adapter.epoch(max(ceil(state.epoch) - 1, 0))
 
 # %% ../nbs/17a_huggingface.ipynb #5dc1499d
-def _callbacks()->list:
-    "The list of the Trainer that is calling; while it restores callbacks, the list of those that it replaces"
+def _callers():
+    "Yields the objects whose methods are being called, with the local variables of the call, the innermost first"
     frame = sys._getframe(1)
     while frame is not None:
-        names = frame.f_locals
-        caller = names.get('self')
+        if 'self' in frame.f_locals: yield frame.f_locals['self'], frame.f_locals
+        frame = frame.f_back
+
+def _callbacks()->list:
+    "The list of the Trainer that is calling; while it restores callbacks, the list of those that it replaces"
+    for caller, names in _callers():
         handler = caller if isinstance(caller, CallbackHandler) else getattr_static(caller, 'callback_handler', None)
         if isinstance(handler, CallbackHandler): return names.get('original_callbacks') or handler.callbacks
-        frame = frame.f_back
     return []
 
 def _call_first(callback): _callbacks().sort(key=lambda c: c is not callback)
+
+def _caller():
+    "The Trainer that is calling; None if there is none"
+    return next((o for o,_ in _callers() if isinstance(getattr_static(o, 'callback_handler', None), CallbackHandler)), None)
+
+# %% ../nbs/17a_huggingface.ipynb #d1512344
+class _Guard:
+    "Stands in the place of a Trainer's `_run_epoch` during a training"
+    def __init__(self, trainer): self.trainer, self.run, self.callbacks = trainer, trainer._run_epoch, []
+    def __call__(self, *args, **kwargs):
+        try: return self.run(*args, **kwargs)
+        except BaseException:
+            for c in self.callbacks: c.end()
+            self.off(self.trainer)
+            raise
+
+    @classmethod
+    def of(cls, trainer, callback):
+        "Guard this training for one more callback"
+        if not hasattr(trainer, '_run_epoch'): return
+        if not isinstance(trainer._run_epoch, cls): trainer._run_epoch = cls(trainer)
+        trainer._run_epoch.callbacks.append(callback)
+
+    @classmethod
+    def off(cls, trainer):
+        "Put back what was there"
+        guard = vars(trainer).get('_run_epoch') if trainer is not None else None
+        if not isinstance(guard, cls): return
+        del trainer._run_epoch
+        if trainer._run_epoch != guard.run: trainer._run_epoch = guard.run
 
 # %% ../nbs/17a_huggingface.ipynb #20ea8028
 @patch
