@@ -203,7 +203,8 @@ def _call_first(callback): _callbacks().sort(key=lambda c: c is not callback)
 
 def _caller():
     "The Trainer that is calling; None if there is none"
-    return next((o for o,_ in _callers() if isinstance(getattr_static(o, 'callback_handler', None), CallbackHandler)), None)
+    def calls(o): return isinstance(getattr_static(o, 'callback_handler', None), CallbackHandler)
+    return next((o for o,_ in _callers() if calls(o)), None)
 
 # %% ../nbs/17a_huggingface.ipynb #d1512344
 class _Guard:
