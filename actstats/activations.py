@@ -143,7 +143,7 @@ class WatchCB(Callback):
     def cleanup_fit(self, learn): self.adapter.end()
 
     def abandon(self):
-        print(f'Abandoned after {len(self.rec)} steps. {self.adapter.diagnosis}')
+        print(self.adapter.verdict(len(self.rec)))
         raise CancelFitException()
 
 # %% ../nbs/06_activations.ipynb #2f795780

@@ -5,7 +5,7 @@ from threading import RLock
 from torch import Tensor, nn
 from typing import Any
 
-__all__ = ['LOST', 'transform', 'CONVS', 'NORMS', 'private', 'real_memory', 'modes', 'no_subclasses', 'aside', 'unwrapped', 'in_backward', 'is_tracing', 'inside_itself', 'inner_step', 'forget_compiled', 'uncompiled', 'is_exporting', 'base_of', 'version', 'Unsaved', 'lock', 'hooks_of', 'original', 'parameter', 'mark_with_kwargs']
+__all__ = ['LOST', 'transform', 'CONVS', 'NORMS', 'INSERTED', 'private', 'real_memory', 'modes', 'no_subclasses', 'aside', 'unwrapped', 'in_backward', 'is_tracing', 'inside_itself', 'inner_step', 'forget_compiled', 'uncompiled', 'is_exporting', 'base_of', 'version', 'Unsaved', 'lock', 'hooks_of', 'original', 'parameter', 'mark_with_kwargs']
 LOST: dict[Any, Any]
 
 def private(path: str, cost: str, default: Any=None) -> Any: ...
@@ -48,6 +48,7 @@ class Unsaved:
 def lock() -> RLock: ...
 
 def hooks_of(m: nn.Module) -> list: ...
+INSERTED: tuple[str, ...]
 
 def original(model: nn.Module) -> nn.Module: ...
 

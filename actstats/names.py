@@ -10,17 +10,17 @@ from itertools import chain
 from torch import nn
 from fastcore.basics import patch
 
+from .internals import INSERTED
+
 # %% auto #0
 __all__ = ['canonical', 'named', 'Parts', 'spellings']
 
 # %% ../nbs/03f_names.ipynb #7b56f5ee
-_INSERTED = {'_orig_mod', '_fsdp_wrapped_module', '_checkpoint_wrapped_module', '_forward_module'}
-
 def canonical(
     name:str, # of a module or a parameter
 )->str:
     "The name without the parts that wrappers insert; `module` stays, because models use that name too"
-    return '.'.join(part for part in name.split('.') if part not in _INSERTED)
+    return '.'.join(part for part in name.split('.') if part not in INSERTED)
 
 # %% ../nbs/03f_names.ipynb #ab4a432b
 _PARALLEL = {'DistributedDataParallel', 'DataParallel', 'DeepSpeedEngine'}
@@ -29,7 +29,7 @@ def _is_inserted(
     m:nn.Module, # any module
     child:str, # the name of one of its children
 )->bool:
-    return child in _INSERTED or child == 'module' and any(c.__name__ in _PARALLEL for c in type(m).__mro__)
+    return child in INSERTED or child == 'module' and any(c.__name__ in _PARALLEL for c in type(m).__mro__)
 
 def named(
     m:nn.Module, # a model
@@ -42,8 +42,7 @@ def named(
     if m in seen: return
     seen.add(m)
     yield name, raw, m
-    for k,child in m._modules.items():
-        if child is None: continue
+    for k,child in m.named_children():
         to = name if _is_inserted(m, k) else _below(name, k)
         yield from named(child, to, _below(raw, k), seen)
 
@@ -86,7 +85,8 @@ def _roots(model)->list:
 def _clash(self:Parts)->bool:
     "True if a module of one part that has parameters or no children shares its name with any module of another part"
     every = [{k for k,*_ in named(part, prefix)} for prefix,part in self.roots]
-    used = [{k for k,_,m in named(part, prefix) if m._parameters or not m._modules} for prefix,part in self.roots]
+    def counts(m): return next(m.parameters(recurse=False), None) is not None or not any(True for _ in m.children())
+    used = [{k for k,_,m in named(part, prefix) if counts(m)} for prefix,part in self.roots]
     return any(used[i] & names for i in range(len(used)) for j,names in enumerate(every) if i != j)
 
 # %% ../nbs/03f_names.ipynb #160751d0
@@ -110,8 +110,8 @@ def places(self:Parts,
     mine = None if modules is None else {p for m in modules for p in m.parameters()}
     found, seen = {}, set()
     for k,_,m in self.walk():
-        for name,p in m._parameters.items():
-            if p is None or p in seen or mine is not None and p not in mine: continue
+        for name,p in m.named_parameters(recurse=False):
+            if p in seen or mine is not None and p not in mine: continue
             seen.add(p)
             found[_below(k, name)] = m, name
     return found

@@ -84,9 +84,10 @@ class StepHooks:
         self.before, self.after, self.params, self.given = before, after, params, given
         self.known = WeakIdKeyDictionary() # optimizer -> number of its parameters when asked, and the answer
         self.others = False # has an optimizer stepped that is not the model's?
-        _listen((*_SHARED['listeners'], ref(self, _let_go)))
+        self.me = ref(self, lambda me: _listen(leaves=me))
+        _listen(joins=self.me)
 
-    def remove(self): _listen(tuple(r for r in _SHARED['listeners'] if r() not in (None, self)))
+    def remove(self): _listen(leaves=self.me)
 
 # %% ../nbs/03g_optimizers.ipynb #c36c068c
 @patch
@@ -109,16 +110,15 @@ def has(self:StepHooks,
 _LOCK = lock()
 _SHARED = dict(listeners=(), handles=[])
 
-def _let_go(r): _listen(tuple(o for o in _SHARED['listeners'] if o is not r))
-
-def _listen(listeners:tuple):
-    "Make these (weak references) the objects that hear of steps"
+def _listen(joins=None, leaves=None):
+    "Add or take away an observer, given as a weak reference"
     with _LOCK:
-        _SHARED['listeners'], handles = listeners, _SHARED['handles']
-        if listeners and not handles:
+        handles, others = _SHARED['handles'], (r for r in _SHARED['listeners'] if r is not leaves)
+        _SHARED['listeners'] = (*others, joins) if joins is not None else tuple(others)
+        if _SHARED['listeners'] and not handles:
             handles += [register_optimizer_step_pre_hook(uncompiled(_before_all)),
                         register_optimizer_step_post_hook(uncompiled(_after_all))]
-        while handles and not listeners: handles.pop().remove()
+        while handles and not _SHARED['listeners']: handles.pop().remove()
 
 def _before_all(opt, args, kwargs): _tell('before', opt, args, kwargs)
 def _after_all(opt, args, kwargs): _tell('after', opt, args, kwargs)

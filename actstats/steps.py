@@ -81,9 +81,7 @@ def _after_optimizer(self:Steps, opt, args, kwargs):
     try:
         if self.paused or inner_step(opt): return
         self._meet(opt)
-        self._count_steps()
-        if self.changes.open: aside(self.changes.finish, opt)
-        self.stepped[id(opt)] = opt
+        self._done(opt)
         self._has_stepped()
     except Exception as e: self.rec.note('optimizer', e)
 
@@ -133,45 +131,52 @@ def _names_of_none(self:Steps, who)->list:
 
 # %% ../nbs/03i_steps.ipynb #c3099176
 @patch
+def _reported(self:Steps, what:str, f):
+    "The loop reports something: call `f`, unless nothing is recorded now; never raises"
+    try:
+        if self.handles and not self.paused: f()
+    except Exception as e: self.rec.note(what, e)
+
+@patch
+def _done(self:Steps, who):
+    "`who` has stepped"
+    self._count_steps()
+    if self.changes.open: aside(self.changes.finish, who)
+    self.stepped[id(who)] = who
+
+# %% ../nbs/03i_steps.ipynb #3b7f82a6
+@patch
 def before_step(self:Steps,
     grads:bool=True, # are the gradients there? False: they come during the step, and after_step reads them
 ):
     "Call before the weights change: records the gradients of parameters, and keeps their values"
-    try:
-        if not self.paused and self.handles: self._prepare(self, grads)
-    except Exception as e: self.rec.note('before_step', e)
+    self._reported('before_step', lambda: self._prepare(self, grads))
 
 @patch
 def after_step(self:Steps):
     "Call after the weights have changed: records parameters and updates; the step is complete"
-    try:
-        if self.paused or not self.handles: return
-        self._count_steps()
-        if self.changes.open: aside(self.changes.finish, self)
-        self.stepped[id(self)] = self
-    except Exception as e: self.rec.note('after_step', e)
+    self._reported('after_step', lambda: self._done(self))
 
-# %% ../nbs/03i_steps.ipynb #b3f2f56f
+# %% ../nbs/03i_steps.ipynb #5f959684
 @patch
 def skipped(self:Steps):
     "Call when a step was left out, as on an overflow: it counts, and `skipped` is logged as 1"
-    try:
-        if self.paused or not self.handles: return
-        self._count_steps()
+    def skip():
         self.changes.open.clear()
         self.rec.log(skipped=1)
-        self.stepped[id(self)] = self
-    except Exception as e: self.rec.note('skipped', e)
+        self._done(self)
+    self._reported('skipped', skip)
 
 @patch
 def at(self:Steps,
     step:int, # counted from 0
 ):
     "Call before or after each step: the forward passes that follow belong to `step`"
-    try:
-        if self.paused or not self.handles: return
-        self._count_steps()
-        self.numbered, step = True, operator.index(step)
-        if step < self.step: self.rec.note('at', f'steps cannot go back from {self.step} to {step}; ignored')
-        elif step > self.step or self.stepped: self._complete(step)
-    except Exception as e: self.rec.note('at', e)
+    self._reported('at', lambda: self._number(operator.index(step)))
+
+@patch
+def _number(self:Steps, step:int):
+    self._count_steps()
+    self.numbered = True
+    if step < self.step: self.rec.note('at', f'steps cannot go back from {self.step} to {step}; ignored')
+    elif step > self.step or self.stepped: self._complete(step)
