@@ -14,17 +14,17 @@ from fastcore.basics import patch
 
 from .hooks import _nearest
 from .kinds import kind_of
+from .layouts import ranks_text
 from .plots import _named
 from .symptoms import Case, Series, median, neumann, now, percent, start, trend
 
 # %% auto #0
-__all__ = ['REMEDIES', 'RULES', 'AILMENTS', 'Chart', 'Finding', 'rule', 'warn', 'some', 'ranks_text', 'input_scale',
-           'input_outliers', 'repeated', 'input_repeats', 'small_batch', 'largest_step', 'not_finite', 'float16',
-           'dead_units', 'saturation', 'identical_units', 'weight_scale', 'fading_signal', 'exploding_signal',
-           'vanishing_gradient', 'tiny_gradient', 'gradient_spikes', 'rise_and_crash', 'frozen', 'slow_layers',
-           'updates_large', 'updates_fade', 'updates_small', 'gradients_add_up', 'decay_per_step', 'weight_decay',
-           'dropout_rate', 'dropout', 'norm_in_eval', 'never_called', 'replicas_differ', 'loss_below_zero',
-           'loss_rises', 'no_progress']
+__all__ = ['REMEDIES', 'RULES', 'AILMENTS', 'Chart', 'Finding', 'rule', 'warn', 'some', 'input_scale', 'input_outliers',
+           'repeated', 'input_repeats', 'small_batch', 'largest_step', 'not_finite', 'float16', 'dead_units',
+           'saturation', 'identical_units', 'weight_scale', 'fading_signal', 'exploding_signal', 'vanishing_gradient',
+           'tiny_gradient', 'gradient_spikes', 'rise_and_crash', 'frozen', 'slow_layers', 'updates_large',
+           'updates_fade', 'updates_small', 'gradients_add_up', 'decay_per_step', 'weight_decay', 'dropout_rate',
+           'dropout', 'norm_in_eval', 'never_called', 'replicas_differ', 'loss_below_zero', 'loss_rises', 'no_progress']
 
 # %% ../nbs/09c_ailments.ipynb #f1e291c5
 REMEDIES = ('lower_lr', 'raise_lr', 'clip_gradients', 'reinit', 'normalise_inputs',
@@ -172,18 +172,6 @@ def some(
     return ', '.join(names[:most]) + (f' and {len(names) - most} more' if len(names) > most else '')
 
 def _several(what:str, names:list)->str: return f'{what}{"s" * (len(names) > 1)} {some(names)}'
-
-# %% ../nbs/09c_ailments.ipynb #9940130a
-def ranks_text(
-    ranks, # numbers of ranks, in any order
-)->str:
-    "Ranks for a sentence: rank 2; ranks 0 and 1; ranks 0-62 and 64"
-    runs = []
-    for r in sorted(ranks):
-        if runs and r == runs[-1][-1] + 1: runs[-1].append(r)
-        else: runs.append([r])
-    words = [w for run in runs for w in ([f'{run[0]}-{run[-1]}'] if len(run) > 2 else map(str, run))]
-    return f'rank{"s"*(len(ranks) > 1)} ' + ' and '.join(filter(None, (', '.join(words[:-1]), words[-1])))
 
 # %% ../nbs/09c_ailments.ipynb #98d2d3c7
 def _since(s:Series, ok)->int:
