@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from typing import Any
 
-__all__ = ['REMEDIES', 'RULES', 'AILMENTS', 'Chart', 'Finding', 'rule', 'warn', 'some', 'ranks_text', 'input_scale', 'input_outliers', 'repeated', 'input_repeats', 'small_batch', 'largest_step', 'not_finite', 'float16', 'dead_units', 'saturation', 'identical_units', 'weight_scale', 'fading_signal', 'exploding_signal', 'vanishing_gradient', 'tiny_gradient', 'gradient_spikes', 'rise_and_crash', 'frozen', 'slow_layers', 'updates_large', 'updates_fade', 'updates_small', 'gradients_add_up', 'decay_per_step', 'weight_decay', 'dropout_rate', 'dropout', 'norm_in_eval', 'never_called', 'replicas_differ', 'loss_below_zero', 'loss_rises', 'no_progress']
+__all__ = ['REMEDIES', 'RULES', 'AILMENTS', 'Chart', 'Finding', 'rule', 'warn', 'some', 'input_scale', 'input_outliers', 'repeated', 'input_repeats', 'small_batch', 'largest_step', 'not_finite', 'float16', 'dead_units', 'saturation', 'identical_units', 'weight_scale', 'fading_signal', 'exploding_signal', 'vanishing_gradient', 'tiny_gradient', 'gradient_spikes', 'rise_and_crash', 'frozen', 'slow_layers', 'updates_large', 'updates_fade', 'updates_small', 'gradients_add_up', 'decay_per_step', 'weight_decay', 'dropout_rate', 'dropout', 'norm_in_eval', 'never_called', 'replicas_differ', 'loss_below_zero', 'loss_rises', 'no_progress']
 REMEDIES: tuple[str, ...]
 
 @dataclass
@@ -36,8 +36,6 @@ def rule(after: str | None=None, before: str | None=None, remedies: tuple[str]=.
 def warn(*, layer: str, step: int, evidence: dict, sentence: str, advice: str, remedy: str='', chart: Chart | None=None, severity: str='warning') -> Finding: ...
 
 def some(names: list, most: int=3) -> str: ...
-
-def ranks_text(ranks: Any) -> str: ...
 
 def input_scale(c: Case) -> Iterator[Any]: ...
 

@@ -4,7 +4,6 @@
 
 # %% ../nbs/04i_files.ipynb #bca05d10
 from __future__ import annotations
-from bisect import bisect_left, bisect_right
 from functools import partial
 from pathlib import Path
 import hashlib, io, json, math, operator, os, secrets, zipfile
@@ -16,21 +15,27 @@ from fastcore.basics import patch
 from ._extras import needs
 from .bins import bins_from
 from .internals import aside
+from .layouts import ROLES, agreed_run, rank_and_world, restart
 from .recording import _LOCK, CALLS, Recording
-from .rows import COL, FLOATS, INTS, empty_rows, field, merge
-from .tracks import Track, regroup
+from .rows import COL, FLOATS, INTS, empty_rows, field
+from .tracks import Track
 
 # %% auto #0
-__all__ = ['check_writable', 'write_bytes']
+__all__ = ['check_writable', 'write_bytes', 'file_of_rank']
 
 # %% ../nbs/04i_files.ipynb #9353f56a
-_FORMAT = 2
+_FORMAT = 3
 
 @patch
 def save(self:Recording,
     path, # of the file; an existing one is replaced atomically
 )->Path:
     "Write the recording to one file: no pickle, with a checksum, atomically; OSError if it cannot be written"
+    return write_bytes(path, self.to_bytes())
+
+@patch
+def to_bytes(self:Recording)->bytes:
+    "The content of the file that `save` writes"
     with _LOCK:
         snaps = [aside(t.snapshot) for t in self.tracks.values()]
         head = _head(self, snaps)
@@ -38,7 +43,7 @@ def save(self:Recording,
     for i,t in enumerate(snaps):
         arrays[f'rows{i}'], arrays[f'masks{i}'] = t.rows[:, :t.n].numpy(), t.masks[:t.n].numpy()
         arrays[f'ticks{i}'] = np.array([t.first, t.last], np.int64)
-    return write_bytes(path, _seal(arrays))
+    return _seal(arrays)
 
 # %% ../nbs/04i_files.ipynb #a7ca6463
 def _head(rec, tracks)->dict:
@@ -48,7 +53,8 @@ def _head(rec, tracks)->dict:
     dtypes = [str(d).removeprefix('torch.') for d in rec.dtypes.values()]
     return dict(actstats=_FORMAT, fields=[*INTS, *FLOATS], bins=rec.bins.spec, max_rows=rec.max_rows, sample=rec.sample,
                 meta=rec.meta, step=rec.step, tracks=about, keys=list(rec.dtypes), dtypes=dtypes,
-                watched=rec.watched, called=list(rec.called), problems=dict(rec._problems))
+                layouts=[rec.layouts.get(k) for k in rec.dtypes], watched=rec.watched, called=list(rec.called),
+                problems=dict(rec._problems))
 
 # %% ../nbs/04i_files.ipynb #7e3245ee
 def check_writable(
@@ -94,12 +100,22 @@ def write_bytes(path, data:bytes)->Path:
 # %% ../nbs/04i_files.ipynb #d4d1d21e
 @patch(cls_method=True)
 def load(cls:Recording,
-    path, # a file written by save
-    max_bytes:int=8 << 30, # the most memory that the recording may take, in bytes
+    path, # a file written by save, or a folder written by autosave
+    max_bytes:int=8 << 30, # the most memory that the recording of a file may take, in bytes
+    names=None, # of the files of a folder: as for `merge`
 )->Recording:
     "Read a recording; ValueError if the file is damaged, truncated, not a recording, or too large"
+    if Path(path).is_dir(): return cls._load_folder(Path(path), max_bytes, names)
     if not Path(path).is_file(): raise FileNotFoundError(f'{path}: there is no such file')
-    data = Path(path).read_bytes()
+    return cls.from_bytes(Path(path).read_bytes(), path, max_bytes)
+
+@patch(cls_method=True)
+def from_bytes(cls:Recording,
+    data:bytes, # as to_bytes returns it
+    path='these bytes', # where they are from, for error messages
+    max_bytes:int=8 << 30, # the most memory that the recording may take, in bytes
+)->Recording:
+    "Read a recording from the content of a file; ValueError as `load`"
     if hashlib.sha256(data[:-64]).hexdigest().encode() != data[-64:]:
         raise ValueError(f'{path}: not a recording, or a damaged one: the checksum of its {len(data):,} bytes does not '
                          'match. Expected a file written by Recording.save')
@@ -157,6 +173,13 @@ def _check(head:dict, max_bytes:int):
     names += [w for k in keys for w in k]
     if not all(isinstance(o, str) for o in names): raise ValueError('expected names to be strings')
     for n in head['problems'].values(): _whole(n, 1)
+    _check_layouts(head)
+
+def _check_layouts(head:dict):
+    layouts = head.get('layouts', [])
+    if layouts and len(layouts) != len(head['keys']): raise ValueError('expected a layout for each key')
+    roles = {role for layout in layouts for role in (layout or {}).values()}
+    if not roles <= set(ROLES): raise ValueError(f'unknown role in {sorted(roles)}; expected {", ".join(ROLES)}')
 
 # %% ../nbs/04i_files.ipynb #7d902b85
 _FIELDS = ('calls', 'n_steps', 'step', 'n_total', 'n', 'n_zero', 'n_nan', 'n_posinf', 'n_neginf', 'units',
@@ -187,6 +210,7 @@ def _rebuild(cls, head:dict, read)->Recording:
     rec.called = dict.fromkeys(head['called'])
     dtypes = [getattr(torch, d, None) for d in head.get('dtypes', [])] or [None]*len(head['keys'])
     rec.dtypes = {(name, kind):d for (name, kind),d in zip(head['keys'], dtypes, strict=True)}
+    rec.layouts = {k: layout for k,layout in zip(rec.dtypes, head.get('layouts', [])) if layout is not None}
     for i,h in enumerate(head['tracks']):
         rec.tracks[h['timeline'], i] = _track(rec, head, h, lambda k, *a: read(f'{k}{i}', *a))
     return rec
@@ -228,156 +252,34 @@ class _Saver:
 # %% ../nbs/04i_files.ipynb #8516a1d8
 @patch
 def autosave(self:Recording,
-    path, # of the file; an existing one is replaced
+    path, # of the file, of which an existing one is replaced; or of a folder, which gets a file for each rank
     every:int=1000, # save after this many recorded steps (in evaluation mode: calls), and at the end
 )->Recording:
     "Save during recording, so that a killed process loses at most `every` steps; OSError if `path` cannot be written"
     if not hasattr(every, '__index__') or every < 1:
         raise ValueError(f'autosave: expected every to be a whole number of steps, 1 or more, got {every!r}')
+    path = check_writable(file_of_rank(self, path) if _is_folder(path) else path)
     others = [f for f in self.listeners if not isinstance(f, _Saver)]
-    self.listeners = others + [_Saver(self, check_writable(path), operator.index(every))]
+    self.listeners = others + [_Saver(self, path, operator.index(every))]
     return self
 
-# %% ../nbs/04i_files.ipynb #75b0be65
-def _starts(parts:list)->list:
-    "Time keys at which a merged row may begin: no part has a row that begins before it and ends at it or later"
-    def free(t, tick):
-        i = bisect_left(t.first, tick) - 1
-        return i < 0 or t.last[i] < tick
-    return [tick for tick in sorted({tick for t in parts for tick in t.first}) if all(free(t, tick) for t in parts)]
+# %% ../nbs/04i_files.ipynb #f5d080c1
+def _is_folder(path)->bool: return os.fspath(path)[-1:] in ('/', os.sep) or Path(path).is_dir()
 
-# %% ../nbs/04i_files.ipynb #91ac3b9f
-def _joined(parts:list, max_rows:int, add_steps:bool)->Track:
-    "Merge several tracks, all on the CPU and with no step in progress, into one"
-    t, starts = _room_for(parts, max_rows), _starts(parts)
-    t.rows = empty_rows(len(t.slots), len(starts), bins=t.bins, device='cpu')
-    t.masks = torch.zeros(len(starts), t.width, dtype=torch.uint8, device='cpu')
-    for p in parts: _add_part(t, p, starts, add_steps)
-    t.n, t.first = len(starts), starts
-    t.last = [max(p.last[bisect_left(p.first, after) - 1] for p in parts if p.first[0] < after)
-              for after in [*starts[1:], math.inf]]
-    t.ticks = (sum if add_steps else max)(p.ticks for p in parts)
-    while t.n > max_rows: t._halve()
-    return t
-
-# %% ../nbs/04i_files.ipynb #361fcc8f
-def _room_for(parts:list, max_rows:int)->Track:
-    "An empty track with the keys of all parts"
-    t, units = Track(parts[0].bins, max_rows), {}
-    for p in parts:
-        for key,i in p.slots.items(): units[key] = max(units.get(key, 0), p.span[i][1])
-    for key,u in units.items(): t.add(key, u)
-    return t
-
-# %% ../nbs/04i_files.ipynb #3aa58fa7
-def _add_part(t:Track, p:Track, starts:list, add_steps:bool):
-    "Merge the rows of `p` into those of `t`, which begin at `starts`"
-    into = [bisect_right(starts, tick) - 1 for tick in p.first]
-    rows, masks = regroup(p.rows, p.masks, p.bins, into, len(starts))
-    for key,i in p.slots.items():
-        j, (b, u), (c, _) = t.slots[key], p.span[i], t.span[t.slots[key]]
-        n, n_bytes = field(t.rows[j], 'n_steps').clone(), -(-u//8)
-        t.rows[j] = merge(t.rows[j], rows[i])
-        if not add_steps: field(t.rows[j], 'n_steps').copy_(torch.maximum(n, field(rows[i], 'n_steps')))
-        t.masks[:, c:c+n_bytes] |= masks[:, b:b+n_bytes]
-
-# %% ../nbs/04i_files.ipynb #793130d3
-def _timelines(rec)->dict:
-    "A copy of each timeline of `rec`, its devices merged into one track"
-    found = {}
-    with _LOCK:
-        for (timeline,_),t in rec.tracks.items():
-            t = t.snapshot()
-            t.rows = t.rows[:, :t.n]
-            if t.n and t.slots: found.setdefault(timeline, []).append(t)
-    return {timeline: ts[0] if len(ts) == 1 else _joined(ts, sum(t.n for t in ts) + 1, False)
-            for timeline,ts in found.items()}
-
-# %% ../nbs/04i_files.ipynb #47ceedc2
-def _shifted(t:Track, by:int, per_step:int, until)->Track|None:
-    "Move `t` later by `by` steps and drop the rows that begin at step `until` or after; None if no row is left"
-    some, steps = field(t.rows, 'n_steps') > 0, field(t.rows, 'step')
-    late = (some & (steps + by >= until)).any(0)
-    if late.any():
-        t.n = n = int(late.int().argmax())
-        if n == 0: return None
-        t.rows, t.masks, t.first, t.last = t.rows[:, :n], t.masks[:n], t.first[:n], t.last[:n]
-        t.ticks = int(field(t.rows, 'n_steps').amax(0).sum())
-    t.rows = t.rows.clone()
-    field(t.rows, 'step').add_(some[:, :t.n] * by)
-    t.first, t.last = ([tick + by*per_step for tick in ticks] for ticks in (t.first, t.last))
-    return t
-
-# %% ../nbs/04i_files.ipynb #b048f902
-@patch(cls_method=True)
-def merge(cls:Recording,
-    *recs, # recordings, or paths of saved ones
-    resumed:bool=False, # True: they follow each other; False: they are ranks of one run
-)->Recording:
-    "Merge recordings into one; ValueError if there are fewer than two, or their bins or samples differ"
-    if len(recs) < 2:
-        raise ValueError('Recording.merge: expected two recordings or more, as in Recording.merge(a, b), '
-                         f'got {len(recs)}')
-    recs = [r if isinstance(r, cls) else cls.load(r) for r in recs]
-    _check_alike(recs)
-    out, parts = cls(recs[0].bins, max(r.max_rows for r in recs), recs[0].sample, **recs[0].meta), {}
-    for r,begin,until in _placed(recs, resumed):
-        for timeline,t in _timelines(r).items():
-            t = _shifted(t, begin, CALLS if timeline == 'valid' else 1, until)
-            if t: parts.setdefault(timeline, []).append(t)
-        _add_names(out, r)
-        out.step = max(out.step, r.step + begin)
-    out.tracks = {(timeline, i): _joined(ts, out.max_rows, resumed) for i,(timeline,ts) in enumerate(parts.items())}
-    return out
-
-# %% ../nbs/04i_files.ipynb #30cf6698
-def _check_alike(recs:list):
-    for what in ('bins', 'sample'):
-        found = sorted({repr(getattr(r, what)) for r in recs})
-        if len(found) > 1:
-            raise ValueError(f'Recording.merge: expected recordings with the same {what}, got {", ".join(found)}')
-
-# %% ../nbs/04i_files.ipynb #57de025b
-def _placed(recs:list, resumed:bool)->list:
-    "(recording, steps by which to move it, first step that the next recordings replace) for each recording"
-    if not resumed: return [(r, 0, math.inf) for r in recs]
-    begins, end = [], 0
-    for r in recs:
-        begins.append(0 if r.meta.get('first_step') else end)
-        end = begins[-1] + r.step + 1
-    froms = [b + (r.meta.get('first_step') or 0) for b,r in zip(begins, recs)]
-    return [(r, b, min(froms[i+1:], default=math.inf)) for i,(r,b) in enumerate(zip(recs, begins))]
-
-# %% ../nbs/04i_files.ipynb #adfaf32d
-def _add_names(out, rec):
-    "Add the names and problems of `rec` to `out`"
-    out.watched = list(dict.fromkeys(out.watched + rec.watched))
-    out.called |= rec.called
-    out.dtypes |= rec.dtypes
-    for k,n in rec._problems.items(): out._problems[k] = out._problems.get(k, 0) + n
-
-# %% ../nbs/04i_files.ipynb #b07bd986
-@patch
-def resume(self:Recording,
-    old, # the recording of the earlier part of this run, or the path of its file
-)->Recording:
-    "Take over the rows of `old` that begin before this recording's first step; ValueError if bins or samples differ"
-    old = old if isinstance(old, Recording) else Recording.load(old)
-    _check_alike([old, self])
-    first = self.meta.get('first_step') or 0
-    if self.tracks: raise ValueError('resume: this recording has rows already; take over earlier ones before it starts')
-    for timeline,t in _timelines(old).items():
-        t = _shifted(t, 0, 1, first)
-        if timeline == 'train' and t is not None and t.last[-1] >= first:
-            self.note('resume', f'steps {t.first[-1]} to {t.last[-1]} share a row, '
-                      f'and those from {first} on are counted again')
-        while t is not None and t.n > self.max_rows: t._halve()
-        if t is not None: self.tracks[timeline, 0] = t
-    if old.step + 1 < first: self.note('resume', f'steps {old.step + 1} to {first - 1} were not saved')
-    self.meta |= {k: old.meta[k] for k in ('first_step', 'input', 'identical') if k in old.meta}
-    self.dtypes = old.dtypes | self.dtypes
-    _add_names(self, old)
-    return self
+def file_of_rank(
+    rec:Recording, # of this process
+    folder, # created if it does not exist; its parent must
+)->Path:
+    "The file of this rank and restart in `folder`; OSError if there cannot be one"
+    folder = Path(folder)
+    if folder.is_file(): raise NotADirectoryError(f'cannot write into {folder}: it is a file, not a folder')
+    if not folder.is_dir(): check_writable(folder).mkdir(exist_ok=True)
+    rank, world = rank_and_world()
+    rec.meta['ranks'] = dict(rank=rank, world=world, dims={}, restart=restart()) | (rec.meta.get('ranks') or {})
+    rec.meta['ranks']['run'] = agreed_run()
+    first = rec.meta.get('first_step') or 0
+    more = f'.restart{restart()}'*(restart() > 0) + f'.from{first}'*(first > 0)
+    return folder/f'rank{rank:05}of{world:05}{more}.actstats'
 
 # %% ../nbs/04i_files.ipynb #16bca701
 @patch

@@ -1,9 +1,12 @@
 # Written by .ci/stubs.py: `make export`
+from .recording import Recording
 from pathlib import Path
 from typing import Any
 
-__all__ = ['check_writable', 'write_bytes']
+__all__ = ['check_writable', 'write_bytes', 'file_of_rank']
 
 def check_writable(path: Any) -> Path: ...
 
 def write_bytes(path: Any, data: bytes) -> Path: ...
+
+def file_of_rank(rec: Recording, folder: Any) -> Path: ...

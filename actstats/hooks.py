@@ -14,7 +14,7 @@ import copyreg, difflib, re, weakref
 import torch
 from torch import nn, Tensor
 
-from .internals import CONVS, NORMS, lock, no_subclasses, real_memory, unwrapped
+from .internals import CONVS, NORMS, arrived, lock, no_subclasses, real_memory, unwrapped
 from .names import Parts, spellings
 from .stats import is_plain
 
@@ -243,10 +243,9 @@ def _stored(x:Tensor)->tuple:
 def _local(x:Tensor)->Tensor:
     "The floats of a quantized tensor, or this process's shard of a distributed one"
     if x.is_quantized: return x.dequantize()
-    if not hasattr(x, 'to_local'): return x
-    if any(p.is_partial() for p in x.placements):
+    if any(p.is_partial() for p in getattr(x, 'placements', ())):
         raise TypeError('a distributed tensor whose parts have not been added up yet')
-    return x.to_local()
+    return arrived(x.to_local() if hasattr(x, 'to_local') else x)
 
 # %% ../nbs/04a_hooks.ipynb #a3db9bf2
 def _joined_rows(x:Tensor, dim)->tuple:

@@ -6,7 +6,7 @@
 __all__ = ['LOST', 'transform', 'CONVS', 'NORMS', 'INSERTED', 'private', 'real_memory', 'modes', 'no_subclasses', 'aside',
            'unwrapped', 'in_backward', 'is_tracing', 'inside_itself', 'inner_step', 'forget_compiled', 'uncompiled',
            'is_exporting', 'base_of', 'version', 'Unsaved', 'lock', 'hooks_of', 'original', 'parameter',
-           'mark_with_kwargs']
+           'mark_with_kwargs', 'fsdp_meshes', 'spec_of', 'default_store', 'arrived', 'in_dry_run']
 
 # %% ../nbs/03a_internals.ipynb #fad224e7
 from contextlib import contextmanager, nullcontext
@@ -197,3 +197,37 @@ def mark_with_kwargs(m:nn.Module, handle, mark):
     "Store `mark` for the hook of `handle` in the record of `m` of hooks that take keyword arguments"
     noted = m.__dict__.get('_forward_pre_hooks_with_kwargs')
     if noted is not None and handle.id in noted: noted[handle.id] = mark
+
+# %% ../nbs/03a_internals.ipynb #f60325d7
+def fsdp_meshes(m:nn.Module)->list:
+    "The meshes over which FSDP2 divides the parameters of `m`; empty if it does not, or not in a known way"
+    if 'torch.distributed.fsdp' not in sys.modules or not hasattr(m, '_get_fsdp_state'): return []
+    state = m._get_fsdp_state()
+    groups = getattr(state, '_fsdp_param_groups', None) or [getattr(state, '_fsdp_param_group', None)]
+    meshes = [getattr(getattr(g, 'mesh_info', None), 'mesh', None) for g in groups]
+    return [mesh for mesh in meshes if mesh is not None]
+
+def spec_of(node):
+    "The mesh and placements of the DTensor that became a plain tensor at this node of a graph; None at other nodes"
+    return getattr(node, 'dtensor_spec', None) if '_ToTorchTensor' in type(node).__name__ else None
+
+def default_store():
+    "The key-value store through which the processes found each other; an error if there is none"
+    return torch.distributed.distributed_c10d._get_default_store()
+
+def arrived(x:Tensor)->Tensor:
+    "The result of a collective operation, once it is there; other tensors as they are"
+    return x.trigger_wait() if hasattr(x, 'trigger_wait') else x
+
+# %% ../nbs/03a_internals.ipynb #429d039a
+_DRY_RUNS = ('_forward_metadata_inference', '_shape_inference') # methods of a stage
+
+def in_dry_run()->bool:
+    "True while a stage of a pipeline calls its module to learn the shapes of its outputs"
+    if 'torch.distributed.pipelining.stage' not in sys.modules: return False
+    f = sys._getframe()
+    while f is not None:
+        code = f.f_code
+        if code.co_name in _DRY_RUNS and 'pipelining' in code.co_filename: return True
+        f = f.f_back
+    return False

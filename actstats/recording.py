@@ -13,6 +13,7 @@ from .bins import FloatBins, LinearBins, quantile, rebin
 from .hooks import _nearest, plain
 from .internals import aside, lock, modes, real_memory, transform
 from .kinds import KINDS, kind_of, kinds_of
+from .layouts import whose
 from .names import spellings
 from .rows import FIELDS, FLOATS, INTS, field, std, unpack
 from .stats import is_plain
@@ -209,6 +210,9 @@ class Recording:
         self._problems = {}  # problem -> number of times
         self.listeners = []  # called with (timeline, time key) when a row begins, with None at the end; must not raise
         self.step = 0        # the step whose forward pass ran last
+        self.place = None    # the `Ranks` of a process that is one of several
+        self.layouts = {}    # (name, kind) -> its layout: name of a dimension of the mesh -> role
+        self.ranks = {}      # of a merged recording: rank -> its own recording
 
 # %% ../nbs/04d_recording.ipynb #9a0a2550
 @patch
@@ -222,8 +226,17 @@ def put(self:Recording,
 ):
     "Merge the summary of `x` into the current row of (`name`, `kind`)"
     if tick is None: tick = step
-    if is_plain(x) and transform() is None: return self._put(tick, step, (name, kind), x, dim)
-    with real_memory(): self._put(tick, step, (name, kind), *plain(x, dim))
+    if is_plain(x) and transform() is None: self._put(tick, step, (name, kind), x, dim)
+    else:
+        with real_memory(): self._put(tick, step, (name, kind), *plain(x, dim))
+    if self.place is not None and (name, kind) not in self.layouts: self._lay_out(name, kind, x, dim)
+
+@patch
+def _lay_out(self:Recording, name, kind, x, dim):
+    "Keep the layout of these values, of which only the first ones are looked at"
+    self.layouts[name, kind] = {}
+    self.layouts[name, kind] = self.place.layout(name, kind, x, dim, self.layouts.get((name, 'act')))
+    self.meta['ranks'] |= self.place.about()
 
 # %% ../nbs/04d_recording.ipynb #4f87654f
 @patch
@@ -427,7 +440,9 @@ def __repr__(self:Recording)->str:
     kinds = ', '.join(self.kinds)
     odd = ((self.never_called, 'never called'), (self.problems, 'problems'))
     more = ''.join(f', {len(o)} {what}' for o,what in odd if o)
-    return f'Recording: {len(self.layers)} layers, {len(self)} steps, {self.bins} ({kinds or "nothing recorded"}{more})'
+    ranks = f'{ranks}; ' if (ranks := whose(self.meta)) else ''
+    return (f'Recording: {ranks}{len(self.layers)} layers, {len(self)} steps, {self.bins} '
+            f'({kinds or "nothing recorded"}{more})')
 
 # %% ../nbs/04d_recording.ipynb #0072fe05
 @patch

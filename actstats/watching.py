@@ -8,6 +8,7 @@ from contextlib import suppress
 from functools import partial
 from itertools import islice
 from inspect import signature
+from time import time
 from weakref import ref
 import operator, warnings
 
@@ -21,7 +22,8 @@ from .bins import FloatBins, LinearBins
 from .facts import about, device_type, identical_units, numbers
 from .gradients import hook_grad
 from .hooks import _nearest, check_modules, choose_modules, tensors, unit_dim
-from .internals import aside, in_backward, inside_itself, is_tracing, modes
+from .internals import aside, in_backward, in_dry_run, inside_itself, is_tracing, modes
+from .layouts import Ranks, rank_and_world, restart
 from .names import Parts
 from .optimizers import facts_of, holds, torch_optimizers
 from .probes import GRAD, GRADS_IN_GRAPHS, OUTPUT, Probe, RootProbe, take_off
@@ -50,12 +52,14 @@ class watch(Steps):
         on_valid:bool=False, # record in evaluation mode
         total_steps:int|None=None, # the planned length of the run
         first_step:int=0, # the number of the first step, for a resumed run
+        mesh=None, # the torch DeviceMesh of several processes, where it cannot be seen from the model
     ):
         _check(optimizer, modules, every, grads, params, bins, sample, max_rows, outputs, on_train, on_valid,
-               total_steps, first_step)
+               total_steps, first_step, mesh)
         self.model, self.parts = model, _parts(model)
         self.modules = choose_modules(self.parts, modules)
         self.given = _given(optimizer, self.parts)  # optimizers; None: those that turn out to be the model's
+        self.mesh = mesh
         self.every, self.grads, self.all = operator.index(every), grads, outputs == 'all'
         self.on_train, self.on_valid = on_train, on_valid
         wanted = on_train and (bool(self.given) if params is None else params)
@@ -89,7 +93,7 @@ def _given(optimizer, parts:Parts)->list|None:
 
 # %% ../nbs/04h_watching.ipynb #fc7129e3
 def _check(optimizer, modules, every, grads, params, bins, sample, max_rows, outputs, on_train, on_valid, total_steps,
-           first_step):
+           first_step, mesh):
     check_modules(modules)
     for name,v,least in (('every', every, 1), ('max_rows', max_rows, 2), ('sample', 1 if sample is None else sample, 1),
                          ('total_steps', 1 if total_steps is None else total_steps, 1), ('first_step', first_step, 0)):
@@ -101,6 +105,8 @@ def _check(optimizer, modules, every, grads, params, bins, sample, max_rows, out
         raise TypeError(f'watch: expected bins to be LinearBins or FloatBins, got {type(bins).__name__}')
     if outputs not in ('first', 'all'):
         raise ValueError(f'watch: expected outputs to be "first" or "all", got {outputs!r}')
+    if mesh is not None and not hasattr(mesh, 'mesh_dim_names'):
+        raise TypeError(f'watch: expected mesh to be a torch DeviceMesh, got {type(mesh).__name__}')
     if params and optimizer is None:
         raise ValueError('watch: params=True needs an optimizer, whose steps change them; leave out optimizer=None')
 
@@ -129,6 +135,7 @@ def _recording(self:watch, bins, max_rows, sample, total_steps, first_step)->Rec
 @patch
 def _reset(self:watch):
     self.handles = []            # hooks to remove
+    self.dry = False             # does a stage of a pipeline only learn shapes?
     self._reset_steps()
     self.calls = None, set()     # training mode?, and the parts called since a step or a call in evaluation mode began
     self.begun = False           # has the model been called in training mode?
@@ -144,6 +151,7 @@ def start(self:watch)->Recording:
     "Attach the hooks; `stop` removes them"
     if self.handles: raise RuntimeError('watch: already watching; call stop() first')
     backend(device_type(self.parts))  # compile it now, not in the first step
+    self._take_place()
     try:
         if 'identical' not in self.rec.meta:  # those of a run that is resumed were found when it began
             self.rec.meta['identical'] = aside(identical_units, self.parts) if self.params else []
@@ -154,6 +162,14 @@ def start(self:watch)->Recording:
     for name,cost in internals.LOST.items(): self.rec.note(f'PyTorch {torch.__version__}', f'has no {name}: {cost}')
     internals.forget_compiled()
     return self.rec
+
+# %% ../nbs/04h_watching.ipynb #a1f00cc9
+@patch
+def _take_place(self:watch):
+    rec = self.rec
+    if rank_and_world()[1] == 1: return
+    rec.place = Ranks(self.parts, self.mesh)
+    rec.meta['ranks'] = (rec.meta.get('ranks') or {}) | rec.place.about() | dict(restart=restart(), started=time())
 
 # %% ../nbs/04h_watching.ipynb #a1c76f0b
 @patch
@@ -226,7 +242,8 @@ def _note_uncounted(self:watch):
 def _root(self:watch, m, args, inputs):
     "Called when a forward call of the model begins"
     try:
-        if self.paused or in_backward() or inside_itself(m) or is_tracing(): return
+        self.dry = in_dry_run()
+        if self.paused or self.dry or in_backward() or inside_itself(m) or is_tracing(): return
         self._begin(m)
         if self.fused: self._attach_fused() if m.training else self._detach_fused()
         if not m.training or m is not self.parts.first: return
@@ -271,7 +288,7 @@ def _moment(self:watch):
 def _saw(self:watch, name, m, args, out):
     "Called when a module has returned its output"
     try:
-        if self.paused or not self.handles: return
+        if self.paused or self.dry or not self.handles: return
         if self.stepped and self.parts.training and not in_backward(): self._complete()
         if type(out) is Tensor and not modes(): self._record_output(name, m, out)
         else: aside(self._record_output, name, m, out)
@@ -331,7 +348,8 @@ def saw_grad(self:watch, g, key, dim, step, part=None):
 # %% ../nbs/04h_watching.ipynb #da5c67fd
 @patch
 def _root_from_graph(self:watch, m, xs, what):
-    if self.paused or in_backward(): return
+    self.dry = in_dry_run()
+    if self.paused or self.dry or in_backward(): return
     self._begin(m)
     if m.training and m is self.parts.first: aside(self._record_input, None, [x.detach() for x in xs])
 

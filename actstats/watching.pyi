@@ -10,6 +10,7 @@ class watch(Steps):
     parts: Any
     modules: dict
     given: list | None
+    mesh: Any
     every: Any
     grads: bool
     all: bool
@@ -18,6 +19,7 @@ class watch(Steps):
     params: Any
     rec: Recording
     handles: list[Any]
+    dry: bool
     calls: tuple[Any, set]
     begun: bool
     begun_valid: bool
@@ -27,7 +29,7 @@ class watch(Steps):
     ref: Any
     fused: list[Any]
     hidden: bool
-    def __init__(self, model: Any, optimizer: object='auto', *, modules: Any=None, every: int=1, grads: bool=False, params: bool | None=None, bins: Any=None, sample: int | None=None, max_rows: int=1024, outputs: str='first', on_train: bool=True, on_valid: bool=False, total_steps: int | None=None, first_step: int=0) -> None: ...
+    def __init__(self, model: Any, optimizer: object='auto', *, modules: Any=None, every: int=1, grads: bool=False, params: bool | None=None, bins: Any=None, sample: int | None=None, max_rows: int=1024, outputs: str='first', on_train: bool=True, on_valid: bool=False, total_steps: int | None=None, first_step: int=0, mesh: Any=None) -> None: ...
     def __enter__(self) -> Recording: ...
     def __exit__(self, kind: Any, *args: Any) -> None: ...
     def start(self) -> Recording: ...

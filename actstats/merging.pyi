@@ -1,0 +1,16 @@
+# Written by .ci/stubs.py: `make export`
+from .recording import Recording
+from .tracks import Track
+from typing import Any
+
+__all__ = ['joined', 'timelines', 'is_of_rank', 'check_alike', 'add_names']
+
+def joined(parts: list, max_rows: int, add_steps: bool) -> Track: ...
+
+def timelines(rec: Any) -> dict: ...
+
+def is_of_rank(rec: Recording) -> bool: ...
+
+def check_alike(recs: list) -> None: ...
+
+def add_names(out: Any, rec: Any) -> None: ...
