@@ -205,10 +205,9 @@ def merged_how(
     "How the rows of several ranks were merged: for each kind and way the names, and a word for each dimension"
     dims, groups = _columns(rec.meta['ranks']), {}
     for key in rec.keys(): groups.setdefault((key[1], _roles(rec, key, dims)), []).append(key[0])
-    words = lambda roles: [(_MERGED[role], i) for i,role in enumerate(roles)]
-    rows = [[(kind_of(kind).plural, i), (f'{len(names):,}', len(names)), (some(names), i), *words(roles)]
+    rows = [[(kind_of(kind).plural, i), (f'{len(names):,}', len(names)), *((_MERGED[o], i) for o in roles), (some(names), i)]
             for i,((kind, roles),names) in enumerate(groups.items())]
-    return ['rows of', 'how many', 'names', *(f'{k} ({n})' for k,n in dims.items())], rows
+    return ['rows of', 'how many', *(f'{k} ({n})' for k,n in dims.items()), 'names'], rows
 
 # %% ../nbs/10e_report.ipynb #892ccfbf
 _OF_RANK = {'steps': 'steps', 'n': 'values', 'mean': 'mean', 'std': 'std', 'min': 'min', 'max': 'max',
@@ -245,9 +244,9 @@ def first_not_finite(
     steps = rec.by_rank(s.name, s.kind).first_nonfinite
     early = steps.index[steps == steps.min()]
     if len(early) in (0, len(steps)): return ''
-    others = f'on others from step {v:,.0f} on' if (v := steps[steps > steps.min()].min()) == v else 'on the others never'
-    return (f'Values that are not finite began on {ranks_text(early)}: in {s.name or "(model)"} '
-            f'({kind_of(s.kind).label}), at step {steps.min():,.0f}; {others}.')
+    late = steps[steps > steps.min()].min()
+    return (f'Values that are not finite began on {ranks_text(early)}, at step {steps.min():,.0f}, in {s.name or "(model)"} '
+            f'({kind_of(s.kind).label}); ' + (f'others have them from step {late:,.0f} on.' if late == late else 'the other ranks have none.'))
 
 # %% ../nbs/10e_report.ipynb #8890435b
 @patch
@@ -257,10 +256,11 @@ def whose(self:Section)->str: return ranks_in_words(self.rec)
 def ranks(self:Section)->dict|None:
     "What a report tells about ranks; None if there is nothing more than `ranks_in_words`"
     rec = self.rec
-    if 'merged' not in (rec.meta.get('ranks') or {}): return None
+    if not whose(rec.meta) or 'merged' not in rec.meta['ranks']: return None
     by = _compared_by(rec) if rec.ranks else None
-    return dict(how=merged_how(rec), odd=first_not_finite(rec), differ=copies_that_differ(rec),
-                by=by and f'{kind_of(by[1]).label} {by[0] or "(model)"}', each=by and rank_table(rec, *by))
+    text = by and (by[0] if by[1] == 'log' else f'outputs of {by[0] or "the model"}')
+    return dict(how=merged_how(rec), odd=first_not_finite(rec), differ=some(copies_that_differ(rec), 8),
+                by=text, each=by and rank_table(rec, *by))
 
 # %% ../nbs/10e_report.ipynb #29a75242
 _HOW_APART = ('The distance between the distributions of the two runs (Kolmogorov-Smirnov statistic), for each layer, '
