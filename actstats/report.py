@@ -23,7 +23,7 @@ from .recording import History, Recording
 from .symptoms import Case
 from .tables import HEADS, as_text, asset, copies_that_differ, data_uri, last_row
 from .tables import shown_layers, spread, template
-import actstats.diagnosis, actstats.twins  # add Recording.diagnose and the last of its pictures
+import actstats.diagnosis, actstats.ranks, actstats.twins  # add Recording.diagnose, by_rank and the last pictures
 
 # %% auto #0
 __all__ = ['png', 'columns_for', 'heat_data', 'Section', 'ranks_in_words', 'merged_how', 'rank_table', 'first_not_finite',
@@ -205,8 +205,8 @@ def merged_how(
     "How the rows of several ranks were merged: for each kind and way the names, and a word for each dimension"
     dims, groups = _columns(rec.meta['ranks']), {}
     for key in rec.keys(): groups.setdefault((key[1], _roles(rec, key, dims)), []).append(key[0])
-    rows = [[(kind_of(kind).plural, i), (f'{len(names):,}', len(names)), *((_MERGED[o], i) for o in roles), (some(names), i)]
-            for i,((kind, roles),names) in enumerate(groups.items())]
+    rows = [[(kind_of(kind).plural, i), (f'{len(names):,}', len(names)), *((_MERGED[o], i) for o in roles),
+             (some(names), i)] for i,((kind, roles),names) in enumerate(groups.items())]
     return ['rows of', 'how many', *(f'{k} ({n})' for k,n in dims.items()), 'names'], rows
 
 # %% ../nbs/10e_report.ipynb #892ccfbf
@@ -245,8 +245,9 @@ def first_not_finite(
     early = steps.index[steps == steps.min()]
     if len(early) in (0, len(steps)): return ''
     late = steps[steps > steps.min()].min()
-    return (f'Values that are not finite began on {ranks_text(early)}, at step {steps.min():,.0f}, in {s.name or "(model)"} '
-            f'({kind_of(s.kind).label}); ' + (f'others have them from step {late:,.0f} on.' if late == late else 'the other ranks have none.'))
+    others = f'others have them from step {late:,.0f} on.' if late == late else 'the other ranks have none.'
+    return (f'Values that are not finite began on {ranks_text(early)}, at step {steps.min():,.0f}, '
+            f'in {s.name or "(model)"} ({kind_of(s.kind).label}); {others}')
 
 # %% ../nbs/10e_report.ipynb #8890435b
 @patch
