@@ -246,8 +246,9 @@ def first_not_finite(
     if len(early) in (0, len(steps)): return ''
     late = steps[steps > steps.min()].min()
     others = f'others have them from step {late:,.0f} on.' if late == late else 'the other ranks have none.'
-    return (f'Values that are not finite began on {ranks_text(early)}, at step {steps.min():,.0f}, '
-            f'in {s.name or "(model)"} ({kind_of(s.kind).label}); {others}')
+    kind = kind_of(s.kind)
+    where = {'input': 'the input', 'number': s.name}.get(kind.of, f'{s.name or "(model)"} ({kind.label})')
+    return f'Values that are not finite began on {ranks_text(early)}, at step {steps.min():,.0f}, in {where}; {others}'
 
 # %% ../nbs/10e_report.ipynb #8890435b
 @patch
