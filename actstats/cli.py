@@ -11,7 +11,6 @@ from . import __version__
 from .ailments import some
 from .files import check_writable
 from .kinds import KINDS
-from .layouts import ranks_text
 from .recording import Recording
 from .report import Section, first_not_finite, merged_how, ranks_in_words, write_report
 from .tables import copies_that_differ
@@ -96,12 +95,10 @@ def demo(
 
 # %% ../nbs/11_cli.ipynb #c41b1f72
 def _load(path)->Recording:
-    "The recording in a file or a folder; prints which ranks are missing from a folder"
+    "The recording in a file or a folder; prints which ranks a folder lacks, and which files cannot be read"
     rec = Recording.load(path)
-    ranks = rec.meta.get('ranks') or {}
-    if ranks.get('missing') and Path(path).is_dir():
-        text = f'{ranks_text(ranks["missing"])} of {ranks["world"]}'
-        print(f'actstats: {path}: no recording of {text} is there; the others are shown', file=sys.stderr)
+    for text in rec.problems if Path(path).is_dir() else ():
+        if text.startswith('ranks: '): print(f'actstats: {path}: {text.removeprefix("ranks: ")}', file=sys.stderr)
     return rec
 
 def _diagnose(a):
@@ -164,7 +161,8 @@ def _tell_merged(rec:Recording):
     if len(rec.meta['ranks']['merged']) > 1: _print_table(heads, rows)
     differ = copies_that_differ(rec)
     if differ: print(f'Copies that differ: {some(differ, 8)}.')
-    for text in filter(None, (first_not_finite(rec), *rec.problems)): print(text)
+    known = [text for text in rec.problems if not text.startswith('ranks: no recording')]  # the first line says so
+    for text in filter(None, (first_not_finite(rec), *known)): print(text)
 
 # %% ../nbs/11_cli.ipynb #7f6ff4be
 def _merge(a):
