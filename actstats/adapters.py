@@ -10,10 +10,10 @@ from pathlib import Path
 from weakref import WeakSet
 import os, re, warnings
 
-import torch.distributed as dist
 from fastcore.basics import patch
 
-from .files import check_writable
+from .files import check_writable, file_of_rank, is_folder
+from .layouts import rank_and_world
 from .recording import Recording
 from .watching import check_arguments, watch
 
@@ -31,7 +31,8 @@ class Adapter:
         **watch_arguments, # passed to `watch`
     ):
         check_arguments(watch_arguments)
-        self.path, self.report = _check_file('path', path), _check_file('report', report)
+        self.path, self.report = _check_file('path', path, True), _check_file('report', report)
+        self.folder = self.path is not None and is_folder(path) # does each rank save a file there?
         self.above = _check_stop(stop)
         self.arguments = watch_arguments
         self._forget()
@@ -47,14 +48,18 @@ class Adapter:
         self.diagnosis = None  # why the fit was stopped; None if it was not
 
 # %% ../nbs/04j_adapters.ipynb #671ce4c3
-def _check_file(name:str, path)->Path|None:
-    "OSError if `path` cannot be written, TypeError if it is no path"
+def _check_file(name:str, path, folder:bool=False)->Path|None:
+    "OSError if `path` cannot be written, TypeError if it is no path; may it be a folder?"
     if path is None: return None
     if not isinstance(path, (str, os.PathLike)): raise TypeError(f'{name}: expected the name of a file, got {path!r}')
-    if not os.fspath(path) or os.fspath(path)[-1:] in (os.sep, '/'):
-        raise ValueError(f'{name}: expected the name of a file, got {os.fspath(path)!r}')
+    text = os.fspath(path)
+    if folder and text and is_folder(text): return _check_folder(Path(text))
+    if not text or text[-1:] in (os.sep, '/'): raise ValueError(f'{name}: expected the name of a file, got {text!r}')
     return check_writable(path)
 
+def _check_folder(path:Path)->Path: return path if check_writable(path/'file' if path.is_dir() else path) else path
+
+# %% ../nbs/04j_adapters.ipynb #1f45daf2
 def _check_stop(stop)->float|None:
     "The risk at which a run is stopped; None: never"
     if stop is True or stop is False: return .9 if stop else None
@@ -93,7 +98,7 @@ def _resume(self:Adapter, rec:Recording): # the file they are from, or a Recordi
     if self.restored is not None and not self.restored.is_file():
         rec.note('resume', f'the checkpoint names {self.restored.name}, and this file is not there any more')
     known = self.rec is not None and self.restored in (None, self.file)
-    files = [f for f in (self.restored, self.path and _of_rank(self.path)) if f and f.is_file()]
+    files = [f for f in (self.restored, self.path and _of_rank(self.path)) if f and f.is_file() and not self.folder]
     for source in [self.rec] if known else files[:1]:
         try:
             old = source if known else Recording.load(source)
@@ -114,6 +119,9 @@ def _choose_file(self:Adapter, source, goes_on:bool):
     if isinstance(source, Recording): return
     self.n += 1
     if self.path is None: return
+    if self.folder:
+        self.file = file_of_rank(self.rec, self._numbered(self.path))
+        return
     own = isinstance(source, Path) and _number_in(source, self.path)
     while goes_on and not own and self._named(self.path).exists(): self.n += 1
     self.n = own or self.n
@@ -122,9 +130,15 @@ def _choose_file(self:Adapter, source, goes_on:bool):
 
 @patch
 def _named(self:Adapter, path:Path)->Path:
-    "The name of this recording's file or report: `path`, `path-2`, `path-3`, ..."
-    return _of_rank(path.with_stem(f'{path.stem}-{self.n}') if self.n > 1 else path)
+    "The name of this recording's file or report, of this rank"
+    return _of_rank(self._numbered(path))
 
+@patch
+def _numbered(self:Adapter, path:Path)->Path:
+    "The name for this recording: `path`, `path-2`, `path-3`, ..."
+    return path.with_stem(f'{path.stem}-{self.n}') if self.n > 1 else path
+
+# %% ../nbs/04j_adapters.ipynb #fd7017cf
 def _number_in(file:Path, path:Path)->int:
     "3 for `run-3.actstats`, 1 for `run.actstats`, if `path` is `run.actstats` in the same folder; 0 for other files"
     plain = _of_all(file)
@@ -143,13 +157,9 @@ def _save_to(self:Adapter, file:Path):
     except OSError as e: self.rec.note('autosave', e)  # its folder has gone since the adapter was made
 
 # %% ../nbs/04j_adapters.ipynb #e54e83c2
-def _rank()->tuple: # (rank, number of processes)
-    ready = dist.is_available() and dist.is_initialized()
-    return (dist.get_rank(), dist.get_world_size()) if ready else (0, 1)
-
 def _of_rank(path)->Path:
     "The file of this process: `run.rank00003of00064.actstats`; `path` itself if there is only one"
-    rank, n = _rank()
+    rank, n = rank_and_world()
     return path if n == 1 else path.with_stem(f'{path.stem}.rank{rank:05}of{n:05}')
 
 def _of_all(path:Path)->Path: return path.with_stem(re.sub(r'\.rank\d{5}of\d{5}$', '', path.stem))
@@ -209,7 +219,7 @@ def should_stop(self:Adapter,
 )->bool:
     "Call after each step: True if the run will probably fail and `stop` was set; `diagnosis` then says why"
     if self.watch is None or self.above is None: return False
-    if _rank()[1] > 1 and not agreed:  # each judges what it sees, and one that stops alone leaves the others waiting
+    if rank_and_world()[1] > 1 and not agreed:  # each judges what it sees, and one that stops alone leaves the others waiting
         return bool(self.rec.note('stop', 'several processes train this model: they are not stopped'))
     if not self.rec.should_stop(self.above): return False
     if self.diagnosis is None: self.diagnosis = self.rec.diagnose()
@@ -261,15 +271,17 @@ def end(self:Adapter):
     watched, self.watch = self.watch, None
     _OPEN.discard(self)
     watched.stop()
-    if self.report is None or _rank()[0]: return
+    if self.report is None or rank_and_world()[0]: return
     try: self.rec.report(self._named(self.report))
     except Exception as e:
         self.rec.note('report', e)
         with suppress(Warning): warnings.warn(f'actstats: the report was not written: {e}', stacklevel=3)
 
 # %% ../nbs/04j_adapters.ipynb #63b0930a
+_ASKED = ('path', 'folder', 'report', 'above', 'arguments') # what a copy keeps
+
 @patch
-def __getstate__(self:Adapter)->dict: return {k: self.__dict__[k] for k in ('path', 'report', 'above', 'arguments')}
+def __getstate__(self:Adapter)->dict: return {k: self.__dict__[k] for k in _ASKED}
 
 @patch
 def __setstate__(self:Adapter, arguments:dict):

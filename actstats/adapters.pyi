@@ -7,6 +7,7 @@ __all__ = ['Adapter']
 class Adapter:
     path: Any
     report: Any
+    folder: bool
     above: float | None
     arguments: dict[str, Any]
     file: Any

@@ -21,7 +21,7 @@ from .rows import COL, FLOATS, INTS, empty_rows, field
 from .tracks import Track
 
 # %% auto #0
-__all__ = ['check_writable', 'write_bytes', 'file_of_rank']
+__all__ = ['check_writable', 'write_bytes', 'is_folder', 'file_of_rank']
 
 # %% ../nbs/04i_files.ipynb #9353f56a
 _FORMAT = 3
@@ -258,14 +258,17 @@ def autosave(self:Recording,
     "Save during recording, so that a killed process loses at most `every` steps; OSError if `path` cannot be written"
     if not hasattr(every, '__index__') or every < 1:
         raise ValueError(f'autosave: expected every to be a whole number of steps, 1 or more, got {every!r}')
-    path = check_writable(file_of_rank(self, path) if _is_folder(path) else path)
+    path = check_writable(file_of_rank(self, path) if is_folder(path) else path)
     others = [f for f in self.listeners if not isinstance(f, _Saver)]
     self.listeners = others + [_Saver(self, path, operator.index(every))]
     return self
 
-# %% ../nbs/04i_files.ipynb #f5d080c1
-def _is_folder(path)->bool: return os.fspath(path)[-1:] in ('/', os.sep) or Path(path).is_dir()
+# %% ../nbs/04i_files.ipynb #b4e7ac8b
+def is_folder(path)->bool:
+    "Does this name a folder: with a `/` at its end, or one that exists?"
+    return os.fspath(path)[-1:] in ('/', os.sep) or Path(path).is_dir()
 
+# %% ../nbs/04i_files.ipynb #e88ab72a
 def file_of_rank(
     rec:Recording, # of this process
     folder, # created if it does not exist; its parent must

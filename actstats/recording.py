@@ -234,8 +234,8 @@ def put(self:Recording,
 @patch
 def _lay_out(self:Recording, name, kind, x, dim):
     "Keep the layout of these values, of which only the first ones are looked at"
-    self.layouts[name, kind] = {}
-    self.layouts[name, kind] = self.place.layout(name, kind, x, dim, self.layouts.get((name, 'act')))
+    of_outputs, self.layouts[name, kind] = self.layouts.get((name, 'act')), {}
+    self.layouts[name, kind] = self.place.layout(name, kind, x, dim, of_outputs)
     self.meta['ranks'] |= self.place.about()
 
 # %% ../nbs/04d_recording.ipynb #4f87654f

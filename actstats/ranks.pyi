@@ -1,0 +1,3 @@
+# Written by .ci/stubs.py: `make export`
+
+__all__ = []
