@@ -59,7 +59,7 @@ def _check_file(name:str, path, folder:bool=False)->Path|None:
 
 def _check_folder(path:Path)->Path: return path if check_writable(path/'file' if path.is_dir() else path) else path
 
-# %% ../nbs/04j_adapters.ipynb #1f45daf2
+# %% ../nbs/04j_adapters.ipynb #6d49777d
 def _check_stop(stop)->float|None:
     "The risk at which a run is stopped; None: never"
     if stop is True or stop is False: return .9 if stop else None
@@ -107,6 +107,7 @@ def _resume(self:Adapter, rec:Recording): # the file they are from, or a Recordi
             return source
         except Exception as e: rec.note('resume', f'the earlier rows were not taken over: {e}')
 
+# %% ../nbs/04j_adapters.ipynb #62359d2f
 def _is_same_model(old:Recording, new:Recording)->bool:
     "True if most of the modules that either has watched are the same in both, as far as words tell"
     a, b = (r.meta.get('modules') or {} for r in (old, new))
@@ -128,17 +129,19 @@ def _choose_file(self:Adapter, source, goes_on:bool):
     self.file = self._named(self.path)
     if goes_on and not own: self.rec.note('file', f'this part of the run is saved as {self.file.name}')
 
+# %% ../nbs/04j_adapters.ipynb #16cd2440
 @patch
 def _named(self:Adapter, path:Path)->Path:
     "The name of this recording's file or report, of this rank"
     return _of_rank(self._numbered(path))
 
+# %% ../nbs/04j_adapters.ipynb #eeb7feba
 @patch
 def _numbered(self:Adapter, path:Path)->Path:
     "The name for this recording: `path`, `path-2`, `path-3`, ..."
     return path.with_stem(f'{path.stem}-{self.n}') if self.n > 1 else path
 
-# %% ../nbs/04j_adapters.ipynb #fd7017cf
+# %% ../nbs/04j_adapters.ipynb #a64556f0
 def _number_in(file:Path, path:Path)->int:
     "3 for `run-3.actstats`, 1 for `run.actstats`, if `path` is `run.actstats` in the same folder; 0 for other files"
     plain = _of_all(file)
@@ -174,6 +177,7 @@ def loss(self:Adapter,
     self.log(loss=value)
     if optimizer is not None: self.learning_rate(optimizer)
 
+# %% ../nbs/04j_adapters.ipynb #5d1ad7ad
 @patch
 def log(self:Adapter, **values):
     "Log numbers or tensors of one element"
@@ -219,12 +223,13 @@ def should_stop(self:Adapter,
 )->bool:
     "Call after each step: True if the run will probably fail and `stop` was set; `diagnosis` then says why"
     if self.watch is None or self.above is None: return False
-    if rank_and_world()[1] > 1 and not agreed:  # each judges what it sees, and one that stops alone leaves the others waiting
+    if rank_and_world()[1] > 1 and not agreed:  # one that stops alone leaves the others waiting
         return bool(self.rec.note('stop', 'several processes train this model: they are not stopped'))
     if not self.rec.should_stop(self.above): return False
     if self.diagnosis is None: self.diagnosis = self.rec.diagnose()
     return True
 
+# %% ../nbs/04j_adapters.ipynb #c073a842
 @patch
 def verdict(self:Adapter,
     steps:int, # how many the framework has counted
@@ -240,11 +245,13 @@ def saved(self:Adapter):
     try: self.rec.save(self.file)
     except Exception as e: self.rec.note('save', e)
 
+# %% ../nbs/04j_adapters.ipynb #3cc4e5bf
 @patch
 def state(self:Adapter)->dict:
     "For the framework's checkpoint: the file and the number of steps, as a string and an int"
     return dict(path=None if self.file is None else str(self.file), step=self.steps)
 
+# %% ../nbs/04j_adapters.ipynb #a06cedbe
 @patch
 def restore(self:Adapter, state:dict):
     "Take what `state` has returned: a fit that goes on finds the file of the earlier part there"

@@ -160,7 +160,8 @@ def settings(self:Section)->list:
     opt = m.get('optimizer') or {}
     groups = [('its settings', _group(g)) for g in (opt.get('groups') or [])[:8]]
     rows = [('model', m.get('model')), ('input', '×'.join(map(str, m.get('input') or ()))),
-            ('ranks', whose(m)), ('optimizer', opt.get('name')), *groups, ('layers', f'{len(rec.layers):,}'), ('steps', _steps_text(rec)),
+            ('ranks', whose(m)), ('optimizer', opt.get('name')), *groups,
+            ('layers', f'{len(rec.layers):,}'), ('steps', _steps_text(rec)),
             ('rows', f'at most {rec.max_rows:,} for each layer'), ('bins', repr(rec.bins)),
             ('sample', f'about {rec.sample:,} values of each output' if rec.sample else 'all values'),
             ('PyTorch', m.get('torch'))]
