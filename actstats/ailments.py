@@ -661,7 +661,7 @@ def _differing(c:Case)->dict:
     every, found = c.meta.get('every') or 1, {}
     end = max((s.step[-1] + s.n_steps[-1]*every for s in c.series.values()), default=0)
     entries = [o for o in c.meta.get('replicas_differ') or () if o['step'] < end]
-    for o in sorted(entries, key=lambda o: (o['step'], o['kind'] == 'update', kind_of(o['kind']).flow or 0)):
+    for o in sorted(entries, key=lambda o: (o['step'], o['kind'] != 'param', kind_of(o['kind']).flow or 0)):
         found.setdefault(o['name'], []).append(o)
     return found
 

@@ -178,7 +178,7 @@ def ranks_in_words(
     mesh, starts, missing = _mesh(r), r.get('attempts', 1), r.get('missing')
     return ' '.join(filter(None, (
         f'Merged from {whose(rec.meta).removesuffix(", merged")}.',
-        f'The ranks form a mesh of {mesh}.' if mesh else '',
+        f'The ranks form a mesh of {mesh}.' if '×' in mesh else '',
         f'The training was started {starts} times.' if starts > 1 else '',
         f'No recording of {ranks_text(missing)} was there.' if missing else '')))
 
