@@ -28,12 +28,13 @@ class Adapter:
         *,
         report=None, # write a report here at the end of the fit
         stop:bool|float=False, # stop a run whose risk is above 0.9 (or this number) at two looks in succession
+        reduce:int|None=None, # of several processes: add up what all of them see, every so many steps
         **watch_arguments, # passed to `watch`
     ):
         check_arguments(watch_arguments)
         self.path, self.report = _check_file('path', path, True), _check_file('report', report)
         self.folder = self.path is not None and is_folder(path) # does each rank save a file there?
-        self.above = _check_stop(stop)
+        self.above, self.reduce = _check_stop(stop), _check_every(reduce)
         self.arguments = watch_arguments
         self._forget()
 
@@ -45,6 +46,7 @@ class Adapter:
         self.watch = None      # the watch of the fit in progress
         self.groups = None     # of the optimizer: those whose learning rates are logged
         self.rec = None        # the Recording of the last fit
+        self.shared = None     # with `reduce`, on rank 0: the Recording of all ranks
         self.diagnosis = None  # why the fit was stopped; None if it was not
 
 # %% ../nbs/04j_adapters.ipynb #671ce4c3
@@ -59,7 +61,12 @@ def _check_file(name:str, path, folder:bool=False)->Path|None:
 
 def _check_folder(path:Path)->Path: return path if check_writable(path/'file' if path.is_dir() else path) else path
 
-# %% ../nbs/04j_adapters.ipynb #1f45daf2
+# %% ../nbs/04j_adapters.ipynb #6d49777d
+def _check_every(every)->int|None:
+    if every is None or hasattr(every, '__index__') and every > 0 and every is not True: return every
+    raise ValueError(f'reduce: expected None or a number of steps, 1 or more, got {every!r}')
+
+# %% ../nbs/04j_adapters.ipynb #a88cf1b7
 def _check_stop(stop)->float|None:
     "The risk at which a run is stopped; None: never"
     if stop is True or stop is False: return .9 if stop else None
@@ -89,6 +96,7 @@ def begin(self:Adapter,
     watched.start()
     self.watch = watched
     _OPEN.add(self)
+    self.shared = self.rec.reduce(self.reduce) if self.reduce and rank_and_world()[1] > 1 else None
     return self.rec
 
 # %% ../nbs/04j_adapters.ipynb #1186c465
@@ -107,6 +115,7 @@ def _resume(self:Adapter, rec:Recording): # the file they are from, or a Recordi
             return source
         except Exception as e: rec.note('resume', f'the earlier rows were not taken over: {e}')
 
+# %% ../nbs/04j_adapters.ipynb #62359d2f
 def _is_same_model(old:Recording, new:Recording)->bool:
     "True if most of the modules that either has watched are the same in both, as far as words tell"
     a, b = (r.meta.get('modules') or {} for r in (old, new))
@@ -128,17 +137,19 @@ def _choose_file(self:Adapter, source, goes_on:bool):
     self.file = self._named(self.path)
     if goes_on and not own: self.rec.note('file', f'this part of the run is saved as {self.file.name}')
 
+# %% ../nbs/04j_adapters.ipynb #16cd2440
 @patch
 def _named(self:Adapter, path:Path)->Path:
     "The name of this recording's file or report, of this rank"
     return _of_rank(self._numbered(path))
 
+# %% ../nbs/04j_adapters.ipynb #eeb7feba
 @patch
 def _numbered(self:Adapter, path:Path)->Path:
     "The name for this recording: `path`, `path-2`, `path-3`, ..."
     return path.with_stem(f'{path.stem}-{self.n}') if self.n > 1 else path
 
-# %% ../nbs/04j_adapters.ipynb #fd7017cf
+# %% ../nbs/04j_adapters.ipynb #a64556f0
 def _number_in(file:Path, path:Path)->int:
     "3 for `run-3.actstats`, 1 for `run.actstats`, if `path` is `run.actstats` in the same folder; 0 for other files"
     plain = _of_all(file)
@@ -174,6 +185,7 @@ def loss(self:Adapter,
     self.log(loss=value)
     if optimizer is not None: self.learning_rate(optimizer)
 
+# %% ../nbs/04j_adapters.ipynb #5d1ad7ad
 @patch
 def log(self:Adapter, **values):
     "Log numbers or tensors of one element"
@@ -219,12 +231,16 @@ def should_stop(self:Adapter,
 )->bool:
     "Call after each step: True if the run will probably fail and `stop` was set; `diagnosis` then says why"
     if self.watch is None or self.above is None: return False
-    if rank_and_world()[1] > 1 and not agreed:  # each judges what it sees, and one that stops alone leaves the others waiting
-        return bool(self.rec.note('stop', 'several processes train this model: they are not stopped'))
+    agreed = agreed or any(hasattr(f, 'should_stop') for f in self.rec.listeners)
+    if rank_and_world()[1] > 1 and not agreed:  # one that stops alone leaves the others waiting
+        self.rec.note('stop', 'several processes train this model: they are not stopped without reduce=100, or another '
+                      'number of steps, after which they add up what they see')
+        return False
     if not self.rec.should_stop(self.above): return False
-    if self.diagnosis is None: self.diagnosis = self.rec.diagnose()
+    if self.diagnosis is None: self.diagnosis = (self.shared or self.rec).diagnose()
     return True
 
+# %% ../nbs/04j_adapters.ipynb #c073a842
 @patch
 def verdict(self:Adapter,
     steps:int, # how many the framework has counted
@@ -240,11 +256,13 @@ def saved(self:Adapter):
     try: self.rec.save(self.file)
     except Exception as e: self.rec.note('save', e)
 
+# %% ../nbs/04j_adapters.ipynb #3cc4e5bf
 @patch
 def state(self:Adapter)->dict:
     "For the framework's checkpoint: the file and the number of steps, as a string and an int"
     return dict(path=None if self.file is None else str(self.file), step=self.steps)
 
+# %% ../nbs/04j_adapters.ipynb #a06cedbe
 @patch
 def restore(self:Adapter, state:dict):
     "Take what `state` has returned: a fit that goes on finds the file of the earlier part there"
@@ -258,7 +276,7 @@ def headline(self:Adapter,
 )->dict:
     "The headline of the recording, to be logged by the framework; empty if there is none yet"
     if self.rec is None: return {}
-    try: return self.rec.headline(fresh=last)
+    try: return (self.shared or self.rec).headline(fresh=last)
     except Exception as e:
         self.rec.note('headline', e)
         return {}
@@ -278,7 +296,7 @@ def end(self:Adapter):
         with suppress(Warning): warnings.warn(f'actstats: the report was not written: {e}', stacklevel=3)
 
 # %% ../nbs/04j_adapters.ipynb #63b0930a
-_ASKED = ('path', 'folder', 'report', 'above', 'arguments') # what a copy keeps
+_ASKED = ('path', 'folder', 'report', 'above', 'reduce', 'arguments') # what a copy keeps
 
 @patch
 def __getstate__(self:Adapter)->dict: return {k: self.__dict__[k] for k in _ASKED}

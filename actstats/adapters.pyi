@@ -9,6 +9,7 @@ class Adapter:
     report: Any
     folder: bool
     above: float | None
+    reduce: int | None
     arguments: dict[str, Any]
     file: Any
     n: int
@@ -17,8 +18,9 @@ class Adapter:
     watch: Any
     groups: Any
     rec: Any
+    shared: Any
     diagnosis: Any
-    def __init__(self, path: Any=None, *, report: Any=None, stop: bool | float=False, **watch_arguments: Any) -> None: ...
+    def __init__(self, path: Any=None, *, report: Any=None, stop: bool | float=False, reduce: int | None=None, **watch_arguments: Any) -> None: ...
     def begin(self, model: Any, optimizer: object='auto', *, first_step: int=0, facts: dict | None=None, **defaults: Any) -> Recording: ...
     def loss(self, value: Any, optimizer: Any=None) -> None: ...
     def log(self, **values: Any) -> None: ...

@@ -14,6 +14,7 @@ from fastcore.basics import patch
 
 from .hooks import _nearest
 from .kinds import kind_of
+from .layouts import ranks_text
 from .plots import _named
 from .symptoms import Case, Series, median, neumann, now, percent, start, trend
 
@@ -23,7 +24,7 @@ __all__ = ['REMEDIES', 'RULES', 'AILMENTS', 'Chart', 'Finding', 'rule', 'warn', 
            'saturation', 'identical_units', 'weight_scale', 'fading_signal', 'exploding_signal', 'vanishing_gradient',
            'tiny_gradient', 'gradient_spikes', 'rise_and_crash', 'frozen', 'slow_layers', 'updates_large',
            'updates_fade', 'updates_small', 'gradients_add_up', 'decay_per_step', 'weight_decay', 'dropout_rate',
-           'dropout', 'norm_in_eval', 'never_called', 'loss_below_zero', 'loss_rises', 'no_progress']
+           'dropout', 'norm_in_eval', 'never_called', 'replicas_differ', 'loss_below_zero', 'loss_rises', 'no_progress']
 
 # %% ../nbs/09c_ailments.ipynb #f1e291c5
 REMEDIES = ('lower_lr', 'raise_lr', 'clip_gradients', 'reinit', 'normalise_inputs',
@@ -653,6 +654,72 @@ def never_called(c:Case):
         sentence=f'{_several("module", names)} {"has" if len(names) == 1 else "have"} parameters, '
                  'and no part in any forward pass.',
         advice='Use them in forward, or remove them.')
+
+# %% ../nbs/09c_ailments.ipynb #c23a5a60
+def _differing(c:Case)->dict:
+    "What differs between ranks within the steps of `c`: name -> entries, one for each kind, the first one first"
+    every, found = c.meta.get('every') or 1, {}
+    end = max((s.step[-1] + s.n_steps[-1]*every for s in c.series.values()), default=0)
+    entries = [o for o in c.meta.get('replicas_differ') or () if o['step'] < end]
+    for o in sorted(entries, key=lambda o: (o['step'], o['kind'] != 'param', kind_of(o['kind']).flow or 0)):
+        found.setdefault(o['name'], []).append(o)
+    return found
+
+# %% ../nbs/09c_ailments.ipynb #bae77152
+def _never_agreed(c:Case, o:dict)->bool:
+    "Did these copies differ from the first step on?"
+    s = c.get(o['name'], o['kind'])
+    return s is not None and o['step'] <= s.step[0] and s.n_steps[0] == 1
+
+def _apart(o:dict)->str:
+    "Which ranks differ from which"
+    rest = [r for r in o['among'] if r not in o['ranks']]
+    if not rest: return f'differs between {ranks_text(o["among"])}'
+    return f'on {ranks_text(o["ranks"])} differs from the one on {ranks_text(rest)}'
+
+# %% ../nbs/09c_ailments.ipynb #ca48954f
+_TOGETHER = 'Wrap the model in DistributedDataParallel or fully_shard, which keep its copies equal.'
+_ON_PURPOSE = ' If these ranks hold different layers or parts of layers on purpose, pass mesh= to watch.'
+_OWN_SEED = 'Look for dropout, or another random operation, with a seed of its own on each rank.'
+
+def _against_parting(c:Case, o:dict)->str:
+    "Advice, by what differs and since when"
+    if kind_of(o['kind']).of != 'parameter': return _OWN_SEED + _ON_PURPOSE
+    if _never_agreed(c, o): return _TOGETHER + _ON_PURPOSE
+    device = f'the device of {ranks_text(o["ranks"])}' if len(o['ranks']) == 1 else 'the devices'
+    return (f'Start again from a checkpoint of before step {o["step"]}. Look for code that skips a step or changes '
+            f'weights on some ranks only. If there is none, test {device}.')
+
+# %% ../nbs/09c_ailments.ipynb #b11cd035
+def _others(c:Case, what:str, n:int)->str:
+    "A sentence about `n` other parameters or layers that differ"
+    if n == 0: return ''
+    if what == 'parameter' and n + 1 == len(c.of('param')): return f' All {n} other parameters differ, too.'
+    return f' {n} other {what}{"s"*(n > 1)} differ{"s"*(n == 1)}, too.'
+
+# %% ../nbs/09c_ailments.ipynb #d6a1bcf7
+def _parted(c:Case, group:list)->Finding:
+    "One finding for a group of names, each with its entries"
+    o, kinds = group[0][0], {p['kind'] for entries in group for p in entries}
+    kind, alarm = kind_of(o['kind']), not kinds.isdisjoint({'param', 'update'}) and not _never_agreed(c, o)
+    what, names = 'parameter' if kind.of == 'parameter' else 'layer', [entries[0]['name'] for entries in group]
+    return warn(
+        layer=o['name'], step=o['step'], severity='error' if alarm else 'warning', advice=_against_parting(c, o),
+        evidence=dict(ranks=list(o['ranks']), among=list(o['among']), kind=o['kind'], names=names),
+        sentence=f'the {kind.label} {_apart(o)}, first at step {o["step"]}; these ranks should hold equal copies.'
+                 + _others(c, what, len(group) - 1))
+
+# %% ../nbs/09c_ailments.ipynb #d2532250
+_FEW_APART = 3
+
+@rule(before='frozen', remedies='none')
+def replicas_differ(c:Case):
+    "Ranks that should hold equal copies do not; an alarm if these are parameters, and were equal at first"
+    found = list(_differing(c).values())
+    is_param = lambda entries: kind_of(entries[0]['kind']).of == 'parameter'
+    for group in ([o for o in found if is_param(o)], [o for o in found if not is_param(o)]):
+        if len(group) > _FEW_APART: yield _parted(c, group)
+        else: yield from (_parted(c, [o]) for o in group)
 
 # %% ../nbs/09c_ailments.ipynb #24b291b6
 @rule(after='input_repeats', remedies='fix_loss')

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from typing import Any
 
-__all__ = ['REMEDIES', 'RULES', 'AILMENTS', 'Chart', 'Finding', 'rule', 'warn', 'some', 'input_scale', 'input_outliers', 'repeated', 'input_repeats', 'small_batch', 'largest_step', 'not_finite', 'float16', 'dead_units', 'saturation', 'identical_units', 'weight_scale', 'fading_signal', 'exploding_signal', 'vanishing_gradient', 'tiny_gradient', 'gradient_spikes', 'rise_and_crash', 'frozen', 'slow_layers', 'updates_large', 'updates_fade', 'updates_small', 'gradients_add_up', 'decay_per_step', 'weight_decay', 'dropout_rate', 'dropout', 'norm_in_eval', 'never_called', 'loss_below_zero', 'loss_rises', 'no_progress']
+__all__ = ['REMEDIES', 'RULES', 'AILMENTS', 'Chart', 'Finding', 'rule', 'warn', 'some', 'input_scale', 'input_outliers', 'repeated', 'input_repeats', 'small_batch', 'largest_step', 'not_finite', 'float16', 'dead_units', 'saturation', 'identical_units', 'weight_scale', 'fading_signal', 'exploding_signal', 'vanishing_gradient', 'tiny_gradient', 'gradient_spikes', 'rise_and_crash', 'frozen', 'slow_layers', 'updates_large', 'updates_fade', 'updates_small', 'gradients_add_up', 'decay_per_step', 'weight_decay', 'dropout_rate', 'dropout', 'norm_in_eval', 'never_called', 'replicas_differ', 'loss_below_zero', 'loss_rises', 'no_progress']
 REMEDIES: tuple[str, ...]
 
 @dataclass
@@ -96,6 +96,8 @@ def dropout(c: Case) -> Iterator[Any]: ...
 def norm_in_eval(c: Case) -> Iterator[Any]: ...
 
 def never_called(c: Case) -> Iterator[Any]: ...
+
+def replicas_differ(c: Case) -> Iterator[Any]: ...
 
 def loss_below_zero(c: Case) -> Iterator[Any]: ...
 

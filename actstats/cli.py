@@ -8,10 +8,12 @@ from pathlib import Path
 import argparse, json, sys
 
 from . import __version__
+from .ailments import some
 from .files import check_writable
 from .kinds import KINDS
 from .recording import Recording
-from .report import Section, write_report
+from .report import Section, first_not_finite, merged_how, ranks_in_words, write_report
+from .tables import copies_that_differ
 
 # %% auto #0
 __all__ = ['demo', 'main']
@@ -91,20 +93,38 @@ def demo(
     print(f'\n{verdict}\n\nThe report is in {path}')
     return path
 
-# %% ../nbs/11_cli.ipynb #a60ee9de
+# %% ../nbs/11_cli.ipynb #c41b1f72
+def _load(path)->Recording:
+    "The recording in a file or a folder; prints which ranks a folder lacks, and which files cannot be read"
+    rec = Recording.load(path)
+    for text in rec.problems if Path(path).is_dir() else ():
+        if text.startswith('ranks: '): print(f'actstats: {path}: {text.removeprefix("ranks: ")}', file=sys.stderr)
+    return rec
+
 def _diagnose(a):
-    d = Recording.load(a.file).diagnose()
+    d = _load(a.file).diagnose()
     print(json.dumps(d.to_dict(), allow_nan=False) if a.json else d)
 
+# %% ../nbs/11_cli.ipynb #a60ee9de
 def _check_out(out, *files):
-    "ValueError if the report would replace a recording"
-    if check_writable(out).resolve() in [Path(f).resolve() for f in files]:
-        raise ValueError(f'{out}: that is the recording itself; give --out another name')
+    "ValueError if `out` would replace a recording that is read"
+    path = check_writable(out).resolve()
+    for f in map(Path, files):
+        if path == f.resolve(): raise ValueError(f'{out}: that is the recording itself; give --out another name')
+        if f.is_dir() and path.parent == f.resolve() and path.suffix == '.actstats':
+            raise ValueError(f'{out}: that is among the recordings to be read; give --out a name outside of {f}')
     return out
 
+def _beside(path, ending:str)->Path:
+    "The default name of a result: that of the file or folder, with another ending"
+    path = Path(path)
+    if not path.is_dir(): return path.with_suffix(ending)
+    path = path.resolve()
+    return path.with_name(path.name + ending)
+
 def _report(a):
-    rec = Recording.load(a.file)
-    print(rec.report(_check_out(a.out or Path(a.file).with_suffix('.html'), a.file)))
+    rec = _load(a.file)
+    print(rec.report(_check_out(a.out or _beside(a.file, '.html'), a.file)))
 
 # %% ../nbs/11_cli.ipynb #defc00da
 def _print_table(heads, rows):
@@ -121,10 +141,38 @@ def _print_table(heads, rows):
 def _compare(a):
     "Print the first difference of two saved runs, and the layers; write a report if it is wanted"
     if a.out: _check_out(a.out, a.a, a.b)
-    c = Recording.load(a.a).compare(Recording.load(a.b), a.tol, a.kind)
+    c = _load(a.a).compare(_load(a.b), a.tol, a.kind)
     print(c)
     _print_table(*c.table())
-    if a.out: print(c.report(a.out, names=(Path(a.a).name, Path(a.b).name)))
+    if a.out: print(c.report(a.out, names=[Path(p).resolve().name for p in (a.a, a.b)]))
+
+# %% ../nbs/11_cli.ipynb #37eaf053
+def _prefixes(texts)->dict|None: # rank -> prefix
+    "The prefixes given as RANK=PREFIX; None if there are none"
+    pairs = [t.partition('=') for t in texts or ()]
+    wrong = [''.join(p) for p in pairs if not (p[0].isdecimal() and p[1] and p[2])]
+    if wrong: raise ValueError(f'--names: expected RANK=PREFIX, as in 0=encoder, got {wrong[0]!r}')
+    return {int(rank): prefix for rank,_,prefix in pairs} or None
+
+def _tell_merged(rec:Recording):
+    "Print how a recording was merged"
+    print(ranks_in_words(rec) or 'Merged from a single process.')
+    heads, rows = merged_how(rec)
+    if len(rec.meta['ranks']['merged']) > 1: _print_table(heads, rows)
+    differ = copies_that_differ(rec)
+    if differ: print(f'Copies that differ: {some(differ, 8)}.')
+    known = [text for text in rec.problems if not text.startswith('ranks: no recording')]  # the first line says so
+    for text in filter(None, (first_not_finite(rec), *known)): print(text)
+
+# %% ../nbs/11_cli.ipynb #7f6ff4be
+def _merge(a):
+    folder = Path(a.folder)
+    if not folder.is_dir(): raise ValueError(f'{folder}: expected a folder with the recordings of ranks')
+    out = _check_out(a.out or _beside(folder, '.actstats'), folder)
+    rec = Recording.load(folder, names=_prefixes(a.names))
+    rec.save(out)
+    _tell_merged(rec)
+    print(f'\nThe merged recording is in {out}')
 
 # %% ../nbs/11_cli.ipynb #d3abb098
 def _demo(a):
@@ -148,7 +196,7 @@ def _run(command, arguments)->int:
     return 0
 
 # %% ../nbs/11_cli.ipynb #c05fbde1
-_FILE = dict(metavar='FILE', help='a recording, written by Recording.save')
+_FILE = dict(metavar='FILE', help='a recording, written by Recording.save, or a folder with those of all ranks')
 _TO = dict(metavar='FILE', help='the report to write (default: %(default)s)')
 
 def _add_demo(sub):
@@ -181,12 +229,21 @@ def _add_compare(sub):
     p.add_argument('--kind', default='act', help=f'{", ".join(kinds)} (default: %(default)s)')
     p.add_argument('--out', metavar='FILE', help='also write a report')
 
+# %% ../nbs/11_cli.ipynb #6a9e00ff
+def _add_merge(sub):
+    p = sub.add_parser('merge', help='write one recording from those of all processes that trained together')
+    p.set_defaults(run=_merge)
+    p.add_argument('folder', metavar='FOLDER', help='a folder with a recording of each rank, written by autosave')
+    p.add_argument('--out', metavar='FILE', help='the recording to write (default: FOLDER.actstats)')
+    p.add_argument('--names', metavar='RANK=PREFIX', nargs='+', action='extend',
+                   help='prefixes for the layers of ranks, if stages of a pipeline use the same names')
+
 # %% ../nbs/11_cli.ipynb #32efef61
 def _parser():
     p = argparse.ArgumentParser('actstats', description='See inside a PyTorch network while it trains.')
     p.add_argument('--version', action='version', version=f'actstats {__version__}')
     sub = p.add_subparsers(title='commands', metavar='COMMAND')
-    for add in (_add_demo, _add_readers, _add_compare): add(sub)
+    for add in (_add_demo, _add_readers, _add_compare, _add_merge): add(sub)
     p.set_defaults(run=lambda a: p.print_help())
     return p
 

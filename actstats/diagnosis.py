@@ -151,6 +151,8 @@ def should_stop(self:Recording,
     above:float=.9, # the risk at two looks in succession
 )->bool:
     "Is this run beyond hope? To be called once a step; never raises"
+    together = next((f for f in self.listeners if hasattr(f, 'should_stop')), None)
+    if together is not None: return together.should_stop(above)  # all ranks decide as one
     seen = self.__dict__.setdefault('_looks', {})
     n = len(self)
     if n in seen or n < 2*_LOOK or n % (_LOOK if n <= MOST else 100): return bool(seen) and _hopeless(seen, above)

@@ -109,6 +109,7 @@ def load(cls:Recording,
     if not Path(path).is_file(): raise FileNotFoundError(f'{path}: there is no such file')
     return cls.from_bytes(Path(path).read_bytes(), path, max_bytes)
 
+# %% ../nbs/04i_files.ipynb #1f079634
 @patch(cls_method=True)
 def from_bytes(cls:Recording,
     data:bytes, # as to_bytes returns it
@@ -175,6 +176,7 @@ def _check(head:dict, max_bytes:int):
     for n in head['problems'].values(): _whole(n, 1)
     _check_layouts(head)
 
+# %% ../nbs/04i_files.ipynb #57ae48f1
 def _check_layouts(head:dict):
     layouts = head.get('layouts', [])
     if layouts and len(layouts) != len(head['keys']): raise ValueError('expected a layout for each key')
@@ -263,12 +265,12 @@ def autosave(self:Recording,
     self.listeners = others + [_Saver(self, path, operator.index(every))]
     return self
 
-# %% ../nbs/04i_files.ipynb #b4e7ac8b
+# %% ../nbs/04i_files.ipynb #664638f4
 def is_folder(path)->bool:
     "Does this name a folder: with a `/` at its end, or one that exists?"
     return os.fspath(path)[-1:] in ('/', os.sep) or Path(path).is_dir()
 
-# %% ../nbs/04i_files.ipynb #e88ab72a
+# %% ../nbs/04i_files.ipynb #182def87
 def file_of_rank(
     rec:Recording, # of this process
     folder, # created if it does not exist; its parent must

@@ -54,6 +54,7 @@ def _without_taps_while(tap:Tap):
         if copyreg.dispatch_table.get(OrderedDict) is None: copyreg.pickle(OrderedDict, _without_taps)
     return weakref.finalize(tap, _let_go, token)
 
+# %% ../nbs/04a_hooks.ipynb #4d42c20c
 def _let_go(token):
     with _RULE:
         _attached.discard(token)
@@ -177,6 +178,7 @@ def check_modules(modules):
     raise TypeError('modules: expected None, a regular expression, a predicate, a class of modules, '
                     f'or a list of names or modules, got {type(modules).__name__}')
 
+# %% ../nbs/04a_hooks.ipynb #58f8f109
 def _by_identity(parts:Parts, modules)->dict:
     "Look up each name or module"
     check_modules(modules)
@@ -255,6 +257,7 @@ def _joined_rows(x:Tensor, dim)->tuple:
     if dim != x.ndim - 1 or len({r.shape[-1] for r in rows}) > 1: return torch.cat([r.flatten() for r in rows]), None
     return torch.cat([r.flatten(0, -2) for r in rows]), 1
 
+# %% ../nbs/04a_hooks.ipynb #69e8d6a3
 def _ragged(values, offsets, lengths)->Tensor:
     "The rows of a jagged tensor; if it has lengths, there are gaps between its rows"
     if lengths is None: return values

@@ -76,6 +76,7 @@ _batch_dim = private('_C._functorch.maybe_get_bdim', _in_transforms, lambda x: -
 _inner = private('_C._functorch.get_unwrapped', _in_transforms)
 if _inner is None: _is_wrapped = lambda x: False
 
+# %% ../nbs/03a_internals.ipynb #9e6bf974
 def unwrapped(
     x:Tensor, # any tensor
     dim:int|None=None, # the dimension of its units
@@ -91,10 +92,12 @@ _graph_task = private('_C._current_graph_task_id',
                       'values recomputed by activation checkpointing are counted twice', lambda: -1)
 _tracing = private('_C._get_tracing_state', 'a call by torch.jit.trace is recorded as a step', lambda: None)
 
+# %% ../nbs/03a_internals.ipynb #be1cd1a2
 def in_backward()->bool:
     "True while a backward pass runs in this thread"
     return _graph_task() != -1
 
+# %% ../nbs/03a_internals.ipynb #c6b5eeae
 def is_tracing()->bool:
     "True during `torch.jit.trace`"
     return _tracing() is not None
@@ -106,6 +109,7 @@ _wrap_step = private('optim.Optimizer.profile_hook_step',
 _CALL = getattr(_call, '__code__', None)
 _STEP = None if _wrap_step is None else _wrap_step(len).__code__
 
+# %% ../nbs/03a_internals.ipynb #8d8c2f11
 def _on_stack_twice(code, is_it)->bool:
     "True if the function with this code is on the stack twice, with local variables for which `is_it` is true"
     f, calls = sys._getframe(), 0
@@ -151,10 +155,12 @@ _views = 'the gradient of a view that is later changed in place is not recorded'
 _is_view, _base_of = private('Tensor._is_view', _views), private('Tensor._base', _views)
 _has_version = private('Tensor._version', _views) is not None
 
+# %% ../nbs/03a_internals.ipynb #f03066cc
 def base_of(x:Tensor)->Tensor|None:
     "The tensor of which `x` is a view; None if it is not a view"
     return x._base if _is_view and _base_of is not None and _has_version and x._is_view() else None
 
+# %% ../nbs/03a_internals.ipynb #484a8d36
 def version(x:Tensor)->int:
     "Number of in-place changes of the memory of `x`"
     return x._version if _has_version else 0
@@ -207,14 +213,17 @@ def fsdp_meshes(m:nn.Module)->list:
     meshes = [getattr(getattr(g, 'mesh_info', None), 'mesh', None) for g in groups]
     return [mesh for mesh in meshes if mesh is not None]
 
+# %% ../nbs/03a_internals.ipynb #9e9ecd19
 def spec_of(node):
     "The mesh and placements of the DTensor that became a plain tensor at this node of a graph; None at other nodes"
     return getattr(node, 'dtensor_spec', None) if '_ToTorchTensor' in type(node).__name__ else None
 
+# %% ../nbs/03a_internals.ipynb #2af2c117
 def default_store():
     "The key-value store through which the processes found each other; an error if there is none"
     return torch.distributed.distributed_c10d._get_default_store()
 
+# %% ../nbs/03a_internals.ipynb #dbcfac3b
 def arrived(x:Tensor)->Tensor:
     "The result of a collective operation, once it is there; other tensors as they are"
     return x.trigger_wait() if hasattr(x, 'trigger_wait') else x

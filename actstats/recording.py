@@ -208,7 +208,9 @@ class Recording:
         self.watched = []    # names of the watched modules
         self.called = {}     # names of the watched modules that were called
         self._problems = {}  # problem -> number of times
-        self.listeners = []  # called with (timeline, time key) when a row begins, with None at the end; must not raise
+        # called with (timeline, time key) when a row begins, with None at the end; must not raise. One that has a
+        # method should_stop(above) decides for the recording
+        self.listeners = []
         self.step = 0        # the step whose forward pass ran last
         self.place = None    # the `Ranks` of a process that is one of several
         self.layouts = {}    # (name, kind) -> its layout: name of a dimension of the mesh -> role

@@ -8,21 +8,26 @@ from base64 import b64encode
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-import gzip, io, json
+import gzip, io, json, math
 
 import numpy as np
 from fastcore.basics import patch
 
+from .ailments import some
 from .compare import Comparison
 from .files import check_writable, write_bytes
 from .heatmaps import _short, heat
 from .kinds import KINDS, kind_of
+from .layouts import ranks_text, usual_role, whose
 from .recording import History, Recording
-from .tables import HEADS, as_text, asset, data_uri, last_row, shown_layers, spread, template
-import actstats.diagnosis, actstats.twins  # add Recording.diagnose and the last of its pictures
+from .symptoms import Case
+from .tables import HEADS, as_text, asset, copies_that_differ, data_uri, last_row
+from .tables import shown_layers, spread, template
+import actstats.diagnosis, actstats.ranks, actstats.twins  # add Recording.diagnose, by_rank and the last pictures
 
 # %% auto #0
-__all__ = ['png', 'columns_for', 'heat_data', 'Section', 'Versus', 'write_report']
+__all__ = ['png', 'columns_for', 'heat_data', 'Section', 'ranks_in_words', 'merged_how', 'rank_table', 'first_not_finite',
+           'Versus', 'write_report']
 
 # %% ../nbs/10e_report.ipynb #6880c469
 def png(
@@ -155,11 +160,110 @@ def settings(self:Section)->list:
     opt = m.get('optimizer') or {}
     groups = [('its settings', _group(g)) for g in (opt.get('groups') or [])[:8]]
     rows = [('model', m.get('model')), ('input', '×'.join(map(str, m.get('input') or ()))),
-            ('optimizer', opt.get('name')), *groups, ('layers', f'{len(rec.layers):,}'), ('steps', _steps_text(rec)),
+            ('ranks', whose(m)), ('optimizer', opt.get('name')), *groups,
+            ('layers', f'{len(rec.layers):,}'), ('steps', _steps_text(rec)),
             ('rows', f'at most {rec.max_rows:,} for each layer'), ('bins', repr(rec.bins)),
             ('sample', f'about {rec.sample:,} values of each output' if rec.sample else 'all values'),
             ('PyTorch', m.get('torch'))]
     return [(k, v) for k,v in rows if v]
+
+# %% ../nbs/10e_report.ipynb #56042696
+def ranks_in_words(
+    rec:Recording,
+)->str: # sentences; empty if a single process trained
+    "Which ranks a recording is of, the mesh that they form, and the ranks that are missing"
+    r = rec.meta.get('ranks')
+    if not whose(rec.meta): return ''
+    if 'merged' not in r: return f'This is {whose(rec.meta)}.'
+    mesh, starts, missing = _mesh(r), r.get('attempts', 1), r.get('missing')
+    return ' '.join(filter(None, (
+        f'Merged from {whose(rec.meta).removesuffix(", merged")}.',
+        f'The ranks form a mesh of {mesh}.' if '×' in mesh else '',
+        f'The training was started {starts} times.' if starts > 1 else '',
+        f'No recording of {ranks_text(missing)} was there.' if missing else '')))
+
+def _mesh(ranks:dict)->str: return ' × '.join(f'{n} ({k})' for k,n in (ranks.get('dims') or {}).items())
+
+# %% ../nbs/10e_report.ipynb #a4bb4148
+_MERGED = dict(sample='added up', shard='side by side', replica='one copy', stage='one stage', unknown='not known')
+
+def _columns(ranks:dict)->dict:
+    "The dimensions of the mesh and their sizes; those that nothing is known of are one more"
+    dims = {k: n for k,n in (ranks.get('dims') or {}).items() if n > 1}
+    rest = ranks['world']//max(1, math.prod(dims.values()))
+    return dims | ({'others' if dims else 'ranks': rest} if rest > 1 else {})
+
+def _roles(rec:Recording, key:tuple, dims)->tuple:
+    "What the ranks along each dimension are to each other, for one name and kind"
+    if sum(key in r.dtypes for r in rec.ranks.values()) == 1 < len(rec.ranks): return ('stage',)*len(dims)
+    layout = rec.layouts.get(key) or {}
+    return tuple(layout.get(d, usual_role(key[1])) for d in dims)
+
+# %% ../nbs/10e_report.ipynb #d5090d77
+def merged_how(
+    rec:Recording, # merged from several ranks
+)->tuple: # heads; rows of (text, number to sort by)
+    "How the rows of several ranks were merged: for each kind and way the names, and a word for each dimension"
+    dims, groups = _columns(rec.meta['ranks']), {}
+    for key in rec.keys(): groups.setdefault((key[1], _roles(rec, key, dims)), []).append(key[0])
+    rows = [[(kind_of(kind).plural, i), (f'{len(names):,}', len(names)), *((_MERGED[o], i) for o in roles),
+             (some(names), i)] for i,((kind, roles),names) in enumerate(groups.items())]
+    return ['rows of', 'how many', *(f'{k} ({n})' for k,n in dims.items()), 'names'], rows
+
+# %% ../nbs/10e_report.ipynb #892ccfbf
+_OF_RANK = {'steps': 'steps', 'n': 'values', 'mean': 'mean', 'std': 'std', 'min': 'min', 'max': 'max',
+            'n_nonfinite': 'not finite', 'first_nonfinite': 'first at step'}
+_MOST_RANKS = 64
+
+def _compared_by(rec:Recording)->tuple|None:
+    "The name and kind by which ranks are compared; None if there is nothing"
+    loss, outputs = Case(rec, kinds=('log',)).losses, rec._names('act')
+    return (loss.name, 'log') if loss is not None else (outputs[-1], 'act') if outputs else None
+
+def _number_text(v)->str: return '' if v != v else f'{v:,.0f}' if float(v).is_integer() else f'{v:.4g}'
+
+# %% ../nbs/10e_report.ipynb #b1b093ac
+def rank_table(
+    rec:Recording, # with its ranks
+    name:str, # of what they are compared by
+    kind:str='act',
+)->tuple: # heads; rows of (text, number to sort by)
+    "A line for each rank, the worst first"
+    frame = rec.by_rank(name, kind)[list(_OF_RANK)].dropna(axis='columns', how='all').head(_MOST_RANKS)
+    rows = [[(str(r), r), *((_number_text(v), float(v)) for v in row)]
+            for r,row in zip(frame.index, frame.itertuples(index=False))]
+    return ['rank', *map(_OF_RANK.get, frame.columns)], rows
+
+# %% ../nbs/10e_report.ipynb #e3651575
+def first_not_finite(
+    rec:Recording, # with its ranks
+)->str: # a sentence, or nothing
+    "The ranks on which values that are not finite began"
+    bad = [s for s in Case(rec).series.values() if (s.n_bad > 0).any()]
+    if not bad or not rec.ranks: return ''
+    s = min(bad, key=lambda s: (s.step[s.n_bad > 0][0], kind_of(s.kind).flow))
+    steps = rec.by_rank(s.name, s.kind).first_nonfinite
+    early = steps.index[steps == steps.min()]
+    if len(early) in (0, len(steps)): return ''
+    late = steps[steps > steps.min()].min()
+    others = f'others have them from step {late:,.0f} on.' if late == late else 'the other ranks have none.'
+    kind = kind_of(s.kind)
+    where = {'input': 'the input', 'number': s.name}.get(kind.of, f'{s.name or "(model)"} ({kind.label})')
+    return f'Values that are not finite began on {ranks_text(early)}, at step {steps.min():,.0f}, in {where}; {others}'
+
+# %% ../nbs/10e_report.ipynb #8890435b
+@patch
+def whose(self:Section)->str: return ranks_in_words(self.rec)
+
+@patch
+def ranks(self:Section)->dict|None:
+    "What a report tells about ranks; None if there is nothing more than `ranks_in_words`"
+    rec = self.rec
+    if not whose(rec.meta) or 'merged' not in rec.meta['ranks']: return None
+    by = _compared_by(rec) if rec.ranks else None
+    text = by and (by[0] if by[1] == 'log' else f'outputs of {by[0] or "the model"}')
+    return dict(how=merged_how(rec), odd=first_not_finite(rec), differ=some(copies_that_differ(rec), 8),
+                by=text, each=by and rank_table(rec, *by))
 
 # %% ../nbs/10e_report.ipynb #29a75242
 _HOW_APART = ('The distance between the distributions of the two runs (Kolmogorov-Smirnov statistic), for each layer, '

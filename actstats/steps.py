@@ -57,6 +57,7 @@ def _complete(self:Steps,
     self.stepped.clear()
     self.step, self.idle = self.step + 1 if step is None else step, False
 
+# %% ../nbs/03i_steps.ipynb #1166d219
 @patch
 def _count_steps(self:Steps):
     "From now on steps are counted, and no longer forward calls"
@@ -76,6 +77,7 @@ def _before_optimizer(self:Steps, opt, args, kwargs):
         self._prepare(opt, not any(map(callable, (*args[1:], *kwargs.values()))))
     except Exception as e: self.rec.note('optimizer', e)
 
+# %% ../nbs/03i_steps.ipynb #1091fabc
 @patch
 def _after_optimizer(self:Steps, opt, args, kwargs):
     try:
@@ -93,6 +95,7 @@ def _prepare(self:Steps, who, grads:bool):
     self._count_steps()
     if self.params and not self.step % self.every: aside(self._begin_changes, who, grads)
 
+# %% ../nbs/03i_steps.ipynb #76d6019a
 @patch
 def _begin_changes(self:Steps, who, grads):
     if who is not self and not self.met[who][0] and partitioned(who, self.parts.parameters()):
@@ -108,6 +111,7 @@ def _meet(self:Steps, opt):
     self.met[opt] = 0, {}
     self.rec.meta['optimizer'] = facts_of(self.met)
 
+# %% ../nbs/03i_steps.ipynb #de656017
 @patch
 def _names(self:Steps, who)->dict:
     "The names of the parameters that `who` steps, as keys"
@@ -116,12 +120,14 @@ def _names(self:Steps, who)->dict:
     if self.met[who][0] != size: self.met[who] = size, self._held(who)
     return self.met[who][1]
 
+# %% ../nbs/03i_steps.ipynb #7f6fd499
 @patch
 def _held(self:Steps, opt)->dict:
     if self.given and len(self.given) == 1: return self.params
     held = {id(p) for g in opt.param_groups for p in g['params']}
     return {k: place for k,place in self.params.items() if id(parameter(*place)) in held}
 
+# %% ../nbs/03i_steps.ipynb #a4b61295
 @patch
 def _names_of_none(self:Steps, who)->list:
     if who is self: return []
@@ -137,6 +143,7 @@ def _reported(self:Steps, what:str, f):
         if self.handles and not self.paused: f()
     except Exception as e: self.rec.note(what, e)
 
+# %% ../nbs/03i_steps.ipynb #66c98420
 @patch
 def _done(self:Steps, who):
     "`who` has stepped"
@@ -152,6 +159,7 @@ def before_step(self:Steps,
     "Call before the weights change: records the gradients of parameters, and keeps their values"
     self._reported('before_step', lambda: self._prepare(self, grads))
 
+# %% ../nbs/03i_steps.ipynb #29cdd8d3
 @patch
 def after_step(self:Steps):
     "Call after the weights have changed: records parameters and updates; the step is complete"
@@ -167,6 +175,7 @@ def skipped(self:Steps):
         self._done(self)
     self._reported('skipped', skip)
 
+# %% ../nbs/03i_steps.ipynb #90ed9102
 @patch
 def at(self:Steps,
     step:int, # counted from 0
@@ -174,6 +183,7 @@ def at(self:Steps,
     "Call before or after each step: the forward passes that follow belong to `step`"
     self._reported('at', lambda: self._number(operator.index(step)))
 
+# %% ../nbs/03i_steps.ipynb #252ab857
 @patch
 def _number(self:Steps, step:int):
     self._count_steps()

@@ -17,11 +17,12 @@ from .ailments import some
 from .diagnosis import Diagnosis
 from .heatmaps import _short, heat
 from .kinds import KINDS, Kind, kind_of
+from .layouts import ranks_text, whose
 from .recording import History, Recording
 
 # %% auto #0
 __all__ = ['HEADS', 'last_row', 'as_text', 'spread', 'shown_layers', 'sparkline', 'data_uri', 'thumbnail', 'asset', 'template',
-           'main_kind']
+           'main_kind', 'copies_that_differ']
 
 # %% ../nbs/10a_tables.ipynb #dfeffe24
 HEADS = ('layer', 'values', 'mean', 'std', 'min', 'max', 'zero', 'dead units', 'not finite')
@@ -151,15 +152,23 @@ def _line(h:History, heads, severity='')->dict:
 
 # %% ../nbs/10a_tables.ipynb #692b75af
 def _facts(rec:Recording)->str:
-    "Layers, steps, bins and kinds of a recording in one phrase"
+    "Ranks, layers, steps, bins and kinds of a recording in one phrase"
     kinds = ', '.join(kind_of(k).plural for k in rec.kinds)
     size = f'{_count(len(rec.layers), "layer")}, {_count(len(rec), "step")}'
-    return f'{size}, {rec.bins}; {kinds or "nothing was recorded"}'
+    return '; '.join(filter(None, (whose(rec.meta), f'{size}, {rec.bins}', kinds or 'nothing was recorded')))
+
+# %% ../nbs/10a_tables.ipynb #4d8fcadf
+def copies_that_differ(rec:Recording)->list:
+    "The replicas that differ in a merged recording, in words: each name once, the first one first"
+    found = {}
+    for o in rec.meta.get('replicas_differ') or (): found.setdefault(o['name'], o)
+    return [f'{o["name"]} ({ranks_text(o["ranks"])}, first at step {o["step"]:,})' for o in found.values()]
 
 def _notes(rec:Recording)->list:
     "Lines below the table: labels and texts"
     last = [f'{n} {h.mean[-1]:.4g}' for n in rec.logs if len(h := rec._history(n, 'log'))]
-    return [(k, v) for k,v in (('Logged last', some(last, 8)), ('Never called', some(rec.never_called, 8))) if v]
+    notes = (('Logged last', last), ('Never called', rec.never_called), ('Copies that differ', copies_that_differ(rec)))
+    return [(k, some(names, 8)) for k,names in notes if names]
 
 # %% ../nbs/10a_tables.ipynb #fbb05434
 _MOST, _MOST_PROBLEMS = 16, 5

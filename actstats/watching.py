@@ -75,6 +75,7 @@ def _parts(model)->Parts:
     try: return Parts(model)
     except (TypeError, ValueError) as e: raise type(e)(f'watch: {e}') from None
 
+# %% ../nbs/04h_watching.ipynb #4735d886
 def _optimizers(optimizer)->list|None:
     "The torch optimizers that were given; None: those that turn out to be the model's"
     if isinstance(optimizer, str) and optimizer == 'auto': return None
@@ -83,6 +84,7 @@ def _optimizers(optimizer)->list|None:
     try: return [] if optimizer is None else torch_optimizers(optimizer)
     except TypeError as e: raise TypeError(f'watch: {e}') from None
 
+# %% ../nbs/04h_watching.ipynb #93cd797d
 def _given(optimizer, parts:Parts)->list|None:
     given, params = _optimizers(optimizer), list(parts.parameters())
     for o in given or ():
@@ -110,6 +112,7 @@ def _check(optimizer, modules, every, grads, params, bins, sample, max_rows, out
     if params and optimizer is None:
         raise ValueError('watch: params=True needs an optimizer, whose steps change them; leave out optimizer=None')
 
+# %% ../nbs/04h_watching.ipynb #ddd19c8f
 def check_arguments(
     arguments:dict, # names -> values
 ):
@@ -226,6 +229,7 @@ def _note_omissions(self:watch):
         rec.note('optimizer', 'others stepped, and the one that was given never did, so the whole run counts as one '
                  'step; leave it out, and those that step the model are recognised')
 
+# %% ../nbs/04h_watching.ipynb #197bc4c2
 @patch
 def _note_uncounted(self:watch):
     "What follows from the fact that no optimizer of the model has stepped"
@@ -266,6 +270,7 @@ def _begin(self:watch, m):
         step, i = self.valid
         self.valid = (self.rec.step, 0) if step != self.rec.step else (step, i + 1)
 
+# %% ../nbs/04h_watching.ipynb #676cfb13
 @patch
 def _is_new(self:watch, m)->bool:
     "True if this call of a part is not the continuation of a call of the whole model"
@@ -325,6 +330,7 @@ def _dim(self:watch, name, m, x):
     if dim == -1: dim = self.dims[name, x.ndim] = unit_dim(m, x)
     return dim
 
+# %% ../nbs/04h_watching.ipynb #f55cf89c
 @patch
 def _put_output(self:watch, name, key, m, x, where):
     training, tick, step = where
@@ -378,6 +384,7 @@ def _parts_of_fused(roots)->set:
 def _has_stepped(self:watch):
     if self.parts.training: self._attach_fused()
 
+# %% ../nbs/04h_watching.ipynb #c3d98fa7
 @patch
 def _detach_fused(self:watch):
     "Detach the probes inside layers that may run as one kernel"
