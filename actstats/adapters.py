@@ -12,7 +12,7 @@ import os, re, warnings
 
 from fastcore.basics import patch
 
-from .files import check_writable, file_of_rank, is_folder
+from .files import check_writable, file_of_rank, is_folder, of_rank
 from .layouts import rank_and_world
 from .recording import Recording
 from .watching import check_arguments, watch
@@ -106,7 +106,7 @@ def _resume(self:Adapter, rec:Recording): # the file they are from, or a Recordi
     if self.restored is not None and not self.restored.is_file():
         rec.note('resume', f'the checkpoint names {self.restored.name}, and this file is not there any more')
     known = self.rec is not None and self.restored in (None, self.file)
-    files = [f for f in (self.restored, self.path and _of_rank(self.path)) if f and f.is_file() and not self.folder]
+    files = [f for f in (self.restored, self.path and of_rank(self.path)) if f and f.is_file() and not self.folder]
     for source in [self.rec] if known else files[:1]:
         try:
             old = source if known else Recording.load(source)
@@ -141,7 +141,7 @@ def _choose_file(self:Adapter, source, goes_on:bool):
 @patch
 def _named(self:Adapter, path:Path)->Path:
     "The name of this recording's file"
-    return _of_rank(self._numbered(path))
+    return of_rank(self._numbered(path))
 
 # %% ../nbs/04j_adapters.ipynb #eeb7feba
 @patch
@@ -168,11 +168,6 @@ def _save_to(self:Adapter, file:Path):
     except OSError as e: self.rec.note('autosave', e)  # its folder has gone since the adapter was made
 
 # %% ../nbs/04j_adapters.ipynb #e54e83c2
-def _of_rank(path)->Path:
-    "The file of this process: `run.rank00003of00064.actstats`; `path` itself if there is only one"
-    rank, n = rank_and_world()
-    return path if n == 1 else path.with_stem(f'{path.stem}.rank{rank:05}of{n:05}')
-
 def _of_all(path:Path)->Path: return path.with_stem(re.sub(r'\.rank\d{5}of\d{5}$', '', path.stem))
 
 # %% ../nbs/04j_adapters.ipynb #bb71325d
@@ -267,7 +262,7 @@ def state(self:Adapter)->dict:
 def restore(self:Adapter, state:dict):
     "Take what `state` has returned: a fit that goes on finds the file of the earlier part there"
     path = (state or {}).get('path')
-    if self.watch is None: self.restored = None if path is None else _of_rank(_of_all(Path(path)))
+    if self.watch is None: self.restored = None if path is None else of_rank(_of_all(Path(path)))
 
 # %% ../nbs/04j_adapters.ipynb #4857dde7
 @patch

@@ -6,7 +6,7 @@
 from __future__ import annotations
 from functools import partial
 from pathlib import Path
-import hashlib, io, json, math, operator, os, secrets, zipfile
+import hashlib, io, json, math, operator, os, re, secrets, zipfile
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from .rows import COL, FLOATS, INTS, empty_rows, field
 from .tracks import Track
 
 # %% auto #0
-__all__ = ['check_writable', 'write_bytes', 'is_folder', 'file_of_rank']
+__all__ = ['check_writable', 'write_bytes', 'is_folder', 'of_rank', 'file_of_rank']
 
 # %% ../nbs/04i_files.ipynb #9353f56a
 _FORMAT = 3
@@ -174,14 +174,48 @@ def _check(head:dict, max_bytes:int):
     names += [w for k in keys for w in k]
     if not all(isinstance(o, str) for o in names): raise ValueError('expected names to be strings')
     for n in head['problems'].values(): _whole(n, 1)
+    _check_ranks(head['meta'].get('ranks'))
+    _check_facts(head['meta'])
     _check_layouts(head)
 
 # %% ../nbs/04i_files.ipynb #57ae48f1
 def _check_layouts(head:dict):
     layouts = head.get('layouts', [])
     if layouts and len(layouts) != len(head['keys']): raise ValueError('expected a layout for each key')
-    roles = {role for layout in layouts for role in (layout or {}).values()}
-    if not roles <= set(ROLES): raise ValueError(f'unknown role in {sorted(roles)}; expected {", ".join(ROLES)}')
+    layouts, dims = [o for o in layouts if o is not None], (head['meta'].get('ranks') or {}).get('dims', {})
+    for d,role in (pair for layout in layouts for pair in layout.items()):
+        if role not in ROLES: raise ValueError(f'role {role!r}: expected one of {", ".join(ROLES)}')
+        if d not in dims: raise ValueError(f'a layout names {d!r}, which is no dimension of {list(dims)}')
+
+# %% ../nbs/04i_files.ipynb #a75db022
+def _check_ranks(ranks):
+    "ValueError if this does not say which ranks a recording is of"
+    if ranks is None: return
+    world, dims = _whole(ranks['world'], 1), ranks.get('dims', {})
+    if 'merged' in ranks: numbers = [*ranks['merged'], *ranks['missing']]
+    else: numbers = [ranks['rank'], *(r for group in dims.values() for r in _group(group, ranks['rank']))]
+    for r in numbers: _whole(r, 0, world - 1)
+    _whole(ranks.get('restart', 0))
+    if type(ranks.get('started', 0)) not in (int, float): raise ValueError(f'started: got {ranks["started"]!r}')
+    if not isinstance(ranks.get('run', ''), str): raise ValueError(f'run: expected a name, got {ranks["run"]!r}')
+
+def _group(group, rank:int)->list:
+    if isinstance(group, list) and rank in group and len(set(group)) == len(group): return group
+    raise ValueError(f'expected a list of different ranks, {rank!r} among them, got {group!r}')
+
+# %% ../nbs/04i_files.ipynb #6877ebfb
+def _check_facts(meta:dict):
+    "ValueError if facts that other chapters read are not as `watch` notes them"
+    _whole(meta.get('first_step') or 0)
+    for k in ('modules', 'in_eval'):
+        if not isinstance(meta.get(k) or {}, dict): raise ValueError(f'{k}: expected a table, got {meta[k]!r}')
+    for k,kind in (('identical', str), ('input', int), ('replicas_differ', dict)):
+        found = meta.get(k) or []
+        if not isinstance(found, list) or not all(isinstance(o, kind) for o in found):
+            raise ValueError(f'{k}: expected a list of {kind.__name__}, got {found!r}')
+    for o in meta.get('replicas_differ') or ():
+        for r in (o['step'], *o['ranks'], *o['among']): _whole(r)
+        if not (isinstance(o['name'], str) and isinstance(o['kind'], str)): raise ValueError(f'got the name {o["name"]!r}')
 
 # %% ../nbs/04i_files.ipynb #7d902b85
 _FIELDS = ('calls', 'n_steps', 'step', 'n_total', 'n', 'n_zero', 'n_nan', 'n_posinf', 'n_neginf', 'units',
@@ -260,7 +294,8 @@ def autosave(self:Recording,
     "Save during recording, so that a killed process loses at most `every` steps; OSError if `path` cannot be written"
     if not hasattr(every, '__index__') or every < 1:
         raise ValueError(f'autosave: expected every to be a whole number of steps, 1 or more, got {every!r}')
-    path = check_writable(file_of_rank(self, path) if is_folder(path) else path)
+    if not os.fspath(path): raise ValueError('autosave: expected the name of a file or folder, got an empty one')
+    path = check_writable(file_of_rank(self, path) if is_folder(path) else of_rank(path))
     others = [f for f in self.listeners if not isinstance(f, _Saver)]
     self.listeners = others + [_Saver(self, path, operator.index(every))]
     return self
@@ -271,6 +306,13 @@ def is_folder(path)->bool:
     return os.fspath(path)[-1:] in ('/', os.sep) or Path(path).is_dir()
 
 # %% ../nbs/04i_files.ipynb #182def87
+def of_rank(path)->Path:
+    "The file of this process: `run.rank00003of00064.actstats` for `run.actstats`; `path` itself if it is alone"
+    (rank, world), path = rank_and_world(), Path(path)
+    named = re.search(r'rank\d{5,}of\d{5,}', path.name)
+    return path if world == 1 or named else path.with_stem(f'{path.stem}.rank{rank:05}of{world:05}')
+
+# %% ../nbs/04i_files.ipynb #317969c1
 def file_of_rank(
     rec:Recording, # of this process
     folder, # created if it does not exist; its parent must

@@ -5,7 +5,9 @@
 # %% ../nbs/03j_layouts.ipynb #b6db48a2
 from __future__ import annotations
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
+from threading import Thread
 import os, secrets
 
 import torch.distributed as dist
@@ -43,13 +45,22 @@ def restart()->int:
     except ValueError: return 0
 
 # %% ../nbs/03j_layouts.ipynb #b8d8861d
+_PATIENCE = 5 # seconds to wait for the store
+
 def agreed_run()->str:
-    "A name for this start of all ranks, the same in each of them; one of its own if they cannot agree"
-    mine = secrets.token_hex(6)
-    try: return default_store().compare_set(f'actstats/run/{restart()}', '', mine).decode()
-    except Exception: return os.environ.get('TORCHELASTIC_RUN_ID', '') if rank_and_world()[1] > 1 else mine
+    "A name for this start of all ranks, the same in each of them; empty if the store does not answer"
+    mine, found = secrets.token_hex(6), []
+    if rank_and_world()[1] == 1: return mine
+    def ask():
+        with suppress(Exception): found.append(default_store().compare_set(f'actstats/run/{restart()}', '', mine).decode())
+    asking = Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(_PATIENCE)
+    return found[0] if found else ''
 
 # %% ../nbs/03j_layouts.ipynb #eb8123a1
+_DATA = ('dp', 'data', 'ddp', 'fsdp', 'cp', 'context', 'ep', 'expert', 'replicate', 'shard') # what divides data
+
 def _purpose(name:str)->str:
     "What a dimension with this name divides: data, tensor (parallel) or stage"
     if name.startswith(('tp', 'tensor')): return 'tensor'
@@ -67,12 +78,13 @@ class Ranks:
         self.purpose = {}  # name of a dimension -> "data", "tensor" or "stage"
         self.flat = {}     # names of parameters that the older FSDP has flattened -> the dimension that divides them
         self.placed = set() # dimensions over which a parameter is a DTensor
+        self.fsdp = set()   # those over which FSDP2 divides parameters
         if mesh is not None: self.names(mesh)
         roots = [m for _,m in parts.roots]
         flat = {p: dim for root in roots for m in root.modules() for p,dim in self._learn(m)}
         if flat: self.flat = {k: flat[p] for k,place in parts.places().items() if (p := parameter(*place)) in flat}
         for p in parts.parameters():
-            if hasattr(p, 'placements'): self.placed |= set(self.names(p.device_mesh, 'tensor'))
+            if hasattr(p, 'placements'): self._learn_from(p)
 
     def about(self)->dict: # for `rec.meta`
         "Where this process stands, as plain data"
@@ -104,13 +116,22 @@ def _name(self:Ranks, name:str, group:tuple, purpose:str|None=None)->str:
 @patch
 def _learn(self:Ranks, m:nn.Module)->list: # (parameter, dimension) of those that are flattened
     "Learn from a module: is it a wrapper that knows its ranks?"
-    for mesh in fsdp_meshes(m): self.names(mesh, 'data')
+    for mesh in fsdp_meshes(m): self.fsdp |= set(self.names(mesh, 'data'))
     classes = {c.__name__ for c in type(m).__mro__}
     if 'FullyShardedDataParallel' in classes and getattr(m.sharding_strategy, 'name', '') != 'NO_SHARD':
         dim = self._name('fsdp', tuple(dist.get_process_group_ranks(m.process_group)))
         return [(p, dim) for p in m.parameters()]
     if 'DistributedDataParallel' in classes: self._name('ddp', tuple(dist.get_process_group_ranks(m.process_group)))
     return []
+
+# %% ../nbs/03j_layouts.ipynb #bf77be55
+@patch
+def _learn_from(self:Ranks, p:Tensor):
+    "Learn from a parameter that is a DTensor: dimensions that cut it, and are not FSDP's, are for tensors"
+    for name,placement in zip(self.names(p.device_mesh, 'tensor'), p.placements):
+        self.placed.add(name)
+        if name in self.fsdp or placement.is_replicate() or name.startswith(_DATA): continue
+        self.purpose[name] = 'tensor'
 
 # %% ../nbs/03j_layouts.ipynb #a32c5eef
 _FAR = 1000 # nodes of the graph to look at

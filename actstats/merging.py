@@ -53,7 +53,8 @@ def _room_for(parts:list, max_rows:int)->Track:
 def _add_part(t:Track, p:Track, starts:list, add_steps:bool):
     "Merge the rows of `p` into those of `t`, which begin at `starts`"
     into = [bisect_right(starts, tick) - 1 for tick in p.first]
-    rows, masks = regroup(p.rows, p.masks, p.bins, into, len(starts))
+    same = into == list(range(len(starts)))
+    rows, masks = (p.rows, p.masks[:p.n]) if same else regroup(p.rows, p.masks, p.bins, into, len(starts))
     for key,i in p.slots.items():
         j, (b, u), (c, _) = t.slots[key], p.span[i], t.span[t.slots[key]]
         n, n_bytes = field(t.rows[j], 'n_steps').clone(), -(-u//8)
@@ -101,7 +102,7 @@ def merge(cls:Recording,
                          f'got {len(recs)}')
     recs = [r if isinstance(r, cls) else cls.load(r) for r in recs]
     check_alike(recs)
-    if not resumed and all(is_of_rank(r) for r in recs): return cls._of_ranks(recs, names)
+    if not resumed and any(map(_is_of_several, recs)): return cls._of_ranks(recs, names)
     out, parts = cls(recs[0].bins, max(r.max_rows for r in recs), recs[0].sample, **recs[0].meta), {}
     for r,begin,until in _placed(recs, resumed):
         for timeline,t in timelines(r).items():
@@ -115,8 +116,12 @@ def merge(cls:Recording,
 # %% ../nbs/04k_merging.ipynb #30cf6698
 def is_of_rank(rec:Recording)->bool:
     "Was it recorded in one of several processes?"
-    ranks = rec.meta.get('ranks') or {}
-    return 'rank' in ranks and ranks['world'] > 1
+    return _is_of_several(rec) and 'rank' in rec.meta['ranks']
+
+def _is_of_several(rec)->bool: return ((rec.meta.get('ranks') or {}).get('world') or 1) > 1
+
+# %% ../nbs/04k_merging.ipynb #741ca14b
+#| exports
 
 # %% ../nbs/04k_merging.ipynb #1dd3bc39
 def check_alike(recs:list):
@@ -155,6 +160,9 @@ def resume(self:Recording,
     old = old if isinstance(old, Recording) else Recording.load(old)
     check_alike([old, self])
     first = self.meta.get('first_step') or 0
+    if _is_of_several(old) and not is_of_rank(old):
+        raise ValueError('resume: this is the recording of several ranks; take over the file of this rank alone, or '
+                         'none: Recording.load("folder/") joins what was recorded before and after a restart')
     if self.tracks: raise ValueError('resume: this recording has rows already; take over earlier ones before it starts')
     for timeline,t in timelines(old).items():
         t = _shifted(t, 0, 1, first)

@@ -16,8 +16,8 @@ import torch
 import torch.distributed as dist
 from fastcore.basics import patch
 
-from .layouts import rank_and_world, ranks_text, shares
-from .merging import add_names, joined, timelines
+from .layouts import rank_and_world, ranks_text, shares, whose
+from .merging import add_names, check_alike, is_of_rank, joined, timelines
 from .recording import Recording
 from .rows import field, pack, unpack
 from .tracks import Track
@@ -28,6 +28,12 @@ __all__ = []
 # %% ../nbs/04l_ranks.ipynb #35d483ff
 def _by_rank(recs:list)->dict:
     "The recordings by their ranks; ValueError if they are not those of one run"
+    if not all('rank' in (r.meta.get('ranks') or {}) for r in recs):
+        raise ValueError('merge: expected the recordings of all ranks at once, each of one rank; got those of '
+                         + '; '.join(whose(r.meta) or 'a single process' for r in recs))
+    check_alike(recs)
+    every = {r.meta.get('every') or 1 for r in recs}
+    if len(every) > 1: raise ValueError(f'merge: expected ranks that record every so many steps alike, got {every}')
     worlds = sorted({r.meta['ranks']['world'] for r in recs})
     if len(worlds) > 1:
         raise ValueError('merge: expected ranks of one run, got recordings of runs with '
@@ -52,9 +58,32 @@ def _prefixes(recs:dict)->dict: # rank -> prefix; empty if names are unique
     return {r: '.'.join(f'{d}{i}' for d,i in _stage(rec)) for r,rec in recs.items()}
 
 # %% ../nbs/04l_ranks.ipynb #f48303ae
+def _check_names(names, recs:dict):
+    "TypeError or ValueError if `names` cannot name the layers of these ranks"
+    if callable(names): return
+    if not isinstance(names, dict) or not all(isinstance(v, str) for v in names.values()):
+        raise TypeError('names: expected a function (name, rank) -> name, or a dict of a prefix for each rank, '
+                        f'got {names!r}')
+    if unknown := [r for r in names if r not in recs]:
+        raise ValueError(f'names: expected some of {ranks_text(recs)}, got {unknown[0]!r}')
+
+def _called_anew(rec:Recording, rank:int, names)->dict:
+    "Old name -> new name; ValueError if two layers get the same one"
+    recorded = [n for n,kind in rec.dtypes if kind not in ('input', 'log')]
+    old = dict.fromkeys([*rec.watched, *rec.called, *recorded, *(rec.meta.get('modules') or ())])
+    if callable(names): new = {n: names(n, rank) for n in old}
+    else: new = {n: f'{names.get(rank, "")}.{n}'.strip('.') for n in old}
+    if odd := [n for n,v in new.items() if not isinstance(v, str)]:
+        raise TypeError(f'names: expected a string for {odd[0]!r}, got {new[odd[0]]!r}')
+    if twice := [v for v,n in Counter(new.values()).items() if n > 1]:
+        raise ValueError(f'names: {ranks_text([rank])} would have several layers with the name {twice[0]!r}')
+    return new
+
+# %% ../nbs/04l_ranks.ipynb #56b2de07
 def _renamed(rec:Recording, rank:int, names)->Recording:
     "A view of `rec` with other names for layers and parameters"
-    def new(name): return names(name, rank) if callable(names) else f'{names.get(rank, "")}.{name}'.strip('.')
+    table = _called_anew(rec, rank, names)
+    def new(name): return table.get(name, name)
     def key(k): return k if k[1] in ('input', 'log') else (new(k[0]), k[1])
     out = copy(rec)
     out.tracks = {at: copy(t) for at,t in rec.tracks.items()}
@@ -106,21 +135,41 @@ def _difference(tracks:dict, key)->dict|None: # step, ranks, among; None if all 
     minority = [r for r in rows if r not in most] if 2*len(most) > len(rows) else list(rows)
     return dict(step=int(field(first[i], 'step')), ranks=minority, among=list(rows))
 
-# %% ../nbs/04l_ranks.ipynb #3f7e3ecf
-def _settled(held:dict, tracks:dict, key)->dict:
-    "The layouts with `replica` or `shard` in place of `unknown`"
-    def alike(group):
-        rows = list(_common({r: tracks[r] for r in group}, key).values())
-        return all(torch.equal(rows[0][:1], o[:1]) for o in rows[1:])
-    res = {}
-    for d in {d for layout,_ in held.values() for d,role in layout.items() if role == 'unknown'}:
+# %% ../nbs/04l_ranks.ipynb #55ddfbba
+def _layout(rec:Recording, key)->dict:
+    "The layout of `key`; what is unknown in evaluation mode may be known from training"
+    own, like = rec.layouts.get(key) or {}, rec.layouts.get((key[0], 'act')) or {}
+    if key[1] not in ('valid', 'grad'): return own
+    return {d: like.get(d, role) if role == 'unknown' else role for d,role in own.items()}
+
+def _units_of_layer(rec:Recording, name:str)->int|None:
+    "How many units the whole layer has, by the words that describe it; None if they do not say"
+    found = re.search(r'out_features=(\d+)|^Embedding\(\d+, (\d+)', (rec.meta.get('modules') or {}).get(name, ''))
+    return int(found[1] or found[2]) if found else None
+
+# %% ../nbs/04l_ranks.ipynb #b80f0d0a
+def _are_alike(tracks:dict, key)->bool|None:
+    "Are these ranks replicas, by the first row whose values are not all equal? None: there is no such row"
+    rows = list(_common(tracks, key).values())
+    varied = (field(rows[0], 'min') < field(rows[0], 'max')).numpy().nonzero()[0]
+    if not all(torch.equal(rows[0][:1], o[:1]) for o in rows[1:]): return False
+    return all(torch.equal(rows[0][varied[0]], o[varied[0]]) for o in rows[1:]) if len(varied) else None
+
+# %% ../nbs/04l_ranks.ipynb #fb96ef8a
+def _settled(held:dict, tracks:dict, key, settled:dict, units:int|None)->dict:
+    "The layouts with what the values tell in place of `unknown`; noted in `settled`"
+    unknown = {d for layout,_ in held.values() for d,role in layout.items() if role == 'unknown'}
+    for d in unknown:
         groups = {tuple(o for o in dims[d] if o in tracks) for _,dims in held.values() if d in dims}
-        res[d] = 'replica' if all(alike(g) for g in groups) else 'sample' if key[1] == 'input' else 'shard'
-    return {r: ({d: res.get(d, role) if role == 'unknown' else role for d,role in layout.items()}, dims)
+        found = {_are_alike({r: tracks[r] for r in g}, key) for g in groups if len(g) > 1}
+        whole = key[1] == 'input' or units in {t.span[t.slots[key]][1] for t in tracks.values()}
+        if False in found: settled[d] = 'sample' if whole else 'shard'
+        elif True in found or d not in settled: settled[d] = 'replica'
+    return {r: ({d: settled[d] if role == 'unknown' else role for d,role in layout.items()}, dims)
             for r,(layout, dims) in held.items()}
 
 # %% ../nbs/04l_ranks.ipynb #066e38e0
-def _places(share:dict, tracks:dict, key)->dict: # rank -> (first unit, number of units of the whole)
+def _places(share:dict, tracks:dict, key)->dict: # rank -> (first unit, units of the whole, units of the part)
     "The rank taken from each group of replicas, and the place of its units"
     def steps(r): return int(field(tracks[r].rows[tracks[r].slots[key]], 'n_steps').sum())
     groups = dict.fromkeys(s.group for s in share.values())
@@ -129,22 +178,22 @@ def _places(share:dict, tracks:dict, key)->dict: # rank -> (first unit, number o
     for r in taken: units[share[r].part] = max(units[share[r].part], tracks[r].span[tracks[r].slots[key]][1])
     begins, total = {}, 0
     for part in sorted(units): begins[part], total = total, total + units[part]
-    return {r: (begins[share[r].part], total) for r in taken}
+    return {r: (begins[share[r].part], total, units[share[r].part]) for r in taken}
 
 # %% ../nbs/04l_ranks.ipynb #955c2f04
-def _part(t:Track, places:dict)->Track: # key -> (first unit, number of units)
+def _part(t:Track, places:dict)->Track: # key -> (first unit, units of the whole, units of the part)
     "What this rank adds: the keys that are taken from it, with its units at their place"
     out = Track(t.bins, t.max_rows)
-    for key,(_, units) in places.items(): out.add(key, units)
+    for key,(_, units, _) in places.items(): out.add(key, units)
     out.n, out.first, out.last, out.ticks = t.n, t.first, t.last, t.ticks
     out.rows, out.masks = t.rows[[t.slots[k] for k in places]], torch.zeros(t.n, out.width, dtype=torch.uint8)
-    for key,(begin, units) in places.items():
+    for key,(begin, units, own) in places.items():
         i, (b, u), (c, _) = out.slots[key], t.span[t.slots[key]], out.span[out.slots[key]]
         alive = torch.zeros(t.n, units, dtype=torch.bool)
         alive[:, begin:begin+u] = unpack(t.masks[:t.n, b:b+-(-u//8)], u)
         out.masks[:, c:c+-(-units//8)] = pack(alive)
         n = field(out.rows[i], 'units')
-        if u: n.copy_(torch.where(n == u, units, n))
+        if u: n.copy_(torch.where(n == own, units, n))
     return out
 
 # %% ../nbs/04l_ranks.ipynb #043c6ce8
@@ -162,14 +211,15 @@ class _Whole:
         self.recs, self.tracks, self.later = recs, tracks, later
         self.places = {r: {} for r in tracks} # rank -> key -> place of its units
         self.shares, self.layouts, self.differ = {}, {}, []
+        self.settled = {} # dimension -> the role that was found in place of the last `unknown`
         for key in dict.fromkeys(k for t in tracks.values() for k in t.slots): self.share(key)
 
     def share(self, key):
         "Find who adds what to `key`, and compare replicas"
         ranks = [r for r,t in self.tracks.items() if key in t.slots and (key[1] != 'input' or r not in self.later)]
         tracks = {r: self.tracks[r] for r in ranks}
-        held = {r: (self.recs[r].layouts.get(key) or {}, self.recs[r].meta['ranks']['dims']) for r in ranks}
-        held = _settled(held, tracks, key)
+        held = {r: (_layout(self.recs[r], key), self.recs[r].meta['ranks']['dims']) for r in ranks}
+        held = _settled(held, tracks, key, self.settled, _units_of_layer(self.recs[min(ranks)], key[0]))
         share = shares(key[1], held)
         for group in dict.fromkeys(s.group for s in share.values()):
             odd = _difference({r: tracks[r] for r in group}, key) if len(group) > 1 else None
@@ -190,7 +240,8 @@ class _Whole:
 def _of_ranks(cls:Recording, recs:list, names=None)->Recording:
     "The whole, from the recordings of ranks"
     own = _by_rank(recs)
-    names = _prefixes(own) if names is None else names
+    if names is None: names = _prefixes(own)
+    else: _check_names(names, own)
     recs = {r: _renamed(rec, r, names) for r,rec in own.items()} if names else own
     out, later, parts = cls(recs[min(recs)].bins, max(r.max_rows for r in recs.values()),
                             recs[min(recs)].sample), _later_stages(recs), defaultdict(dict)
@@ -250,7 +301,7 @@ def _load_folder(cls:Recording, folder:Path, max_bytes:int, names)->Recording:
     recs = {}
     for f in files:
         try: recs[f] = _with_rank(cls.load(f, max_bytes))
-        except ValueError as e: damaged[f] = e
+        except (ValueError, OSError) as e: damaged[f] = e
     if not recs: raise ValueError(f'{folder}: no file of it can be read: {next(iter(damaged.values()))}')
     starts = _starts_of(recs)
     wholes = [cls._of_ranks(list(some), names) for some in starts]
@@ -263,20 +314,29 @@ def _with_rank(rec:Recording)->Recording:
     if 'rank' in (rec.meta.get('ranks') or {}): return rec
     raise ValueError('it does not say of which rank it is')
 
-# %% ../nbs/04l_ranks.ipynb #0a4c9411
+# %% ../nbs/04l_ranks.ipynb #9308573c
 def _starts_of(recs:dict)->list: # of lists of recordings
-    "The recordings of each start, in order, without those that a later one replaces; ValueError if of two runs"
-    starts = defaultdict(dict)
-    for f,rec in recs.items(): starts[rec.meta['ranks'].get('restart', 0), rec.meta.get('first_step') or 0][f] = rec
-    for some in starts.values():
-        _check_one(some, 'world', lambda v: f'a run with {v} processes')
-        _check_one(some, 'run', lambda v: f'run {v}')
-    def begun(at): return min(rec.meta['ranks'].get('started', 0) for rec in starts[at].values()), at
-    order = sorted(starts, key=begun)
-    last = max((i for i,(_,first) in enumerate(order) if first == 0), default=0)
-    return [list(starts[at].values()) for at in order[last:]]
+    "The recordings of each start of one run, in order, without those that a later one replaces; ValueError if of two runs"
+    _check_one_run(recs)
+    starts = []  # (first step and world, rank -> recording), in the order of time
+    for rec in sorted(recs.values(), key=lambda rec: rec.meta['ranks'].get('started') or 0):
+        rank, what = rec.meta['ranks']['rank'], (rec.meta.get('first_step') or 0, rec.meta['ranks']['world'])
+        if not starts or starts[-1][0] != what or rank in starts[-1][1]: starts.append((what, {}))
+        starts[-1][1][rank] = rec
+    last = max((i for i,((first, _), _) in enumerate(starts) if first == 0), default=0)
+    return [list(some.values()) for _,some in starts[last:]]
 
-# %% ../nbs/04l_ranks.ipynb #fadd43c9
+# %% ../nbs/04l_ranks.ipynb #23461807
+def _check_one_run(recs:dict):
+    "ValueError if files that begin at the same step, after as many restarts, are of several runs"
+    alike = defaultdict(dict)
+    for f,rec in recs.items(): alike[rec.meta['ranks'].get('restart', 0), rec.meta.get('first_step') or 0][f] = rec
+    for some in alike.values():
+        runs = {rec.meta['ranks'].get('run') or None for rec in some.values()}
+        if len(runs) > 1 or None in runs: _check_one(some, 'world', lambda v: f'a run with {v} processes')
+        _check_one(some, 'run', lambda v: f'run {v}')
+
+# %% ../nbs/04l_ranks.ipynb #0b046068
 def _check_one(recs:dict, what:str, say):
     found = defaultdict(list)
     for f,rec in recs.items():
@@ -341,14 +401,18 @@ def gather(self:Recording,
     try: found = _gathered(self._bytes_or_nothing(), dst, group)
     finally: dist.destroy_process_group(group)
     if rank != dst: return None
-    whole = Recording._of_ranks([Recording.from_bytes(b, f'rank {r}') for r,b in enumerate(found) if b])
-    return whole
+    recs = [Recording.from_bytes(b, f'rank {r}') for r,b in enumerate(found) if b]
+    if not recs: raise ValueError('gather: expected the recording of a watch on each rank, got none')
+    return Recording._of_ranks(recs)
 
 # %% ../nbs/04l_ranks.ipynb #3c0e40df
 @patch
 def _bytes_or_nothing(self:Recording)->bytes:
-    "What this rank sends; nothing if that fails, since the others wait"
-    try: return self.to_bytes()
+    "What this rank sends; nothing if it has no recording of a rank, or that fails, since the others wait"
+    try:
+        if is_of_rank(self): return self.to_bytes()
+        self.note('gather', 'expected the recording of a watch on this rank; nothing was sent')
+        return b''
     except Exception as e:
         self.note('gather', e)
         return b''

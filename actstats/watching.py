@@ -13,6 +13,7 @@ from weakref import ref
 import operator, warnings
 
 import torch
+import torch.distributed as dist
 from torch import nn, Tensor
 from fastcore.basics import patch
 
@@ -169,9 +170,14 @@ def start(self:watch)->Recording:
 # %% ../nbs/04h_watching.ipynb #a1f00cc9
 @patch
 def _take_place(self:watch):
-    rec = self.rec
-    if rank_and_world()[1] == 1: return
-    rec.place = Ranks(self.parts, self.mesh)
+    rec, (rank, world) = self.rec, rank_and_world()
+    if world == 1: return
+    try: rec.place = Ranks(self.parts, self.mesh)
+    except Exception as e:
+        if self.mesh is not None and dist.is_initialized():
+            raise ValueError(f'watch: expected a mesh in which rank {rank} has a place, got {self.mesh}: {e}') from None
+        rec.note('ranks', f'their mesh is not known, so layouts follow the kinds of rows: {e}')
+        rec.place = Ranks(Parts(nn.Module()))
     rec.meta['ranks'] = (rec.meta.get('ranks') or {}) | rec.place.about() | dict(restart=restart(), started=time())
 
 # %% ../nbs/04h_watching.ipynb #a1c76f0b
@@ -293,6 +299,7 @@ def _moment(self:watch):
 def _saw(self:watch, name, m, args, out):
     "Called when a module has returned its output"
     try:
+        if self.idle and not self.begun and in_dry_run(): return  # the stage is not the watched model itself
         if self.paused or self.dry or not self.handles: return
         if self.stepped and self.parts.training and not in_backward(): self._complete()
         if type(out) is Tensor and not modes(): self._record_output(name, m, out)
