@@ -140,7 +140,7 @@ def _choose_file(self:Adapter, source, goes_on:bool):
 # %% ../nbs/04j_adapters.ipynb #16cd2440
 @patch
 def _named(self:Adapter, path:Path)->Path:
-    "The name of this recording's file or report, of this rank"
+    "The name of this recording's file"
     return _of_rank(self._numbered(path))
 
 # %% ../nbs/04j_adapters.ipynb #eeb7feba
@@ -290,7 +290,7 @@ def end(self:Adapter):
     _OPEN.discard(self)
     watched.stop()
     if self.report is None or rank_and_world()[0]: return
-    try: self.rec.report(self._named(self.report))
+    try: (self.shared or self.rec).report(self._numbered(self.report))
     except Exception as e:
         self.rec.note('report', e)
         with suppress(Warning): warnings.warn(f'actstats: the report was not written: {e}', stacklevel=3)
