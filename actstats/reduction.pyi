@@ -25,13 +25,13 @@ class Reduction:
     group: Any
     thread: Any
     awaited: Any
+    total: dict[Any, Any]
+    plan: Any
     noted: Any
     began: tuple[int, Any]
     done: Any
     held: dict[Any, Any]
     schema: tuple[Any, int, bytes]
-    plan: Any
-    total: dict[Any, Any]
     differ: list[Any]
     asked: bool
     looks: dict[Any, Any]

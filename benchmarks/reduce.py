@@ -108,9 +108,8 @@ def volume(layers):
     watched.stop()
     reduction(rec).thread.join()
     dist.all_reduce = all_reduce
-    handshake, largest = min(sent), max(sent)
-    at = sent.index(largest)  # counts and histograms come first, then means, distances, extremes and masks
-    return handshake + sum(sent[at:at+5])
+    at = sent.index(max(sent))  # counts and histograms come after the handshake, then means, distances, extremes and masks
+    return sum(sent[at-1:at+5])
 
 
 def worker(what, folder):
