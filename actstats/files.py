@@ -187,7 +187,7 @@ def _check_layouts(head:dict):
         if role not in ROLES: raise ValueError(f'role {role!r}: expected one of {", ".join(ROLES)}')
         if d not in dims: raise ValueError(f'a layout names {d!r}, which is no dimension of {list(dims)}')
 
-# %% ../nbs/04i_files.ipynb #a75db022
+# %% ../nbs/04i_files.ipynb #85f9a475
 def _check_ranks(ranks):
     "ValueError if this does not say which ranks a recording is of"
     if ranks is None: return
@@ -203,7 +203,7 @@ def _group(group, rank:int)->list:
     if isinstance(group, list) and rank in group and len(set(group)) == len(group): return group
     raise ValueError(f'expected a list of different ranks, {rank!r} among them, got {group!r}')
 
-# %% ../nbs/04i_files.ipynb #6877ebfb
+# %% ../nbs/04i_files.ipynb #37ec08ea
 def _check_facts(meta:dict):
     "ValueError if facts that other chapters read are not as `watch` notes them"
     _whole(meta.get('first_step') or 0)
@@ -215,7 +215,7 @@ def _check_facts(meta:dict):
             raise ValueError(f'{k}: expected a list of {kind.__name__}, got {found!r}')
     for o in meta.get('replicas_differ') or ():
         for r in (o['step'], *o['ranks'], *o['among']): _whole(r)
-        if not (isinstance(o['name'], str) and isinstance(o['kind'], str)): raise ValueError(f'got the name {o["name"]!r}')
+        if not all(isinstance(o[k], str) for k in ('name', 'kind')): raise ValueError(f'got the name {o["name"]!r}')
 
 # %% ../nbs/04i_files.ipynb #7d902b85
 _FIELDS = ('calls', 'n_steps', 'step', 'n_total', 'n', 'n_zero', 'n_nan', 'n_posinf', 'n_neginf', 'units',
@@ -312,7 +312,7 @@ def of_rank(path)->Path:
     named = re.search(r'rank\d{5,}of\d{5,}', path.name)
     return path if world == 1 or named else path.with_stem(f'{path.stem}.rank{rank:05}of{world:05}')
 
-# %% ../nbs/04i_files.ipynb #317969c1
+# %% ../nbs/04i_files.ipynb #ef15b549
 def file_of_rank(
     rec:Recording, # of this process
     folder, # created if it does not exist; its parent must

@@ -52,7 +52,8 @@ def agreed_run()->str:
     mine, found = secrets.token_hex(6), []
     if rank_and_world()[1] == 1: return mine
     def ask():
-        with suppress(Exception): found.append(default_store().compare_set(f'actstats/run/{restart()}', '', mine).decode())
+        with suppress(Exception):
+            found.append(default_store().compare_set(f'actstats/run/{restart()}', '', mine).decode())
     asking = Thread(target=ask, daemon=True)
     asking.start()
     asking.join(_PATIENCE)
@@ -124,7 +125,7 @@ def _learn(self:Ranks, m:nn.Module)->list: # (parameter, dimension) of those tha
     if 'DistributedDataParallel' in classes: self._name('ddp', tuple(dist.get_process_group_ranks(m.process_group)))
     return []
 
-# %% ../nbs/03j_layouts.ipynb #bf77be55
+# %% ../nbs/03j_layouts.ipynb #93faa348
 @patch
 def _learn_from(self:Ranks, p:Tensor):
     "Learn from a parameter that is a DTensor: dimensions that cut it, and are not FSDP's, are for tensors"

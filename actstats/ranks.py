@@ -79,7 +79,7 @@ def _called_anew(rec:Recording, rank:int, names)->dict:
         raise ValueError(f'names: {ranks_text([rank])} would have several layers with the name {twice[0]!r}')
     return new
 
-# %% ../nbs/04l_ranks.ipynb #56b2de07
+# %% ../nbs/04l_ranks.ipynb #7f29e210
 def _renamed(rec:Recording, rank:int, names)->Recording:
     "A view of `rec` with other names for layers and parameters"
     table = _called_anew(rec, rank, names)
@@ -135,7 +135,7 @@ def _difference(tracks:dict, key)->dict|None: # step, ranks, among; None if all 
     minority = [r for r in rows if r not in most] if 2*len(most) > len(rows) else list(rows)
     return dict(step=int(field(first[i], 'step')), ranks=minority, among=list(rows))
 
-# %% ../nbs/04l_ranks.ipynb #55ddfbba
+# %% ../nbs/04l_ranks.ipynb #580039cb
 def _layout(rec:Recording, key)->dict:
     "The layout of `key`; what is unknown in evaluation mode may be known from training"
     own, like = rec.layouts.get(key) or {}, rec.layouts.get((key[0], 'act')) or {}
@@ -147,7 +147,7 @@ def _units_of_layer(rec:Recording, name:str)->int|None:
     found = re.search(r'out_features=(\d+)|^Embedding\(\d+, (\d+)', (rec.meta.get('modules') or {}).get(name, ''))
     return int(found[1] or found[2]) if found else None
 
-# %% ../nbs/04l_ranks.ipynb #b80f0d0a
+# %% ../nbs/04l_ranks.ipynb #4f0f084d
 def _are_alike(tracks:dict, key)->bool|None:
     "Are these ranks replicas, by the first row whose values are not all equal? None: there is no such row"
     rows = list(_common(tracks, key).values())
@@ -155,7 +155,7 @@ def _are_alike(tracks:dict, key)->bool|None:
     if not all(torch.equal(rows[0][:1], o[:1]) for o in rows[1:]): return False
     return all(torch.equal(rows[0][varied[0]], o[varied[0]]) for o in rows[1:]) if len(varied) else None
 
-# %% ../nbs/04l_ranks.ipynb #fb96ef8a
+# %% ../nbs/04l_ranks.ipynb #34331772
 def _settled(held:dict, tracks:dict, key, settled:dict, units:int|None)->dict:
     "The layouts with what the values tell in place of `unknown`; noted in `settled`"
     unknown = {d for layout,_ in held.values() for d,role in layout.items() if role == 'unknown'}
@@ -314,9 +314,9 @@ def _with_rank(rec:Recording)->Recording:
     if 'rank' in (rec.meta.get('ranks') or {}): return rec
     raise ValueError('it does not say of which rank it is')
 
-# %% ../nbs/04l_ranks.ipynb #9308573c
+# %% ../nbs/04l_ranks.ipynb #a7c9a2c3
 def _starts_of(recs:dict)->list: # of lists of recordings
-    "The recordings of each start of one run, in order, without those that a later one replaces; ValueError if of two runs"
+    "The recordings of each start, in order, without those that a later one replaces; ValueError if of two runs"
     _check_one_run(recs)
     starts = []  # (first step and world, rank -> recording), in the order of time
     for rec in sorted(recs.values(), key=lambda rec: rec.meta['ranks'].get('started') or 0):
@@ -326,7 +326,7 @@ def _starts_of(recs:dict)->list: # of lists of recordings
     last = max((i for i,((first, _), _) in enumerate(starts) if first == 0), default=0)
     return [list(some.values()) for _,some in starts[last:]]
 
-# %% ../nbs/04l_ranks.ipynb #23461807
+# %% ../nbs/04l_ranks.ipynb #720611fc
 def _check_one_run(recs:dict):
     "ValueError if files that begin at the same step, after as many restarts, are of several runs"
     alike = defaultdict(dict)
@@ -336,7 +336,7 @@ def _check_one_run(recs:dict):
         if len(runs) > 1 or None in runs: _check_one(some, 'world', lambda v: f'a run with {v} processes')
         _check_one(some, 'run', lambda v: f'run {v}')
 
-# %% ../nbs/04l_ranks.ipynb #0b046068
+# %% ../nbs/04l_ranks.ipynb #38c51c49
 def _check_one(recs:dict, what:str, say):
     found = defaultdict(list)
     for f,rec in recs.items():
