@@ -5,6 +5,8 @@
 # %% ../nbs/09d_diagnosis.ipynb #2aef22a5
 from __future__ import annotations
 from dataclasses import dataclass, field
+from contextlib import contextmanager
+from threading import current_thread, main_thread
 import math, warnings
 
 import numpy as np
@@ -112,14 +114,23 @@ def _judge(c:Case, note)->Diagnosis:
     except Exception as e: note('diagnose: risk', e)
     return Diagnosis(sorted(found, key=lambda f: f.severity != 'error'), p, c.steps)
 
+# %% ../nbs/09d_diagnosis.ipynb #57ac3a2b
+@contextmanager
+def _quiet():
+    "Without warnings in the main thread; those of another thread cannot be switched off without disturbing all"
+    if current_thread() is not main_thread(): yield
+    else:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            yield
+
 # %% ../nbs/09d_diagnosis.ipynb #6d84d8c2
 @patch
 def diagnose(self:Recording,
     upto:int|None=None, # judge by the first upto steps; None: by all
 )->Diagnosis:
     "What was seen, alarms first; never raises"
-    with warnings.catch_warnings(), np.errstate(all='ignore'):
-        warnings.simplefilter('ignore')
+    with _quiet(), np.errstate(all='ignore'):
         try: return _judge(Case(self, upto), self.note)
         except Exception as e:
             self.note('diagnose', e)
