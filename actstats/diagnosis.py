@@ -4,8 +4,8 @@
 
 # %% ../nbs/09d_diagnosis.ipynb #2aef22a5
 from __future__ import annotations
-from dataclasses import dataclass, field
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from threading import current_thread, main_thread
 import math, warnings
 
@@ -114,7 +114,7 @@ def _judge(c:Case, note)->Diagnosis:
     except Exception as e: note('diagnose: risk', e)
     return Diagnosis(sorted(found, key=lambda f: f.severity != 'error'), p, c.steps)
 
-# %% ../nbs/09d_diagnosis.ipynb #57ac3a2b
+# %% ../nbs/09d_diagnosis.ipynb #9c824e3a
 @contextmanager
 def _quiet():
     "Without warnings in the main thread; those of another thread cannot be switched off without disturbing all"
