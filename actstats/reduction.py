@@ -593,9 +593,9 @@ _LEAST = [f.name for f in FIELDS if f.merge == 'min']
 _MOST = ['n_steps', *(f.name for f in FIELDS if f.merge == 'max')]
 
 @patch
-def _sum(self:Reduction, xs:list, op=dist.ReduceOp.SUM)->list:
-    "Reduce tensors of one dtype in a single call"
-    flat = self._reduce(torch.cat([x.reshape(-1) for x in xs]), op)
+def _sum(self:Reduction, xs:list, op=None)->list:
+    "Reduce tensors of one dtype in a single call; None: add them up"
+    flat = self._reduce(torch.cat([x.reshape(-1) for x in xs]), op or dist.ReduceOp.SUM)
     return [new.view(x.shape) for new,x in zip(flat.split([x.numel() for x in xs]), xs)]
 
 # %% ../nbs/18b_reduction.ipynb #4b460038
