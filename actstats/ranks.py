@@ -14,6 +14,7 @@ import os, re
 import numpy as np
 import torch
 import torch.distributed as dist
+from torch import Tensor
 from fastcore.basics import patch
 
 from .layouts import rank_and_world, ranks_text, shares, whose
@@ -152,8 +153,16 @@ def _are_alike(tracks:dict, key)->bool|None:
     "Are these ranks replicas, by the first row whose values are not all equal? None: there is no such row"
     rows = list(_common(tracks, key).values())
     varied = (field(rows[0], 'min') < field(rows[0], 'max')).numpy().nonzero()[0]
-    if not all(torch.equal(rows[0][:1], o[:1]) for o in rows[1:]): return False
-    return all(torch.equal(rows[0][varied[0]], o[varied[0]]) for o in rows[1:]) if len(varied) else None
+    some = [0, *varied[:1]] if len(rows[0]) else []
+    if not all(_are_near(rows[0][some], o[some]) for o in rows[1:]): return False
+    return True if len(varied) else None
+
+def _are_near(a:Tensor, b:Tensor)->bool:
+    "Are these rows of the same values, up to rounding?"
+    size = torch.maximum(field(a, 'min').abs(), field(a, 'max').abs())
+    pairs = [(field(a, k), field(b, k)) for k in ('min', 'max', 'mean')]
+    close = [(x == y) | ((x - y).abs() <= 1e-4*size) for x,y in pairs]  # rows without values have infinite ends
+    return all(map(torch.all, close)) and all(torch.equal(field(a, k), field(b, k)) for k in ('n_total', 'n', 'n_nan'))
 
 # %% ../nbs/04l_ranks.ipynb #34331772
 def _settled(held:dict, tracks:dict, key, settled:dict, units:int|None)->dict:
