@@ -55,11 +55,11 @@ def _check_file(name:str, path, folder:bool=False)->Path|None:
     if path is None: return None
     if not isinstance(path, (str, os.PathLike)): raise TypeError(f'{name}: expected the name of a file, got {path!r}')
     text = os.fspath(path)
-    if folder and text and is_folder(text): return _check_folder(Path(text))
+    if folder and text and is_folder(text):
+        check_writable(Path(text, 'file') if os.path.isdir(text) else text)
+        return Path(text)
     if not text or text[-1:] in (os.sep, '/'): raise ValueError(f'{name}: expected the name of a file, got {text!r}')
     return check_writable(path)
-
-def _check_folder(path:Path)->Path: return path if check_writable(path/'file' if path.is_dir() else path) else path
 
 # %% ../nbs/04j_adapters.ipynb #6d49777d
 def _check_every(every)->int|None:

@@ -169,7 +169,7 @@ def layout(self:Ranks,
     like:dict|None=None, # the layout of the layer's outputs, if it is known
 )->dict: # name of a dimension -> role
     "The layout of a tensor, one role for each known dimension of the mesh"
-    own = dict(self._assumed(kind, x))
+    own = dict(self._assumed(kind))
     if kind not in _DIVIDED and name in self.flat: return own | {self.flat[name]: 'shard'}
     found = None if kind in ('input', 'log') else _evidence(x, _FAR if 'tensor' in self.purpose.values() else 0)
     if found is None: return own if like is None or kind == 'input' else dict(like)
@@ -181,7 +181,8 @@ def layout(self:Ranks,
 
 # %% ../nbs/03j_layouts.ipynb #05d2a7f6
 @patch
-def _assumed(self:Ranks, kind:str, x:Tensor):
+def _assumed(self:Ranks, kind:str):
+    "Pairs of a dimension and the role along it of rows of this kind, without evidence"
     for name,purpose in self.purpose.items():
         if purpose == 'stage': yield name, 'stage'
         elif purpose == 'data': yield name, usual_role(kind)

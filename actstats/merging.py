@@ -101,8 +101,8 @@ def merge(cls:Recording,
         raise ValueError('Recording.merge: expected two recordings or more, as in Recording.merge(a, b), '
                          f'got {len(recs)}')
     recs = [r if isinstance(r, cls) else cls.load(r) for r in recs]
-    check_alike(recs)
     if not resumed and any(map(_is_of_several, recs)): return cls._of_ranks(recs, names)
+    check_alike(recs)
     out, parts = cls(recs[0].bins, max(r.max_rows for r in recs), recs[0].sample, **recs[0].meta), {}
     for r,begin,until in _placed(recs, resumed):
         for timeline,t in timelines(r).items():
@@ -119,9 +119,6 @@ def is_of_rank(rec:Recording)->bool:
     return _is_of_several(rec) and 'rank' in rec.meta['ranks']
 
 def _is_of_several(rec)->bool: return ((rec.meta.get('ranks') or {}).get('world') or 1) > 1
-
-# %% ../nbs/04k_merging.ipynb #741ca14b
-#| exports
 
 # %% ../nbs/04k_merging.ipynb #1dd3bc39
 def check_alike(recs:list):

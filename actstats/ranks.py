@@ -351,8 +351,8 @@ def _check_one(recs:dict, what:str, say):
     for f,rec in recs.items():
         if rec.meta['ranks'].get(what): found[rec.meta['ranks'][what]].append(f.name)
     if len(found) < 2: return
-    whose = '; '.join(f'{", ".join(names[:4])}{", ..."*(len(names) > 4)} of {say(v)}' for v,names in found.items())
-    raise ValueError(f'{next(iter(recs)).parent}: expected the files of one run, got {whose}. '
+    files = '; '.join(f'{", ".join(names[:4])}{", ..."*(len(names) > 4)} of {say(v)}' for v,names in found.items())
+    raise ValueError(f'{next(iter(recs)).parent}: expected the files of one run, got {files}. '
                      'Move those of the other run to a folder of their own')
 
 # %% ../nbs/04l_ranks.ipynb #39c79857
