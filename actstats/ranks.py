@@ -406,9 +406,12 @@ def gather(self:Recording,
     if not dist.is_initialized():
         raise RuntimeError('gather: torch.distributed is not initialised, or not any more; call it before '
                            'destroy_process_group()')
-    group = dist.new_group(backend='gloo', timeout=timedelta(seconds=timeout))
-    try: found = _gathered(self._bytes_or_nothing(), dst, group)
-    finally: dist.destroy_process_group(group)
+    try:
+        group = dist.new_group(backend='gloo', timeout=timedelta(seconds=timeout))
+        try: found = _gathered(self._bytes_or_nothing(), dst, group)
+        finally: dist.destroy_process_group(group)
+    except RuntimeError as e:
+        raise RuntimeError(f'gather: expected all {world} ranks to call it within {timeout:g} s: {e}') from None
     if rank != dst: return None
     recs = [Recording.from_bytes(b, f'rank {r}') for r,b in enumerate(found) if b]
     if not recs: raise ValueError('gather: expected the recording of a watch on each rank, got none')

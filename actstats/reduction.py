@@ -24,34 +24,11 @@ from .layouts import rank_and_world, shares, usual_role
 from .ranks import _later_stages, _prefixes, _united
 from .recording import _LOCK, _LOG, Recording, _is_past
 from .risk import MOST
-from .rows import EMPTY, FIELDS, HEAD, _columns, empty_rows, field, merge
+from .rows import EMPTY, FIELDS, HEAD, _columns, empty_rows, field, merge, merged
 from .tracks import Track
 
 # %% auto #0
-__all__ = ['merged', 'Reduction']
-
-# %% ../nbs/18b_reduction.ipynb #9a4ba0ca
-def merged(
-    rows:Tensor, # int64 (..., rows, fields), one row or more
-)->Tensor: # int64 (..., fields)
-    "Merge all rows of each key into one: exact for counts"
-    out = rows.sum(-2)  # right for whole numbers that add up; the others follow
-    old, new = _columns(rows), _columns(out)
-    for f in FIELDS:
-        if f.merge == 'moments' or (f.merge, f.dtype) == ('sum', int): continue
-        new[f.name].copy_(_OVER[f.merge](old[f.name]))
-    n, total = old['n'].double(), new['n'].double().clamp(min=1)
-    new['mean'].copy_((n*old['mean']).sum(-1)/total)
-    new['m2'].copy_((old['m2'] + n*(old['mean'] - new['mean'][..., None])**2).sum(-1))
-    return out
-
-# %% ../nbs/18b_reduction.ipynb #74effe8f
-def _units_over(u:Tensor)->Tensor:
-    "Their number if all that know it agree, else -1"
-    most = u.amax(-1)
-    return torch.where(torch.where(u == 0, most[..., None], u).amin(-1) == most, most, -1)
-
-_OVER = dict(sum=lambda x: x.sum(-1), min=lambda x: x.amin(-1), max=lambda x: x.amax(-1), units=_units_over)
+__all__ = ['Reduction']
 
 # %% ../nbs/18b_reduction.ipynb #df937ca3
 def _any(masks:Tensor)->Tensor:

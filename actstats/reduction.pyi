@@ -1,11 +1,8 @@
 # Written by .ci/stubs.py: `make export`
 from .recording import Recording
-from torch import Tensor
 from typing import Any
 
-__all__ = ['merged', 'Reduction']
-
-def merged(rows: Tensor) -> Tensor: ...
+__all__ = ['Reduction']
 
 class Reduction:
     rec: Recording

@@ -13,8 +13,8 @@ from torch import nn, Tensor
 from .internals import real_memory
 
 # %% auto #0
-__all__ = ['MERGES', 'FIELDS', 'INTS', 'FLOATS', 'HEAD', 'COL', 'EMPTY', 'Field', 'field', 'empty_rows', 'clear_', 'merge', 'std',
-           'mark_alive_', 'pack', 'unpack']
+__all__ = ['MERGES', 'FIELDS', 'INTS', 'FLOATS', 'HEAD', 'COL', 'EMPTY', 'Field', 'field', 'empty_rows', 'clear_', 'merge',
+           'merged', 'std', 'mark_alive_', 'pack', 'unpack']
 
 # %% ../nbs/03b_rows.ipynb #793c9d60
 MERGES = ('sum', 'min', 'max', 'units', 'moments')
@@ -118,6 +118,29 @@ def merge(
         if f.merge == 'moments' or (f.merge, f.dtype) == ('sum', int): continue
         new[f.name].copy_(_RULES[f.merge](mine[f.name], theirs[f.name]))
     _merge_moments(mine, theirs, new)
+    return out
+
+# %% ../nbs/03b_rows.ipynb #12848dfc
+def _units_over(u:Tensor)->Tensor:
+    "Their number if all that know it agree, else -1"
+    most = u.amax(-1)
+    return torch.where(torch.where(u == 0, most[..., None], u).amin(-1) == most, most, -1)
+
+_OVER = dict(sum=lambda x: x.sum(-1), min=lambda x: x.amin(-1), max=lambda x: x.amax(-1), units=_units_over)
+
+# %% ../nbs/03b_rows.ipynb #793aa208
+def merged(
+    rows:Tensor, # int64 (..., rows, fields), one row or more
+)->Tensor: # int64 (..., fields)
+    "Merge all rows of each key into one: exact for counts"
+    out = rows.sum(-2)  # right for whole numbers that add up; the others follow
+    old, new = _columns(rows), _columns(out)
+    for f in FIELDS:
+        if f.merge == 'moments' or (f.merge, f.dtype) == ('sum', int): continue
+        new[f.name].copy_(_OVER[f.merge](old[f.name]))
+    n, total = old['n'].double(), new['n'].double().clamp(min=1)
+    new['mean'].copy_((n*old['mean']).sum(-1)/total)
+    new['m2'].copy_((old['m2'] + n*(old['mean'] - new['mean'][..., None])**2).sum(-1))
     return out
 
 # %% ../nbs/03b_rows.ipynb #8aafeff7

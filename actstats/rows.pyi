@@ -3,7 +3,7 @@ from dataclasses import dataclass
 from torch import Tensor
 from typing import Any
 
-__all__ = ['MERGES', 'FIELDS', 'INTS', 'FLOATS', 'HEAD', 'COL', 'EMPTY', 'Field', 'field', 'empty_rows', 'clear_', 'merge', 'std', 'mark_alive_', 'pack', 'unpack']
+__all__ = ['MERGES', 'FIELDS', 'INTS', 'FLOATS', 'HEAD', 'COL', 'EMPTY', 'Field', 'field', 'empty_rows', 'clear_', 'merge', 'merged', 'std', 'mark_alive_', 'pack', 'unpack']
 MERGES: tuple[str, ...]
 
 @dataclass(frozen=True)
@@ -28,6 +28,8 @@ def empty_rows(*size: int, bins: Any, device: Any=None) -> Tensor: ...
 def clear_(rows: Tensor) -> Tensor: ...
 
 def merge(a: Tensor, b: Tensor) -> Tensor: ...
+
+def merged(rows: Tensor) -> Tensor: ...
 
 def std(rows: Tensor) -> Tensor: ...
 
