@@ -46,13 +46,14 @@ def keep(c:Config, folder:str)->dict:
     import torch
     torch.set_num_threads(1)
     warnings.simplefilter('ignore')
-    path = STORE/folder/('cured' if c.cures else '')/c.name
-    if path.with_suffix('.json').exists(): return json.loads(path.with_suffix('.json').read_text())
-    path.parent.mkdir(parents=True, exist_ok=True)
+    where = STORE/folder/'cured' if c.cures else STORE/folder
+    told = where/f'{c.name}.json'
+    if told.exists(): return json.loads(told.read_text())
+    where.mkdir(parents=True, exist_ok=True)
     module = origin(folder)
     res, rec = (module.train_late if folder.endswith('-late') else module.train)(c)
-    if rec is not None and not c.cures: rec.save(path.parent/f'{c.name}.actstats')
-    path.parent.joinpath(f'{c.name}.json').write_text(json.dumps(res))
+    if rec is not None and not c.cures: rec.save(where/f'{c.name}.actstats')
+    told.write_text(json.dumps(res))
     return res
 
 def several(cs:list, folder:str, jobs:int=-1)->list:
