@@ -259,7 +259,7 @@ def _is_half(s:Series)->bool: return str(s.dtype) == 'torch.float16'
 @rule(after='input_outliers', remedies=('clean_data', 'higher_precision', 'lower_lr'))
 def not_finite(c:Case):
     "NaN or infinite values; an alarm if layers, parameters or loss still have them in the last row"
-    asked = [s for s in c.series.values() if s.kind != 'log' or s is c.losses]
+    asked = [s for s in c.series.values() if not s.is_number or s is c.losses]
     bad = [s for s in asked if (s.n_bad > 0).any()]
     if not bad: return
     s = min(bad, key=lambda s: (s.step[s.n_bad > 0][0], kind_of(s.kind).flow))

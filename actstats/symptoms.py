@@ -23,32 +23,37 @@ __all__ = ['SYMPTOMS', 'Series', 'Case', 'median', 'start', 'now', 'lg', 'trend'
            'Symptom', 'classes', 'loss_symptoms', 'signal_symptoms', 'grad_symptoms', 'update_symptoms',
            'fact_symptoms', 'symptoms']
 
-# %% ../nbs/09a_symptoms.ipynb #2e380b5d
-_KEPT = ('step', 'n_steps', 'n', 'n_total', 'mean', 'std', 'rms', 'min', 'max', 'frac_zero', 'units', 'frac_dead')
-
 # %% ../nbs/09a_symptoms.ipynb #508ea237
 class Series:
     "The statistics of one layer or parameter, a value for each row, without the histograms"
     def __init__(self,
-        h:History, # what was recorded
+        name:str, # of the layer, the parameter, the number
+        kind:str, # one of `KINDS`
+        statistics:dict, # name -> array (rows,), as `Recording.statistics` gives them
         dtype:torch.dtype|None=None, # of the values
     ):
-        self.name, self.kind, self.dtype = h.name, h.kind, dtype
-        for k in _KEPT: setattr(self, k, getattr(h, k))
-        masks = h.n_neginf if kind_of(h.kind).masked else 0  # in an output, minus infinity is a mask
-        self.n_bad = h.n_nonfinite - masks
-        self.largest = np.fmax(np.abs(h.min), np.abs(h.max))
-        self.saturated = _saturated(h) if h.kind == 'act' else None
-        if h.kind == 'input': self.repeats = _repeats(h)
+        vars(self).update(statistics)
+        self.name, self.kind, self.dtype, self.saturated = name, kind, dtype, None
+        self.n_bad = self.n_nan + self.n_posinf
+        if not kind_of(kind).masked: self.n_bad = self.n_bad + self.n_neginf  # in an output, it is a mask
+        self.largest = np.fmax(np.abs(self.min), np.abs(self.max))
+
+    @property
+    def is_number(self)->bool: return kind_of(self.kind).of == 'number'
 
     def __len__(self): return len(self.step)
     def __repr__(self): return f'Series of {self.name!r} ({self.kind}): {len(self)} rows'
 
 # %% ../nbs/09a_symptoms.ipynb #97ed4ccb
-def _saturated(h:History)->np.ndarray|None:
-    "Share of values in the outer eighths, for outputs that stay in -1..1 or 0..1 and reach both ends; else None"
-    lo, hi = np.fmin.reduce(h.min, initial=np.inf), np.fmax.reduce(h.max, initial=-np.inf)
-    if not (-1 <= lo < hi <= 1 and hi > .99 and (lo < -.99 or lo >= 0)): return None
+def _range(s:Series)->tuple: return np.fmin.reduce(s.min, initial=np.inf), np.fmax.reduce(s.max, initial=-np.inf)
+
+def _is_bounded(s:Series)->bool:
+    "Does it stay in -1..1 or 0..1, and reach both ends?"
+    lo, hi = _range(s)
+    return -1 <= lo < hi <= 1 and hi > .99 and (lo < -.99 or lo >= 0)
+
+def _saturated(h:History, lo:float)->np.ndarray:
+    "Share of values in the outer eighths of -1..1, or of 0..1 if `lo` is not negative"
     ends = h.in_bins(LinearBins(-.875 if lo < 0 else .125, .875, 1))
     return (ends[:, 0] + ends[:, -1])/np.maximum(ends.sum(1), 1)
 
@@ -69,6 +74,15 @@ def upto(self:Series, step:int)->Series:
         if isinstance(v, np.ndarray): setattr(s, k, v[some])
     return s
 
+# %% ../nbs/09a_symptoms.ipynb #5d948f62
+def _read(rec:Recording, kinds)->dict:
+    "All series of these kinds; of few only is there anything to be had from histograms"
+    series = {k: Series(*k, v, rec.dtypes[k]) for k,v in rec.statistics(kinds).items()}
+    for key,s in series.items():
+        if s.kind == 'input': s.repeats = _repeats(rec._history(*key))
+        if s.kind == 'act' and _is_bounded(s): s.saturated = _saturated(rec._history(*key), _range(s)[0])
+    return series
+
 # %% ../nbs/09a_symptoms.ipynb #b5b30f74
 class Case:
     "The first steps of a run, as they are judged"
@@ -77,15 +91,14 @@ class Case:
         upto:int|None=None, # only steps before this one, counted from the first; None: all
         kinds=None, # what to look at; None: all that are judged
     ):
-        kinds = judged() if kinds is None else kinds
+        kinds = [*judged(), 'run'] if kinds is None else kinds
         self.meta, self.never_called, self.first = rec.meta, rec.never_called, rec.meta.get('first_step') or 0
-        keys = [(n, kind, dtype) for (n, kind),dtype in rec.dtypes.items() if kind in kinds]
-        self._keep({(n, kind): Series(rec._history(n, kind), dtype) for n,kind,dtype in keys}, upto)
+        self._keep(_read(rec, kinds), upto)
 
     def _keep(self, series:dict, upto:int|None):
         if upto is not None: series = {k: s.upto(self.first + upto) for k,s in series.items()}
         self.series = {k: s for k,s in series.items() if s.n_steps.any()}
-        self.steps = max((int(s.n_steps.sum()) for s in self.series.values() if s.kind != 'log'), default=0)
+        self.steps = max((int(s.n_steps.sum()) for s in self.series.values() if not s.is_number), default=0)
         self._known = {}  # properties that were computed
 
     def upto(self, step:int)->Case:
@@ -478,7 +491,7 @@ def _still(c:Case)->float:
 # %% ../nbs/09a_symptoms.ipynb #18232e71
 def fact_symptoms(c:Case)->dict:
     "Symptoms that need no time to show, by name"
-    some = [s for s in c.series.values() if s.kind not in ('input', 'log') or s is c.losses]
+    some = [s for s in c.series.values() if s.kind != 'input' and not s.is_number or s is c.losses]
     ends = [float((s.n_bad[-max(3, len(s)//5):] > 0).mean()) for s in some]
     shape = c.meta.get('input')
     return dict(

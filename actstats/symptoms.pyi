@@ -1,7 +1,7 @@
 # Written by .ci/stubs.py: `make export`
 import numpy as np
 import torch
-from .recording import History, Recording
+from .recording import Recording
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -9,26 +9,15 @@ from typing import Any
 __all__ = ['SYMPTOMS', 'Series', 'Case', 'median', 'start', 'now', 'lg', 'trend', 'neumann', 'fan_in', 'percent', 'number', 'Symptom', 'classes', 'loss_symptoms', 'signal_symptoms', 'grad_symptoms', 'update_symptoms', 'fact_symptoms', 'symptoms']
 
 class Series:
-    name: Any
-    kind: Any
+    name: str
+    kind: str
     dtype: torch.dtype | None
-    step: Any
-    n_steps: Any
-    n: Any
-    n_total: Any
-    mean: Any
-    std: Any
-    rms: Any
-    min: Any
-    max: Any
-    frac_zero: Any
-    units: Any
-    frac_dead: Any
+    saturated: Any
     n_bad: Any
     largest: Any
-    saturated: np.ndarray | None
-    repeats: np.ndarray
-    def __init__(self, h: History, dtype: torch.dtype | None=None) -> None: ...
+    def __init__(self, name: str, kind: str, statistics: dict, dtype: torch.dtype | None=None) -> None: ...
+    @property
+    def is_number(self) -> bool: ...
     def __len__(self) -> int: ...
     def __repr__(self) -> str: ...
     def upto(self, step: int) -> Series: ...
