@@ -314,7 +314,7 @@ def params(self:Recording)->list:
 @patch(as_prop=True)
 def logs(self:Recording)->list:
     "Names of the logged numbers"
-    return self._names(*kinds_of('number'))
+    return self._names('log')
 
 # %% ../nbs/04d_recording.ipynb #f7080a82
 @patch(as_prop=True)
@@ -439,7 +439,7 @@ def items(self:Recording)->list:
 # %% ../nbs/04d_recording.ipynb #7bbfd8ad
 @patch
 def __repr__(self:Recording)->str:
-    kinds = ', '.join(self.kinds)
+    kinds = ', '.join(k for k in self.kinds if k != 'run')  # which nobody asked for
     odd = ((self.never_called, 'never called'), (self.problems, 'problems'))
     more = ''.join(f', {len(o)} {what}' for o,what in odd if o)
     ranks = f'{ranks}; ' if (ranks := whose(self.meta)) else ''
