@@ -187,7 +187,7 @@ def _at_start(c:Case, x)->float:
 
 def _about(x:float)->str: return f'{float(f"{x:.1g}"):,.0f}'
 
-# %% ../nbs/09c_ailments.ipynb #be072a23
+# %% ../nbs/09c_ailments.ipynb #e0349878
 def stuck(c:Case)->bool:
     "After 25 steps or more: is the loss where it was, or where that of guessing is, and not falling?"
     if c.steps < 25 or not np.isfinite(c.loss).any(): return False
@@ -239,7 +239,7 @@ def input_repeats(c:Case):
                '(If each step uses all of the data, nothing is wrong.)',
         chart=Chart(dict(mean=s.mean), 'mean of the input', s.step))
 
-# %% ../nbs/09c_ailments.ipynb #0b962d8c
+# %% ../nbs/09c_ailments.ipynb #cafad6c8
 @rule(after='input_repeats', remedies='clean_data')
 def not_shuffled(c:Case):
     "The mean and the standard deviation of the input walk from batch to batch (von Neumann's ratio below 0.5)"
@@ -588,7 +588,7 @@ def updates_fade(c:Case):
         advice='Let the learning rate fall later'
                + (f', from about {_about(factor)} times as much.' if factor > 1.5 else '.'))
 
-# %% ../nbs/09c_ailments.ipynb #ef6fd763
+# %% ../nbs/09c_ailments.ipynb #e029701a
 @rule(after='updates_fade', remedies='raise_lr')
 def warm_up(c:Case):
     "The learning rate has risen at each of 50 steps or more, and the weights hardly move yet"
@@ -738,7 +738,7 @@ def replicas_differ(c:Case):
         if len(group) > _FEW_APART: yield _parted(c, group)
         else: yield from (_parted(c, [o]) for o in group)
 
-# %% ../nbs/09c_ailments.ipynb #ba5c50e5
+# %% ../nbs/09c_ailments.ipynb #d48f2976
 def _bottomless(y:np.ndarray)->bool:
     "Is the loss far below zero, and falling faster and faster? Likelihoods fall below zero too, slower and slower"
     y = y[np.isfinite(y)]
@@ -758,7 +758,7 @@ def loss_below_zero(c:Case):
         advice='Look at its sign, and at what it is given (log-probabilities, where it takes those).',
         chart=Chart(dict(loss=y), 'loss', c.losses.step, {'0': 0}))
 
-# %% ../nbs/09c_ailments.ipynb #e5f6e82f
+# %% ../nbs/09c_ailments.ipynb #2e346623
 @rule(after='loss_below_zero', remedies='fix_loss')
 def output_never_negative(c:Case):
     "The outputs of the last layer are never negative, and the loss begins as a cross entropy of so many classes does"
