@@ -228,7 +228,7 @@ def inverse(n=5000):
 
 class Counts(Problem):
     "Counts that depend on a set of points: Poisson; without the constant the loss of who knows everything is far below zero"
-    optimizers, inits = (('rmsprop', 2e-3), ('adam', 6e-3)), ('torch', 'kaiming', 'signs')
+    optimizers, inits = (('rmsprop', 1.5e-3), ('adam', 6e-3)), ('torch', 'kaiming')
     logs_target, steps = True, (300, 400)
     def data(self): return sets()
     def net(self, width):
@@ -259,7 +259,7 @@ class Reconstruction(Problem):
 
 class DenseAutoencoder(Reconstruction):
     "Pictures of clothes through twelve numbers: binary cross entropy of grey values, which has no zero"
-    optimizers, inits = (('adamw', 3e-3), ('adagrad', 2e-2)), ('torch', 'xavier', 'orthogonal')
+    optimizers, inits = (('adamw', 3e-3), ('adagrad', 2e-2)), ('torch', 'xavier', 'signs')
     def data(self): return parts(clothes())
     def net(self, width):
         k = wide(96, width)
@@ -280,7 +280,7 @@ class ConvAutoencoder(Reconstruction):
 
 class Variational(Reconstruction):
     "Digits through six numbers with noise, which shall be normal"
-    optimizers, inits, steps = (('adam', 4e-3), ('nadam', 4e-3)), ('torch', 'xavier', 'small'), (300, 400)
+    optimizers, inits, steps = (('adam', 7e-3), ('nadam', 6e-3)), ('torch', 'xavier', 'small'), (350, 400)
     def data(self): return parts(digits().flatten(1))
     def net(self, width): return Encoded(wide(64, width))
     def loss(self, out, y):
@@ -413,7 +413,7 @@ class Viewed(Chain):
 
 class Sorting(Problem):
     "Eight letters in their order: a recurrent network reads, another writes, and sees what should have been written before"
-    optimizers, inits, steps = (('adam', 1e-2), ('rmsprop', 4e-3)), ('torch', 'xavier'), (300, 350)
+    optimizers, inits, steps = (('adam', 1e-2), ('nadam', 1e-2)), ('torch', 'xavier'), (350, 400)
     def __init__(self):
         y = self.data()[0][1]
         pairs = torch.stack([y.new_full(y.shape[:1], 10)] + list(y.T[:-1]), 1)*10 + y # who knows only the letter before
@@ -440,7 +440,7 @@ def letters(n=4000):
 
 class Text(Problem):
     "The next byte of Python's help, by a small transformer with RMSNorm; how much better than the bytes' frequencies?"
-    optimizers, inits, batch, steps = (('adamw', 1.5e-2), ('muon', 2e-2)), ('torch', 'truncated'), 24, (250, 300)
+    optimizers, inits, batch, steps = (('adamw', 1.2e-2), ('muon', 1.5e-2)), ('torch', 'truncated'), 28, (280, 300)
     def data(self): return parts(manual())
     def net(self, width): return Writer(wide(40, width))
     def present(self, raw, g): return (raw[0][:, :-1],), raw[0][:, 1:]
@@ -560,7 +560,7 @@ class Run:
         self.tells_target = p.logs_target and self.rng.random() < .4
         self.decay, self.decay_term, self.held_back, self.clip, self.micro, self.ema, self.before = 0., 0., 0., None, 1, None, 0
         self.objective, self.objective_edits = p.loss, []
-        self.schedule = lambda i: min(1., .05 + 2.5*(1 - i/self.steps)) # constant, and at the end down
+        self.schedule = lambda i: min(1., max(.05, 2.5*(1 - i/self.steps))) # constant, and at the end down
         self.left, self.keeps, self.pool, self.ordered, self.dropout, self.detached, self.frozen = 0., 0., 1., False, 0., False, lambda net: []
         for stage in ('newborn', 'built', 'lenses', 'target_lenses', 'batches', 'extra', 'slopes', 'weights'): setattr(self, stage, [])
         if c.kind == 'fault': FAULTS[c.what].plan(self, c.severity)
@@ -739,7 +739,7 @@ def never_zeroed(r, v):
     "The gradients of some parameters add up: those of a group that was forgotten"
     r.keeps = max(.1, v**.7)
 
-@fault('lower_lr')
+@fault('lower_lr', factor=lambda v: 10**(.3 + 1.5*v))
 def momentum_by_hand(r, v):
     "Added to gradients that have it already"
     keep, sums = 1 - 10**(-.3 - 2*v), {}
@@ -751,7 +751,7 @@ def momentum_by_hand(r, v):
 @fault('reinit')
 def equal_weights(r, v):
     "Constants: units are copies of one another"
-    value = r.rng.choice([0., .01, .1])
+    value = r.rng.choice([.001 if r.problem.norm else 0., .01, .1]) # zero divided by its norm is another matter
     def f(net):
         ms = weighty(net)
         for m in ms[:max(1, round((.3 + .7*v)*len(ms)))]: m.weight.data.fill_(value)
@@ -944,7 +944,7 @@ def code_penalised(r, v):
     r.extra.append(f)
 
 @fault('bigger_batch')
-def tiny_batches(r, v): r.batch, r.rate = max(1, round(6*6**-v)), r.rate*10**(.2 + .8*v)
+def tiny_batches(r, v): r.batch, r.rate = max(1, round(6*6**-v)), r.rate*10**(.5*v)
 
 
 # ---- healthy, and odd to look at ----
@@ -970,9 +970,7 @@ def steps_down(r): r.schedule = lambda i: .3**(i//(r.steps//3))
 def restarts(r): r.schedule = lambda i: .55 + .45*math.cos(math.pi*(i % 50)/50)
 
 @control
-def clipped(r):
-    if r.opt != 'sgd': r.clip = 1.
-    else: r.clip = 5.
+def clipped(r): r.clip = 1. if r.opt != 'sgd' else 5.
 
 @control
 def averaged(r): r.ema = .95
@@ -981,8 +979,7 @@ def averaged(r): r.ema = .95
 def accumulated(r): r.micro, r.batch = 2, max(8, r.batch//2)
 
 @control
-def some_decay(r):
-    r.decay = .01 if r.opt != 'sgd' else 1e-4
+def some_decay(r): r.decay, r.decay_term = (.01 if r.opt != 'sgd' else 1e-4), (1e-4 if r.opt in ('adam', 'nadam', 'rmsprop', 'adagrad') else 0.)
 
 @control
 def some_dropout(r): r.dropout = .05
