@@ -14,12 +14,12 @@ import pandas as pd
 
 import actstats
 from cures import config, cured, scores
-from faults import REGISTRY, layers
+from small_faults import REGISTRY, layers
 from fit import LOSS, NAMES, fitted
 from outcomes import look
 from peers import RULES, near_zero
 from runs import HERE, STORE, Config, prepare
-from tasks import MODELS
+from small_tasks import MODELS
 
 AT = 25, 100
 
