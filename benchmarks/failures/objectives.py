@@ -823,8 +823,8 @@ def broken_files(r, v):
     def f(i, inputs, y):
         bad = torch.rand(len(y), generator=r.order) < (p if i >= at else -1)
         if bad.any():
-            x = inputs[0].clone()
-            x.view(len(x), -1)[bad, 5] = math.nan
+            x = inputs[0].clone(memory_format=torch.contiguous_format)
+            x.view(len(x), -1)[bad, 1] = math.nan
             inputs = (x, *inputs[1:])
         return inputs, y
     r.batches.append(f)
