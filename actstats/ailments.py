@@ -187,7 +187,7 @@ def _at_start(c:Case, x)->float:
 
 def _about(x:float)->str: return f'{float(f"{x:.1g}"):,.0f}'
 
-# %% ../nbs/09c_ailments.ipynb #e0349878
+# %% ../nbs/09c_ailments.ipynb #553b2466
 def stuck(c:Case)->bool:
     "After 25 steps or more: is the loss where it was, or where that of guessing is, and not falling?"
     if c.steps < 25 or not np.isfinite(c.loss).any(): return False
@@ -239,7 +239,7 @@ def input_repeats(c:Case):
                '(If each step uses all of the data, nothing is wrong.)',
         chart=Chart(dict(mean=s.mean), 'mean of the input', s.step))
 
-# %% ../nbs/09c_ailments.ipynb #cafad6c8
+# %% ../nbs/09c_ailments.ipynb #2f55615b
 @rule(after='input_repeats', remedies='clean_data')
 def not_shuffled(c:Case):
     "The mean and the standard deviation of the input walk from batch to batch (von Neumann's ratio below 0.5)"
@@ -417,6 +417,10 @@ def exploding_signal(c:Case):
     "At first, the standard deviation of a layer's output is above 10, and ten times that of the input"
     ss, std = _profile(c)
     if not len(ss) or not np.isfinite(std).any(): return
+    owners = set(map(c.owner, c.weights))
+    end = max((i for i,s in enumerate(ss) if s.name in owners), default=len(ss) - 1) + 1
+    ss, std = ss[:end], std[:end]  # behind the last weights, there is nothing to initialise
+    if not np.isfinite(std).any(): return
     i, given = int(np.nanargmax(std)), start(c.input.rms) if c.input is not None else 1.
     if std[i] > 10*max(1, given): yield warn(
         layer=ss[i].name, step=c.first, evidence=dict(here=float(std[i]), input=given),
@@ -556,6 +560,8 @@ def _step_sizes(c:Case)->tuple:
     zeros = c.meta.get('identical') or ()  # of zeros, any update is all
     rows = [v for n,v in c.ratios.items() if np.isfinite(v).any() and n not in zeros]
     first, last = median([start(v, 5) for v in rows]), median([now(v) for v in rows])
+    then = median([start(v[5:], 10) for v in rows])
+    if then > first/30: first = min(first, then)  # the first steps of Adagrad and RMSprop are large by construction
     return first, last, max(first, last, largest_step(c)/10) if rows else math.nan
 
 # %% ../nbs/09c_ailments.ipynb #8c2b10bd
@@ -588,7 +594,7 @@ def updates_fade(c:Case):
         advice='Let the learning rate fall later'
                + (f', from about {_about(factor)} times as much.' if factor > 1.5 else '.'))
 
-# %% ../nbs/09c_ailments.ipynb #e029701a
+# %% ../nbs/09c_ailments.ipynb #04f21107
 @rule(after='updates_fade', remedies='raise_lr')
 def warm_up(c:Case):
     "The learning rate has risen at each of 50 steps or more, and the weights hardly move yet"
@@ -738,7 +744,7 @@ def replicas_differ(c:Case):
         if len(group) > _FEW_APART: yield _parted(c, group)
         else: yield from (_parted(c, [o]) for o in group)
 
-# %% ../nbs/09c_ailments.ipynb #d48f2976
+# %% ../nbs/09c_ailments.ipynb #63cc575e
 def _bottomless(y:np.ndarray)->bool:
     "Is the loss far below zero, and falling faster and faster? Likelihoods fall below zero too, slower and slower"
     y = y[np.isfinite(y)]
@@ -758,7 +764,7 @@ def loss_below_zero(c:Case):
         advice='Look at its sign, and at what it is given (log-probabilities, where it takes those).',
         chart=Chart(dict(loss=y), 'loss', c.losses.step, {'0': 0}))
 
-# %% ../nbs/09c_ailments.ipynb #2e346623
+# %% ../nbs/09c_ailments.ipynb #41d071a5
 @rule(after='loss_below_zero', remedies='fix_loss')
 def output_never_negative(c:Case):
     "The outputs of the last layer are never negative, and the loss begins as a cross entropy of so many classes does"

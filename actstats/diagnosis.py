@@ -34,6 +34,7 @@ class Diagnosis:
     findings:list = field(default_factory=list)
     risk:float = math.nan # that the run will fail, 0 to 1; NaN: not known
     steps:int = 0 # that it was made from
+    rows:int = 0 # that hold the steps of the risk
     distance:float = math.nan # from all runs that taught the risk; above 1: it is unlike them
     lacks:tuple = () # what was not recorded and would help: "loss", "parameters"
 
@@ -47,7 +48,7 @@ def alarm(self:Diagnosis)->bool:
     "Is one of the findings an alarm?"
     return any(f.severity == 'error' for f in self.findings)
 
-# %% ../nbs/09e_diagnosis.ipynb #ac5421d1
+# %% ../nbs/09e_diagnosis.ipynb #78b8fb34
 @patch(as_prop=True)
 def verdict(self:Diagnosis)->str:
     '"will fail" (there is an alarm), "will train", or "not yet known"'
@@ -75,8 +76,9 @@ def summary(self:Diagnosis)->str:
     if self.risk == self.risk:
         text = f'Estimated risk of failing: {percent(self.risk)}, from the first {seen} of {self.steps} steps.'
         return f'{text} Not yet known; to settle it, {self.settles}.' if self.settles else text
-    if self.steps >= FEWEST:
+    if 0 < self.rows < FEWEST <= self.steps:
         return f'Risk not known: the first {seen} steps are merged into fewer than {FEWEST} rows; raise `max_rows`.'
+    if self.steps >= FEWEST: return 'Risk not known: it could not be estimated; the problems of the recording say why.'
     were = 'was' if self.steps == 1 else 'were'
     return f'Risk not known: it takes {FEWEST} steps, and {self.steps} {were} recorded.'
 
@@ -118,7 +120,7 @@ def _done(c:Case, found:list)->bool:
     y = c.loss[np.isfinite(c.loss)]
     return len(y) > 0 and 0 <= now(y) < 1e-3*y[0] and not any(f.rule in _DOUBTS for f in found)
 
-# %% ../nbs/09e_diagnosis.ipynb #71f26914
+# %% ../nbs/09e_diagnosis.ipynb #77cb6d7e
 def _recovered(c:Case)->bool:
     "Has the loss fallen for good since the hundred steps that the risk looks at?"
     first, y = beginning(c).loss, c.loss
@@ -146,7 +148,8 @@ def _judge(c:Case, note)->Diagnosis:
             found.insert(0, _alarm(c, p, next((f for f in found if f.remedy != 'none'), None)))
     except Exception as e: note('diagnose: risk', e)
     lacks = ('loss',)*(c.losses is None) + ('parameters',)*(not c.ratios)
-    return Diagnosis(sorted(found, key=lambda f: f.severity != 'error'), p, c.steps, far, lacks)
+    rows = max((len(s) for s in beginning(c).series.values() if not s.is_number), default=0)
+    return Diagnosis(sorted(found, key=lambda f: f.severity != 'error'), p, c.steps, rows, far, lacks)
 
 # %% ../nbs/09e_diagnosis.ipynb #9c824e3a
 @contextmanager
