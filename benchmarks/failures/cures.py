@@ -30,7 +30,7 @@ def found(c:Config, origin:str)->list:
 
 def scores(cs:list, origin:str, d)->dict:
     "The scores of runs that were trained again, by name"
-    j = judged(pd.DataFrame([dict(r, name=c.name) for c,r in zip(cs, several(cs, origin))]), healthy(d))
+    j = judged(pd.DataFrame([dict(r, name=c.name) for c,r in zip(cs, several(cs, origin)) if r]), healthy(d))
     return dict(zip(j.name, j.score))
 
 def decision_list(tried:list)->list:
