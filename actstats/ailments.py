@@ -16,15 +16,16 @@ from .hooks import _nearest
 from .kinds import kind_of
 from .layouts import ranks_text
 from .plots import _named
-from .symptoms import Case, Series, median, neumann, now, percent, start, trend
+from .symptoms import (Case, Series, decay_per_step, dropout_rate, median, neumann, now, percent, repeated, start,
+                               trend)
 
 # %% auto #0
 __all__ = ['REMEDIES', 'RULES', 'AILMENTS', 'Chart', 'Finding', 'rule', 'warn', 'some', 'input_scale', 'input_outliers',
-           'repeated', 'input_repeats', 'small_batch', 'largest_step', 'not_finite', 'float16', 'dead_units',
-           'saturation', 'identical_units', 'weight_scale', 'fading_signal', 'exploding_signal', 'vanishing_gradient',
+           'input_repeats', 'small_batch', 'largest_step', 'not_finite', 'float16', 'dead_units', 'saturation',
+           'identical_units', 'weight_scale', 'fading_signal', 'exploding_signal', 'vanishing_gradient',
            'tiny_gradient', 'gradient_spikes', 'rise_and_crash', 'frozen', 'slow_layers', 'updates_large',
-           'updates_fade', 'updates_small', 'gradients_add_up', 'decay_per_step', 'weight_decay', 'dropout_rate',
-           'dropout', 'norm_in_eval', 'never_called', 'replicas_differ', 'loss_below_zero', 'loss_rises', 'no_progress']
+           'updates_fade', 'updates_small', 'gradients_add_up', 'weight_decay', 'dropout', 'norm_in_eval',
+           'never_called', 'replicas_differ', 'loss_below_zero', 'loss_rises', 'no_progress']
 
 # %% ../nbs/09c_ailments.ipynb #f1e291c5
 REMEDIES = ('lower_lr', 'raise_lr', 'clip_gradients', 'reinit', 'normalise_inputs',
@@ -211,12 +212,6 @@ def input_outliers(c:Case):
         advice='Look at these samples: remove them, correct them, or clip their values.',
         chart=Chart(dict(largest=s.largest), 'largest magnitude of the input', s.step, dict(usual=usual), log=True))
 
-# %% ../nbs/09c_ailments.ipynb #7c974b80
-def repeated(c:Case)->float:
-    "Share of the batches that are equal to the one before; 0 for fewer than five"
-    s = c.get('input', 'input')
-    return float(s.repeats[1:].mean()) if s is not None and len(s) > 4 else 0.
-
 # %% ../nbs/09c_ailments.ipynb #1fac7e19
 @rule(after='input_scale', remedies='clean_data')
 def input_repeats(c:Case):
@@ -259,7 +254,7 @@ def _is_half(s:Series)->bool: return str(s.dtype) == 'torch.float16'
 @rule(after='input_outliers', remedies=('clean_data', 'higher_precision', 'lower_lr'))
 def not_finite(c:Case):
     "NaN or infinite values; an alarm if layers, parameters or loss still have them in the last row"
-    asked = [s for s in c.series.values() if s.kind != 'log' or s is c.losses]
+    asked = [s for s in c.series.values() if not s.is_number or s is c.losses]
     bad = [s for s in asked if (s.n_bad > 0).any()]
     if not bad: return
     s = min(bad, key=lambda s: (s.step[s.n_bad > 0][0], kind_of(s.kind).flow))
@@ -590,22 +585,6 @@ def gradients_add_up(c:Case):
         advice='Call optimizer.zero_grad() before each backward pass.',
         chart=Chart({s.name: s.mean for s in c.grads[:3]}, 'mean of the gradient', c.grads[0].step))
 
-# %% ../nbs/09c_ailments.ipynb #37169b29
-_DECOUPLED = ('SGD', 'AdamW', 'Lion', 'Muon')  # Adam's decay goes into the gradient, and is divided like it
-
-def _decay(g:dict)->float:
-    "The share of a weight that a parameter group's decay takes in a step"
-    lr, decay, momentum = g.get('lr'), g.get('weight_decay'), g.get('momentum') or 0
-    known = all(isinstance(v, (int, float)) for v in (lr, decay)) and momentum < 1
-    return lr*decay/(1 - momentum) if known else 0
-
-# %% ../nbs/09c_ailments.ipynb #5da6c765
-def decay_per_step(c:Case)->float:
-    "The largest share of a weight that weight decay takes away in a step, by the optimizer's settings"
-    opt = c.meta.get('optimizer') or {}
-    groups = [g for g in opt.get('groups', ()) if opt.get('name') in _DECOUPLED or g.get('decoupled_weight_decay')]
-    return float(max(map(_decay, groups), default=0))
-
 # %% ../nbs/09c_ailments.ipynb #31449d41
 @rule(after='float16', remedies='lower_weight_decay')
 def weight_decay(c:Case):
@@ -615,12 +594,6 @@ def weight_decay(c:Case):
         sentence=f'weight decay takes {percent(share, 1)} of each weight in a step.',
         advice='Lower it: learning rate times weight decay is usually 0.0001 or less.',
         chart=Chart(sizes, 'root mean square of weights', c.of('param')[0].step, log=True) if sizes else None)
-
-# %% ../nbs/09c_ailments.ipynb #5881c6af
-def dropout_rate(c:Case)->tuple:
-    "The largest rate of dropout, and where; (0, '') if there is none"
-    found = {n: re.match(r'\w*Dropout\w*\(p=([\d.e+-]+)', w) for n,w in (c.meta.get('modules') or {}).items()}
-    return max([(float(m[1]), n) for n,m in found.items() if m], default=(0., ''))
 
 # %% ../nbs/09c_ailments.ipynb #ea3baed0
 @rule(after='gradients_add_up', remedies='lower_dropout')

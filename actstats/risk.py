@@ -58,7 +58,7 @@ def risk(
 )->float: # 0 to 1; NaN if there are fewer than ten rows for them
     "Probability that the run fails, by its first hundred steps"
     first = beginning(c)
-    rows = max((len(s) for s in first.series.values() if s.kind != 'log'), default=0)
+    rows = max((len(s) for s in first.series.values() if not s.is_number), default=0)
     return probability(symptoms(first)) if rows >= FEWEST else math.nan
 
 # %% ../nbs/09b_risk.ipynb #9ed05634
