@@ -194,6 +194,27 @@ def grad_norm(self:Case)->np.ndarray:
         t[np.searchsorted(self.grad_steps, s.step)] += np.nan_to_num(s.rms)**2*n
     return np.sqrt(t)
 
+# %% ../nbs/09a_symptoms.ipynb #1261fa65
+def _lost(s:Series)->int|None:
+    "The first step of values that are not finite, if they are there in the end; most of them, in a row of several steps"
+    ends = len(s) and s.n_bad[-1] > (0 if s.n_steps[-1] == 1 else s.n_total[-1]/2)
+    return int(s.step[np.flatnonzero(s.n_bad > 0)[0]]) if ends else None
+
+def _exploded(s:Series, times:float=30.)->int|None:
+    "The first step of a loss beyond all bounds, if it does not come back"
+    y, first = s.mean, start(s.mean)
+    far = np.abs(y - first) > times*(np.abs(first) + median(np.abs(np.diff(y[:5]))))
+    return int(s.step[far.argmax()]) if len(far) and far[-3:].all() else None
+
+@patch(as_prop=True)
+@_once
+def calm(self:Case)->Case:
+    "The case before its values exploded, one row at least; the case itself if they did not"
+    ends = [_lost(s) for s in self.series.values() if s.kind in ('act', 'param') or s is self.losses]
+    if self.losses is not None and len(self.losses) > 3: ends.append(_exploded(self.losses))
+    ends = [e for e in ends if e is not None]
+    return self.upto(max(min(ends) - self.first, 1)) if ends else self
+
 # %% ../nbs/09a_symptoms.ipynb #5bed4e8c
 def median(
     xs, # numbers
@@ -671,6 +692,12 @@ def input_symptoms(c:Case)->dict:
 # %% ../nbs/09a_symptoms.ipynb #6b2542bc
 _TAKE = (loss_symptoms, output_symptoms, signal_symptoms, grad_symptoms, update_symptoms, fact_symptoms,
          setting_symptoms, input_symptoms)
+
+@patch(as_prop=True)
+@_once
+def symptoms(self:Case)->dict:
+    "All symptoms by name; NaN where one cannot be had"
+    return symptoms(self)
 
 def symptoms(
     c:Case, # a recording's first steps

@@ -1,178 +1,211 @@
-"""Healthy trainings of real models on real data: does the diagnosis keep quiet?
+"""Trainings of real models on real data: does the diagnosis keep quiet while they are healthy, and speak when they are not?
 
-    python benchmarks/failures/real.py                        # all, two seeds of each; writes real.json
-    python benchmarks/failures/real.py --only GPT --steps 8   # a trial, which writes nothing
+    python benchmarks/failures/real.py                          # all healthy trainings, three seeds of each; writes real.json
+    python benchmarks/failures/real.py --faults                 # eight of them with four faults each
+    python benchmarks/failures/real.py --again                  # judge the recordings of both again, without training
+    python benchmarks/failures/real.py --only GPT --steps 8     # a trial, which writes nothing
 
-The ladder's networks have the rates of their chapter at which every seed trains: 0.2 without a norm, where 0.6 is too much, and 0.6 with one.
-Pictures are Fashion-MNIST and MNIST, from the hub or from the folder ACTSTATS_DATA; the text is that of Python's own help.
+What is trained, and how, is in real_trainings.py. Recordings are kept in .runs/real/. timm and transformers come from
+`make .bench/.installed-sweep`; trainings that need them cannot be made without.
 """
 import os
 
 os.environ.setdefault('OMP_NUM_THREADS', '1')  # before torch is loaded
+os.environ.update(HF_HUB_OFFLINE='1', TRANSFORMERS_VERBOSITY='error')
 
 import argparse
 import json
 import math
 import platform
+import re
+import statistics
 import sys
 import time
-from functools import lru_cache, partial
-from itertools import islice
+import warnings
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-HERE = Path(__file__).parent
-sys.path.append(str(HERE.parent))
-
 import torch
-import torch.nn.functional as F
-from torch import nn
-from torch.optim import SGD, AdamW
-from torch.optim.lr_scheduler import LambdaLR, OneCycleLR
+from joblib import Parallel, delayed
+from torch.optim.lr_scheduler import LambdaLR
 
 import actstats
 from actstats.activations import set_seed
-from actstats.batchnorm import BatchNorm, LayerNorm
-from actstats.datasets import fashion_mnist, mnist
-from actstats.init import GeneralRelu, get_model, init_weights, lsuv_init
-from overhead import GPT
+from actstats.recording import Recording
+from real_trainings import TRAININGS, missing
 
-LOOKS = 25, 100  # steps after which the diagnosis is asked, besides the last
-
-
-# ---- data: batches without end, and the metric on what is held out ----
-
-def endless(loader):
-    while True: yield from loader
-
-def accuracy(dls, model):
-    x, y = dls.splits['test'][:2000]
-    return (model(x).argmax(1) == y).double().mean().item()
-
-@lru_cache
-def text():
-    "The help of Python, as bytes: nine tenths to train on, one held out"
-    from pydoc_data.topics import topics
-    data = torch.tensor(list('\n\n'.join(topics.values()).encode()))
-    return data.split([len(data) - len(data)//10, len(data)//10])
-
-def excerpts(size, length):
-    "Batches of text at random, each byte with the one that follows it"
-    data = text()[0].unfold(0, length + 1, 1)
-    while True:
-        some = data[torch.randint(len(data), (size,))]
-        yield some[:, :-1], some[:, 1:].flatten()
-
-def bits_per_byte(length, model):
-    some = text()[1].unfold(0, length + 1, length)
-    return F.cross_entropy(model(some[:, :-1]), some[:, 1:].flatten()).item()/math.log(2)
-
-def bits_of_frequencies():
-    "Bits per byte for who knows how often each byte comes, and nothing else"
-    counts = text()[1].bincount().double()
-    return torch.distributions.Categorical(counts).entropy().item()/math.log(2)
+LOOKS = 25, 50, 100  # steps after which the diagnosis is asked, besides the last
+LEARNT = .15  # of the way from a guess to perfection: from here on a training is healthy
+POINTS = 60  # of a loss curve that are kept
+RUNS = Path(__file__).parents[2]/'.runs'/'real'
 
 
-# ---- trainings: each gives, for a number of steps, model, optimizer, schedule or None, batches, and metric ----
+# ---- faults ----
 
-def ladder(steps, act=nn.ReLU, leaky=0., norm=None, lsuv=False, lr=.2, size=1024, opt=SGD, one_cycle=None, **settings):
-    "A rung of the ladder, on Fashion-MNIST; `one_cycle`: the share of the steps in which the rate rises"
-    dls, model = fashion_mnist(size), get_model(act, norm)
-    model.apply(partial(init_weights, leaky=leaky))
-    if lsuv: lsuv_init(model, next(iter(dls['train']))[0], mods=model[:4])
-    opt = opt(model.parameters(), lr=lr, **settings)
-    cycle = one_cycle and OneCycleLR(opt, lr, steps, pct_start=max(one_cycle, 2/steps), anneal_strategy='linear')
-    return model, opt, cycle, endless(dls['train']), partial(accuracy, dls)
+FAULTS = {}
+FAULTY = 'MobileNetV3, RMSprop', 'ViT, mixup and cutmix', 'ConvNeXt, RMS norms', 'LCNet, linear decay', 'ALBERT, classifier', 'LSTM, SGD at a rate of 20', 'U-Net, diffusion', 'CNN, by how many degrees?'
 
-def resnet(steps, opt, **settings):
-    from torchvision.models import resnet18
-    dls, model = mnist(64), resnet18(num_classes=10)
-    model.conv1 = nn.Conv2d(1, 64, 7, 2, 3, bias=False)
-    return model, opt(model.parameters(), **settings), None, endless(dls['train']), partial(accuracy, dls)
+def fault(name):
+    def enter(f): FAULTS[name] = f; return f
+    return enter
 
-def gpt(steps, length=128, warm_up=50):
-    model = GPT(d=128, length=length)
-    opt = AdamW(model.parameters(), lr=1e-3)
-    return model, opt, LambdaLR(opt, lambda i: min(1, (i + 1)/warm_up)), excerpts(16, length), partial(bits_per_byte, length)
+def scale_rate(t, factor):
+    for group in t.opt.param_groups: group['lr'] *= factor
 
-fast_relu = dict(act=partial(GeneralRelu, .1, .4), leaky=.1)
-TRAININGS = {  # name -> what makes it, and steps
-    'CNN, Kaiming':     (ladder, 150),
-    'CNN, GeneralRelu': (partial(ladder, **fast_relu), 150),
-    'CNN, LSUV':        (partial(ladder, **fast_relu, lsuv=True), 150),
-    'CNN, LayerNorm':   (partial(ladder, norm=LayerNorm, lr=.6), 150),
-    'CNN, BatchNorm':   (partial(ladder, norm=BatchNorm, lr=.6), 150),
-    'CNN, last rung':   (partial(ladder, norm=partial(BatchNorm, mom=.01), lr=.015, size=64, opt=AdamW, weight_decay=.05, one_cycle=.1), 150),
-    'ResNet-18, AdamW': (partial(resnet, opt=AdamW, lr=1e-3), 150),
-    'ResNet-18, SGD':   (partial(resnet, opt=SGD, lr=1e-2, momentum=.9), 150),
-    'GPT':              (gpt, 200)}
+@fault('rate x 100')
+def too_high(t): scale_rate(t, 100)
+
+@fault('rate / 1000')
+def too_low(t): scale_rate(t, 1e-3)
+
+@fault('gradients are never zeroed')
+def never_zeroed(t): t.zero = False
+
+@fault('targets are shuffled')
+def shuffled(t):
+    t.batches = ((x, y[torch.randperm(len(y))]) for x,y in t.batches)
+
+@fault('pictures are not scaled')
+def not_scaled(t):
+    "In training only, where pixels go from 0 to 255 or so"
+    t.batches = ((90*x + 73,) for x, in t.batches)
+
+def faults_of(name):
+    "Four of them: targets can be shuffled only where there are any"
+    return [f for f in FAULTS if f != ('pictures are not scaled' if TRAININGS[name].targets else 'targets are shuffled')]
 
 
 # ---- training and looking ----
 
-def train(model, opt, schedule, batches, steps):
-    "Train and watch: the recording, and what was diagnosed on the way and at the end"
-    found = {}
-    with actstats.watch(model, opt, total_steps=steps) as rec:
-        for i,(x, y) in enumerate(islice(batches, steps), 1):
-            loss = F.cross_entropy(model(x), y)
-            loss.backward()
-            opt.step()
-            opt.zero_grad()
+def one_step(t):
+    "A step of the optimizer; the mean loss of its batches"
+    losses = []
+    for _ in range(t.accumulate):
+        with torch.autocast('cpu', torch.bfloat16, enabled=t.autocast): loss = t.loss(t.model, *next(t.batches))
+        (loss/t.accumulate).backward()
+        losses.append(loss.detach())
+    if t.clip: t.clip(t.model)
+    t.opt.step()
+    if t.zero: t.opt.zero_grad()
+    if t.after: t.after(t.model)
+    return torch.stack(losses).mean()
+
+def train(t, steps):
+    "Train and watch: the recording, and the losses"
+    schedule, losses = t.rate and LambdaLR(t.opt, lambda i: t.rate(i, steps)), []
+    with actstats.watch(t.model, t.opt, total_steps=steps) as rec:
+        for _ in range(steps):
+            loss = one_step(t)
             if schedule: schedule.step()
             rec.log(loss=loss)
-            if i == steps: found['end'] = rec.diagnose(upto=i)
-            elif i in LOOKS: found[str(i)] = rec.diagnose(upto=i)
-    return rec, found
+            losses.append(loss.item())
+    return rec, losses
 
 def places(diagnosis, severity): return [f'{f.rule}: {f.layer}' for f in diagnosis.findings if f.severity == severity]
 
-def judge(name, seed, steps=None):
-    "Train once; what is to be said about it"
+def verdict(diagnosis): return 'alarm' if diagnosis.alarm else 'not known' if math.isnan(diagnosis.risk) else 'quiet'
+
+def advice(diagnosis):
+    "The likeliest cause and what is to be done, if there is an alarm"
+    first = next((f for f in diagnosis.findings if f.severity == 'error'), None)
+    return first and [first.evidence.get('cause') or first.rule, first.remedy]
+
+def looked(rec):
+    "What is to be said about a recording, at each look"
+    seen = {str(i):rec.diagnose(upto=i) for i in LOOKS if i <= len(rec)} | dict(end=rec.diagnose())
+    return dict(verdict={k:verdict(d) for k,d in seen.items()}, risk={k:d.risk for k,d in seen.items()},
+                errors={k:places(d, 'error') for k,d in seen.items()}, advice={k:advice(d) for k,d in seen.items()},
+                warnings=places(seen['end'], 'warning'), problems=rec.problems)
+
+def thinned(losses):
+    "Means of about `POINTS` stretches of equal length"
+    k = math.ceil(len(losses)/POINTS)
+    return [statistics.fmean(losses[i:i + k]) for i in range(0, len(losses), k)]
+
+def judge(name, seed, wrong=None, steps=None):
+    "Train once, unless a recording is there; what is to be said about it. A training of a given number of steps is a trial"
+    torch.set_num_threads(1)
+    warnings.simplefilter('ignore')
     set_seed(seed)
-    make, planned = TRAININGS[name]
-    steps = steps or planned
-    model, opt, schedule, batches, metric = make(steps)
-    start = time.perf_counter()
-    rec, found = train(model, opt, schedule, batches, steps)
-    seconds = time.perf_counter() - start
-    with torch.no_grad(): value = metric(model.eval())
-    return dict(name=name, seed=seed, parameters=sum(p.numel() for p in model.parameters()), steps=steps,
-                metric='bits per byte' if make is gpt else 'accuracy', value=value, guessing=bits_of_frequencies() if make is gpt else .1,
-                risk={k:d.risk for k,d in found.items()}, errors={k:places(d, 'error') for k,d in found.items()},
-                warnings=places(found['end'], 'warning'), problems=rec.problems, seconds=seconds)
+    recipe = TRAININGS[name]
+    t = recipe.make(steps or recipe.steps)
+    if wrong: FAULTS[wrong](t)
+    start = time.process_time()
+    rec, losses = train(t, steps or recipe.steps)
+    seconds = time.process_time() - start
+    with torch.no_grad(): value = t.metric(t.model.eval())
+    if not steps: rec.save(where(name, seed, wrong))
+    learnt = recipe.learnt(value)
+    return dict(name=name, seed=seed, fault=wrong, library=recipe.library, optimizer=type(t.opt).__name__, parameters=sum(p.numel() for p in t.model.parameters()),
+                steps=len(losses), metric=recipe.metric, value=value, guessing=recipe.guess(), learnt=learnt, healthy=learnt >= LEARNT) | looked(rec) | dict(
+                losses=thinned(losses), seconds=seconds)
+
+def where(name, seed, wrong):
+    "The file of a recording"
+    RUNS.mkdir(parents=True, exist_ok=True)
+    return RUNS/(re.sub(r'\W+', '-', f'{name} {wrong or ""}').strip('-') + f'-{seed}.actstats')
+
+def judge_again(row): return row | looked(Recording.load(where(row['name'], row['seed'], row['fault'])))
+
+
+# ---- results ----
 
 def line(row):
     errors = [f'at {k}: {e}' for k,es in row['errors'].items() for e in es]
-    return (f'{row["name"]:18}seed {row["seed"]}  {row["parameters"]:>10,} parameters  {row["metric"]} {row["value"]:.3f} (guessing {row["guessing"]:.1f})  '
-            f'risk {" ".join(f"{v:.2f}" for v in row["risk"].values())}  errors {"; ".join(errors) or "none"}  warnings {"; ".join(row["warnings"]) or "none"}  '
-            + f'problems {len(row["problems"])}  '*bool(row['problems']) + f'{row["seconds"]:.0f} s')
+    return (f'{row["name"]:30} {row["fault"] or "":27} seed {row["seed"]}  {row["parameters"]:>10,} parameters  {row["metric"]} {row["value"]:.3f} '
+            f'(guessing {row["guessing"]:.2f}; learnt {row["learnt"]:.2f})  risk {" ".join("-" if v is None else f"{v:.2f}" for v in row["risk"].values())}  '
+            f'errors {"; ".join(errors) or "none"}  warnings {"; ".join(row["warnings"]) or "none"}  '
+            + f'problems {len(row["problems"])}  '*bool(row['problems']) + f'{row["seconds"]:.0f} s, {row["seconds"]/row["steps"]:.3f} a step')
 
 def rounded(o):
-    "Floats with four digits; those that are not finite, which JSON does not have, as None"
+    "Floats with four digits after the point or, if they are large, in all; those that are not finite, which JSON does not have, as None"
     if isinstance(o, dict): return {k:rounded(v) for k,v in o.items()}
     if isinstance(o, list): return [rounded(v) for v in o]
-    return o if not isinstance(o, float) else round(o, 4) if math.isfinite(o) else None
+    return o if not isinstance(o, float) else float(f'{o:.4g}') if math.isfinite(o) else None
 
+def about():
+    def found(name):
+        try: return version(name)
+        except PackageNotFoundError: return None
+    return {k:found(k) for k in ('torch', 'torchvision', 'timm', 'transformers')} | dict(python=platform.python_version())
+
+def key(row): return list(TRAININGS).index(row['name']), [None, *FAULTS].index(row['fault']), row['seed']
+
+def say(rows):
+    "The sum of it"
+    for look in (*map(str, LOOKS), 'end'):
+        some = [r for r in rows if look in r['verdict']]
+        for what,group in (('healthy', [r for r in some if not r['fault']]), ('failed by a fault', [r for r in some if r['fault'] and not r['healthy']])):
+            if group: print(f'look {look:>4}: an alarm in {sum(r["verdict"][look] == "alarm" for r in group)} of {len(group)} trainings, {what}')
+    odd = [f'{r["name"]}, seed {r["seed"]}' for r in rows if not r['fault'] and not r['healthy']]
+    if odd: print('not healthy, though nothing was done to them:', '; '.join(odd))
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('--only', nargs='+', choices=list(TRAININGS), default=list(TRAININGS), metavar='NAME', help=', '.join(map(repr, TRAININGS)))
+    parser.add_argument('--only', nargs='+', choices=list(TRAININGS), metavar='NAME', help=', '.join(map(repr, TRAININGS)))
+    parser.add_argument('--faults', action='store_true', help='trainings with faults, one seed of each')
+    parser.add_argument('--again', action='store_true', help='judge the recordings that are there')
     parser.add_argument('--steps', type=int, help='of each training, for a trial: nothing is written')
-    parser.add_argument('--seeds', type=int, default=2)
+    parser.add_argument('--seeds', type=int, default=3)
+    parser.add_argument('--jobs', type=int, default=2)
     parser.add_argument('--out', type=Path, default=Path(__file__).with_suffix('.json'))
     args = parser.parse_args()
-    torch.set_num_threads(1)
-    about, rows = dict(torch=torch.__version__, python=platform.python_version()), []
-    for name in args.only:
-        for seed in range(args.seeds):
-            rows.append(judge(name, seed, args.steps))
-            print(line(rows[-1]), flush=True)
-    print(f'alarms in {sum(any(r["errors"].values()) for r in rows)} of {len(rows)} trainings')
+    before = json.loads(args.out.read_text())['trainings'] if args.out.exists() else []
+    names = args.only or (FAULTY if args.faults else list(TRAININGS))
+    if args.again: work = [delayed(judge_again)(r) for r in before if r['name'] in (args.only or TRAININGS)]
+    elif args.faults: work = [delayed(judge)(name, 0, wrong, args.steps) for name in names for wrong in faults_of(name)]
+    else: work = [delayed(judge)(name, seed, None, args.steps) for name in names for seed in range(args.seeds)]
+    if not args.again and (gone := missing(names)):
+        sys.exit(f'{" and ".join(gone)} cannot be imported: `make .bench/.installed-sweep` installs timm and transformers beside .venv; or name other trainings with --only')
+    rows = []
+    for row in Parallel(n_jobs=args.jobs, return_as='generator')(work):
+        rows.append(row)
+        print(line(row), flush=True)
+    say(rows)
     if args.steps: return
-    before = json.loads(args.out.read_text()) if args.out.exists() else {}
-    if about.items() <= before.items(): rows += [r for r in before['trainings'] if r['name'] not in args.only]  # what was not run again stays
-    rows.sort(key=lambda r: (list(TRAININGS).index(r['name']), r['seed']))
-    args.out.write_text(json.dumps(rounded(about | dict(trainings=rows)), indent=1) + '\n')
+    new = {key(r) for r in rows}
+    rows += [r for r in before if r['name'] in TRAININGS and key(r) not in new]  # what was not run again stays
+    args.out.write_text(json.dumps(rounded(about() | dict(trainings=sorted(rows, key=key))), indent=1) + '\n')
 
 
 if __name__ == '__main__': main()
