@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 
 import actstats
-from actstats.diagnosis import _judge
-from actstats.late import excursions, residuals
+from actstats.ailments import RULES
+from actstats.late import LATE_RULES, residuals
 from actstats.symptoms import Case
 from store import HERE, STORE
 
@@ -27,14 +27,17 @@ SUMS = [(k, h) for k in (.5, 1., 2.) for h in (4, 6, 8, 10, 12, 15, 20, 25, 30, 
 
 # ---- one run ----
 
+def alarms(case)->list:
+    "Those of the diagnosis that can begin late, the rules' own errors; the risk is about the first hundred steps"
+    return [f for r in (RULES['not_finite'], *LATE_RULES.values()) for f in r(case) if f.severity == 'error']
+
 def looks(rec, steps:int):
     "The new alarms of each look: T, findings"
     case = Case(rec)
-    alarms = lambda n: [f for f in _judge(case.upto(n), rec.note).findings if f.severity == 'error' and f.rule != 'will_fail']
-    known = {f.rule for f in alarms(FIRST)}
+    known = {f.rule for f in alarms(case.upto(FIRST))}
     for n in range(FIRST + EVERY, steps + EVERY, EVERY):
         n = min(n, steps)
-        yield n, [f for f in alarms(n) if f.rule not in known]
+        yield n, [f for f in alarms(case.upto(n)) if f.rule not in known]
 
 def alone(losses:list)->dict:
     "When a cumulative sum of the loss alarms, at its next look, for each setting; infinity: never"
@@ -59,6 +62,8 @@ def judged(folder:str, path:str)->dict:
     for n,found in looks(rec, r['steps']):
         if found:
             at, first = n, found[0]
+            told = [f.rule for f in rec.diagnose(upto=n) if f.severity == 'error'] # the diagnosis says the same, with all its rules
+            if first.rule not in told: rec.note('diagnose', f'{first.rule} is no alarm of the whole diagnosis')
             break
     notes = [p for p in rec.problems if 'diagnose' in p]
     right = lambda names: first is not None and (first.layer in names or any(n.rpartition('.')[0] == first.layer for n in names))
