@@ -151,7 +151,7 @@ def setup(arch:str, seed:int)->SimpleNamespace:
     s.chance = float(s.y.bincount().max())/len(s.y) if metric is accuracy else 0.
     torch.manual_seed(seed)
     s.model = net()
-    s.steps, s.batch = int(draw.integers(500, 901)), int(draw.choice([48, 64, 96]))
+    s.steps, s.batch = int(draw.integers(500, 651 if arch == 'recall' else 901)), int(draw.choice([48, 64, 96]))
     lr = how['lr']*draw.choice([.7, 1., 1.4])
     if how['opt'] == 'sgd': s.opt = torch.optim.SGD(s.model.parameters(), lr=lr, momentum=.9, weight_decay=5e-4)
     elif how['opt'] == 'adam': s.opt = torch.optim.Adam(s.model.parameters(), lr=lr)
@@ -402,7 +402,9 @@ def layer_stops(s, sev, b):
         s.now = 0
         s.each.append(lambda i: setattr(s, 'now', i))
         mine.register_forward_hook(lambda m, a, out: out if s.now < b else out.detach() if how == 'detached' else torch.zeros_like(out))
-    earlier = names[:names.index(name) + 1] if how == 'detached' else [name]
+    every = [n for n,m in s.model.named_modules() if n and not any(True for _ in m.children())]
+    earlier = [name] if how != 'detached' else every[:every.index(name) + 1]
+    if s.arch in ('surface', 'recall'): earlier = [n for n in earlier if n.rpartition('.')[0] == name.rpartition('.')[0]] # gradients go around a block
     return parts(s.model, *earlier), ['unfreeze', 'fix_loss', 'reinit']
 
 @fault()
