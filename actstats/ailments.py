@@ -16,20 +16,21 @@ from .hooks import _nearest
 from .kinds import kind_of
 from .layouts import ranks_text
 from .plots import _named
-from .symptoms import Case, Series, median, neumann, now, percent, start, trend
+from .symptoms import (Case, Series, decay_per_step, dropout_rate, median, neumann, now, percent, repeated, start,
+                               trend)
 
 # %% auto #0
-__all__ = ['REMEDIES', 'RULES', 'AILMENTS', 'Chart', 'Finding', 'rule', 'warn', 'some', 'input_scale', 'input_outliers',
-           'repeated', 'input_repeats', 'small_batch', 'largest_step', 'not_finite', 'float16', 'dead_units',
+__all__ = ['REMEDIES', 'RULES', 'AILMENTS', 'Chart', 'Finding', 'rule', 'warn', 'some', 'stuck', 'input_scale', 'input_outliers',
+           'input_repeats', 'not_shuffled', 'small_batch', 'largest_step', 'not_finite', 'float16', 'dead_units',
            'saturation', 'identical_units', 'weight_scale', 'fading_signal', 'exploding_signal', 'vanishing_gradient',
            'tiny_gradient', 'gradient_spikes', 'rise_and_crash', 'frozen', 'slow_layers', 'updates_large',
-           'updates_fade', 'updates_small', 'gradients_add_up', 'decay_per_step', 'weight_decay', 'dropout_rate',
-           'dropout', 'norm_in_eval', 'never_called', 'replicas_differ', 'loss_below_zero', 'loss_rises', 'no_progress']
+           'updates_fade', 'warm_up', 'updates_small', 'gradients_add_up', 'weight_decay', 'dropout', 'norm_in_eval',
+           'never_called', 'replicas_differ', 'loss_below_zero', 'output_never_negative', 'loss_rises', 'no_progress']
 
 # %% ../nbs/09c_ailments.ipynb #f1e291c5
 REMEDIES = ('lower_lr', 'raise_lr', 'clip_gradients', 'reinit', 'normalise_inputs',
             'unfreeze', 'zero_grad', 'lower_weight_decay', 'lower_dropout', 'fix_loss',
-            'clean_data', 'higher_precision', 'train_mode', 'bigger_batch', 'none')
+            'clean_data', 'higher_precision', 'train_mode', 'bigger_batch', 'early_stopping', 'none')
 
 # %% ../nbs/09c_ailments.ipynb #c5f25dc4
 @dataclass
@@ -92,6 +93,7 @@ def rule(
     after:str|None=None, # the rule that this one ranks right behind
     before:str|None=None, # or the rule that it ranks right before; without either it ranks last
     remedies=('none',), # that its findings may name: one of `REMEDIES`, or several
+    whole:bool=False, # give it the whole case; False: only what was before values exploded
 )->Callable: # a decorator
     "Register a function of a `Case`, which yields findings made by `warn`, as a rule; ValueError if that cannot be"
     remedies = (remedies,) if isinstance(remedies, str) else tuple(remedies)
@@ -99,6 +101,7 @@ def rule(
         _check(f, remedies)
         at = _place(f, after, before)
         _put(f.__name__, _completed(f, remedies), at)
+        RULES[f.__name__].whole = whole
         return RULES[f.__name__]
     return register
 
@@ -184,6 +187,19 @@ def _at_start(c:Case, x)->float:
 
 def _about(x:float)->str: return f'{float(f"{x:.1g}"):,.0f}'
 
+# %% ../nbs/09c_ailments.ipynb #553b2466
+def stuck(c:Case)->bool:
+    "After 25 steps or more: is the loss where it was, or where that of guessing is, and not falling?"
+    if c.steps < 25 or not np.isfinite(c.loss).any(): return False
+    x = c.symptoms
+    if x['loss_late'] < -2 or x['loss_trend'] < -.4: return False
+    if x['loss_level'] == x['loss_level']: return x['loss_level'] > .93
+    return x['loss_fall'] < .05 or x['explained'] < .02
+
+def _graver(c:Case)->str:
+    "The severity of a fact that is fatal to a run which does not learn"
+    return 'error' if stuck(c) else 'warning'
+
 # %% ../nbs/09c_ailments.ipynb #8cc44635
 @rule(remedies='normalise_inputs')
 def input_scale(c:Case):
@@ -211,12 +227,6 @@ def input_outliers(c:Case):
         advice='Look at these samples: remove them, correct them, or clip their values.',
         chart=Chart(dict(largest=s.largest), 'largest magnitude of the input', s.step, dict(usual=usual), log=True))
 
-# %% ../nbs/09c_ailments.ipynb #7c974b80
-def repeated(c:Case)->float:
-    "Share of the batches that are equal to the one before; 0 for fewer than five"
-    s = c.get('input', 'input')
-    return float(s.repeats[1:].mean()) if s is not None and len(s) > 4 else 0.
-
 # %% ../nbs/09c_ailments.ipynb #1fac7e19
 @rule(after='input_scale', remedies='clean_data')
 def input_repeats(c:Case):
@@ -228,6 +238,19 @@ def input_repeats(c:Case):
         advice='Look at the loader: it seems to give the same batch again and again. '
                '(If each step uses all of the data, nothing is wrong.)',
         chart=Chart(dict(mean=s.mean), 'mean of the input', s.step))
+
+# %% ../nbs/09c_ailments.ipynb #2f55615b
+@rule(after='input_repeats', remedies='clean_data')
+def not_shuffled(c:Case):
+    "The mean and the standard deviation of the input walk from batch to batch (von Neumann's ratio below 0.5)"
+    s = c.input
+    if s is None or len(s) < 20 or repeated(c) > .5: return
+    walk = max(neumann(s.mean), neumann(s.std))
+    if walk < .5: yield warn(layer='input', step=s.step[0], evidence=dict(neumann=walk),
+        sentence='batches are like the ones before them: the mean and the standard deviation of the input walk, '
+                 f"with a von Neumann ratio of {walk:.2g}, where batches at random have 2.",
+        advice='Shuffle the training data, so that each batch is a sample of all of it.',
+        chart=Chart({'mean': s.mean, 'standard deviation': s.std}, 'input', s.step))
 
 # %% ../nbs/09c_ailments.ipynb #dbb796e0
 @rule(after='input_outliers', remedies='bigger_batch')
@@ -256,10 +279,10 @@ def _ends_bad(s:Series)->bool:
 def _is_half(s:Series)->bool: return str(s.dtype) == 'torch.float16'
 
 # %% ../nbs/09c_ailments.ipynb #44ce8c7a
-@rule(after='input_outliers', remedies=('clean_data', 'higher_precision', 'lower_lr'))
+@rule(after='input_outliers', remedies=('clean_data', 'higher_precision', 'lower_lr'), whole=True)
 def not_finite(c:Case):
     "NaN or infinite values; an alarm if layers, parameters or loss still have them in the last row"
-    asked = [s for s in c.series.values() if s.kind != 'log' or s is c.losses]
+    asked = [s for s in c.series.values() if not s.is_number or s is c.losses]
     bad = [s for s in asked if (s.n_bad > 0).any()]
     if not bad: return
     s = min(bad, key=lambda s: (s.step[s.n_bad > 0][0], kind_of(s.kind).flow))
@@ -312,6 +335,7 @@ def dead_units(c:Case):
                    ('The units died while training: start again with a lower learning rate.', 'lower_lr'))
     advice, remedy = early if first >= .4 else late
     yield warn(layer=s.name, step=_since(s, s.frac_dead >= .5), advice=advice, remedy=remedy,
+        severity=_graver(c) if share > .95 else 'warning',
         evidence=dict(share=share, at_start=first, units=int(s.units[-1]), layers=names),
         sentence=f'{percent(share)} of the {s.units[-1]} units are dead: they are zero for whole batches'
                  + (', from the beginning.' if first >= .4 else '.')
@@ -342,7 +366,7 @@ def identical_units(c:Case):
     owners = map(c.owner, c.meta.get('identical') or ())
     names = [n for n in owners if c.words(n) and not c.is_norm(n) and c.acts and n != c.acts[-1].name]
     names = list(dict.fromkeys(names))
-    if names: yield warn(layer=names[0], step=c.first, evidence=dict(layers=names),
+    if names: yield warn(layer=names[0], step=c.first, evidence=dict(layers=names), severity=_graver(c),
         sentence=f'the units of {_several("layer", names)} begin with the same weights. '
                  'They stay copies of each other unless a later layer tells them apart.',
         advice='Initialise weights at random; only biases may be constant.')
@@ -393,6 +417,10 @@ def exploding_signal(c:Case):
     "At first, the standard deviation of a layer's output is above 10, and ten times that of the input"
     ss, std = _profile(c)
     if not len(ss) or not np.isfinite(std).any(): return
+    owners = set(map(c.owner, c.weights))
+    end = max((i for i,s in enumerate(ss) if s.name in owners), default=len(ss) - 1) + 1
+    ss, std = ss[:end], std[:end]  # behind the last weights, there is nothing to initialise
+    if not np.isfinite(std).any(): return
     i, given = int(np.nanargmax(std)), start(c.input.rms) if c.input is not None else 1.
     if std[i] > 10*max(1, given): yield warn(
         layer=ss[i].name, step=c.first, evidence=dict(here=float(std[i]), input=given),
@@ -494,6 +522,7 @@ def frozen(c:Case):
         if k not in why: continue
         names, share = list(dict.fromkeys(c.owner(s.name) for s in why[k])), count(why[k])/max(count(params), 1)
         yield warn(layer=names[0], step=c.first, evidence=dict(why=k, layers=names, share=share),
+            severity=_graver(c) if share > .5 else 'warning',
             sentence=f'the parameters of {_several("layer", names)}, {percent(share)} of all, {text}.',
             advice=advice, remedy=remedy)
 
@@ -531,6 +560,8 @@ def _step_sizes(c:Case)->tuple:
     zeros = c.meta.get('identical') or ()  # of zeros, any update is all
     rows = [v for n,v in c.ratios.items() if np.isfinite(v).any() and n not in zeros]
     first, last = median([start(v, 5) for v in rows]), median([now(v) for v in rows])
+    then = median([start(v[5:], 10) for v in rows])
+    if then > first/30: first = min(first, then)  # the first steps of Adagrad and RMSprop are large by construction
     return first, last, max(first, last, largest_step(c)/10) if rows else math.nan
 
 # %% ../nbs/09c_ailments.ipynb #8c2b10bd
@@ -563,6 +594,20 @@ def updates_fade(c:Case):
         advice='Let the learning rate fall later'
                + (f', from about {_about(factor)} times as much.' if factor > 1.5 else '.'))
 
+# %% ../nbs/09c_ailments.ipynb #04f21107
+@rule(after='updates_fade', remedies='raise_lr')
+def warm_up(c:Case):
+    "The learning rate has risen at each of 50 steps or more, and the weights hardly move yet"
+    first, last, most = _step_sizes(c)
+    rates, total = c.rates, c.meta.get('total_steps') or math.inf
+    if len(rates) < 50 or not last < 5e-4 or not (np.diff(rates) > 0).all() or c.steps < .1*total: return
+    yield warn(
+        layer='optimizer', step=c.first, evidence=dict(rate=float(rates[-1]), ratio=last, factor=6e-3/max(last, 1e-9)),
+        sentence=f'the learning rate has only been rising for {c.steps} steps, to {rates[-1]:.2g}, '
+                 f'and a step still changes a typical weight by {last:.1g} times its size.',
+        advice='Shorten the warm-up: some hundred steps, or a few percent of the run.',
+        chart=Chart(dict(rate=rates), 'learning rate', c.get('lr', 'run').step))
+
 # %% ../nbs/09c_ailments.ipynb #9972f9bc
 @rule(after='fading_signal', remedies='raise_lr')
 def updates_small(c:Case):
@@ -590,22 +635,6 @@ def gradients_add_up(c:Case):
         advice='Call optimizer.zero_grad() before each backward pass.',
         chart=Chart({s.name: s.mean for s in c.grads[:3]}, 'mean of the gradient', c.grads[0].step))
 
-# %% ../nbs/09c_ailments.ipynb #37169b29
-_DECOUPLED = ('SGD', 'AdamW', 'Lion', 'Muon')  # Adam's decay goes into the gradient, and is divided like it
-
-def _decay(g:dict)->float:
-    "The share of a weight that a parameter group's decay takes in a step"
-    lr, decay, momentum = g.get('lr'), g.get('weight_decay'), g.get('momentum') or 0
-    known = all(isinstance(v, (int, float)) for v in (lr, decay)) and momentum < 1
-    return lr*decay/(1 - momentum) if known else 0
-
-# %% ../nbs/09c_ailments.ipynb #5da6c765
-def decay_per_step(c:Case)->float:
-    "The largest share of a weight that weight decay takes away in a step, by the optimizer's settings"
-    opt = c.meta.get('optimizer') or {}
-    groups = [g for g in opt.get('groups', ()) if opt.get('name') in _DECOUPLED or g.get('decoupled_weight_decay')]
-    return float(max(map(_decay, groups), default=0))
-
 # %% ../nbs/09c_ailments.ipynb #31449d41
 @rule(after='float16', remedies='lower_weight_decay')
 def weight_decay(c:Case):
@@ -615,12 +644,6 @@ def weight_decay(c:Case):
         sentence=f'weight decay takes {percent(share, 1)} of each weight in a step.',
         advice='Lower it: learning rate times weight decay is usually 0.0001 or less.',
         chart=Chart(sizes, 'root mean square of weights', c.of('param')[0].step, log=True) if sizes else None)
-
-# %% ../nbs/09c_ailments.ipynb #5881c6af
-def dropout_rate(c:Case)->tuple:
-    "The largest rate of dropout, and where; (0, '') if there is none"
-    found = {n: re.match(r'\w*Dropout\w*\(p=([\d.e+-]+)', w) for n,w in (c.meta.get('modules') or {}).items()}
-    return max([(float(m[1]), n) for n,m in found.items() if m], default=(0., ''))
 
 # %% ../nbs/09c_ailments.ipynb #ea3baed0
 @rule(after='gradients_add_up', remedies='lower_dropout')
@@ -712,7 +735,7 @@ def _parted(c:Case, group:list)->Finding:
 # %% ../nbs/09c_ailments.ipynb #d2532250
 _FEW_APART = 3
 
-@rule(before='frozen', remedies='none')
+@rule(before='frozen', remedies='none', whole=True)
 def replicas_differ(c:Case):
     "Ranks that should hold equal copies do not; an alarm if these are parameters, and were equal at first"
     found = list(_differing(c).values())
@@ -721,6 +744,14 @@ def replicas_differ(c:Case):
         if len(group) > _FEW_APART: yield _parted(c, group)
         else: yield from (_parted(c, [o]) for o in group)
 
+# %% ../nbs/09c_ailments.ipynb #63cc575e
+def _bottomless(y:np.ndarray)->bool:
+    "Is the loss far below zero, and falling faster and faster? Likelihoods fall below zero too, slower and slower"
+    y = y[np.isfinite(y)]
+    if len(y) < 6: return False
+    a, b, c = (float(np.median(o)) for o in np.array_split(y, 3))
+    return c < 0 and c < -3*abs(start(y)) and b - c > 1.5*max(a - b, 0)
+
 # %% ../nbs/09c_ailments.ipynb #24b291b6
 @rule(after='input_repeats', remedies='fix_loss')
 def loss_below_zero(c:Case):
@@ -728,9 +759,28 @@ def loss_below_zero(c:Case):
     y = c.loss
     if len(y) and np.mean(y < 0) > .05: yield warn(
         layer='loss', step=_since(c.losses, y < 0), evidence=dict(share=float(np.mean(y < 0))),
+        severity='error' if _bottomless(y) else 'warning',
         sentence='the loss is below zero, which cross entropy and squared errors never are.',
         advice='Look at its sign, and at what it is given (log-probabilities, where it takes those).',
         chart=Chart(dict(loss=y), 'loss', c.losses.step, {'0': 0}))
+
+# %% ../nbs/09c_ailments.ipynb #41d071a5
+@rule(after='loss_below_zero', remedies='fix_loss')
+def output_never_negative(c:Case):
+    "The outputs of the last layer are never negative, and the loss begins as a cross entropy of so many classes does"
+    last = c.acts[-1] if c.acts else None
+    if last is None or len(last) < 3 or not last.units[-1] > 1 or not np.nanmin(last.min) >= 0: return
+    level, zeros = start(c.loss)/math.log(last.units[-1]), now(last.frac_zero)
+    if not (.7 < level < 1.4 and np.nanmax(last.max) > 0): return
+    words = c.words(last.name)
+    softmax = re.match('Softmax', words) or abs(now(last.mean)*last.units[-1] - 1) < 1e-3
+    if not softmax and not (words.startswith('ReLU') or zeros > .02): return
+    yield warn(layer=last.name, step=last.step[0], evidence=dict(zeros=zeros, classes=int(last.units[-1])),
+        severity='warning' if softmax else _graver(c),
+        sentence=f'the last layer gives no negative numbers for {last.units[-1]} classes'
+                 + (': they are probabilities, and a cross entropy takes scores.' if softmax else
+                    f', and {percent(zeros)} of them are zero: scores of classes need both signs.'),
+        advice='Let the model end in a linear layer; F.cross_entropy applies the softmax itself.')
 
 # %% ../nbs/09c_ailments.ipynb #2717e800
 @rule(after='weight_scale', remedies='fix_loss')

@@ -14,8 +14,8 @@ from fastcore.basics import patch
 
 from .ailments import RULES, Finding
 from .recording import Recording
-from .risk import FEWEST, MOST, _numbers, reasons, risk, threshold
-from .symptoms import SYMPTOMS, Case, now, percent
+from .risk import beginning, EARLIEST, FEWEST, MOST, _numbers, all_clear, distance, reasons, risk, threshold
+from .symptoms import SYMPTOMS, Case, median, now, percent
 
 # %% auto #0
 __all__ = ['CAUSES', 'Diagnosis']
@@ -34,6 +34,9 @@ class Diagnosis:
     findings:list = field(default_factory=list)
     risk:float = math.nan # that the run will fail, 0 to 1; NaN: not known
     steps:int = 0 # that it was made from
+    rows:int = 0 # that hold the steps of the risk
+    distance:float = math.nan # from all runs that taught the risk; above 1: it is unlike them
+    lacks:tuple = () # what was not recorded and would help: "loss", "parameters"
 
     def __iter__(self): return iter(self.findings)
     def __len__(self): return len(self.findings)
@@ -45,15 +48,37 @@ def alarm(self:Diagnosis)->bool:
     "Is one of the findings an alarm?"
     return any(f.severity == 'error' for f in self.findings)
 
+# %% ../nbs/09e_diagnosis.ipynb #78b8fb34
+@patch(as_prop=True)
+def verdict(self:Diagnosis)->str:
+    '"will fail" (there is an alarm), "will train", or "not yet known"'
+    if self.alarm: return 'will fail'
+    known = self.risk <= all_clear(min(self.steps, MOST)) and not self.distance > 1
+    return 'will train' if known else 'not yet known'
+
+@patch(as_prop=True)
+def settles(self:Diagnosis)->str:
+    "What would settle a verdict that is not yet known; empty if it is"
+    if self.verdict != 'not yet known': return ''
+    more = ['log the loss: rec.log(loss=loss)']*('loss' in self.lacks)
+    more += ['let watch record parameters: watch(model, optimizer)']*('parameters' in self.lacks)
+    nearest = next((n for n in (EARLIEST, 50, MOST) if n > self.steps), None)
+    if nearest: more.append(f'look again after {nearest} steps')
+    elif self.distance > 1: more.append('it is unlike the runs that the estimate was learnt from, so trust the curves')
+    else: more.append('watch the loss on data that was held out')
+    return '; '.join(more)
+
 # %% ../nbs/09e_diagnosis.ipynb #bda3d4ef
 @patch(as_prop=True)
 def summary(self:Diagnosis)->str:
     "The risk, in words"
     seen = min(self.steps, MOST)
     if self.risk == self.risk:
-        return f'Estimated risk of failing: {percent(self.risk)}, from the first {seen} of {self.steps} steps.'
-    if self.steps >= FEWEST:
+        text = f'Estimated risk of failing: {percent(self.risk)}, from the first {seen} of {self.steps} steps.'
+        return f'{text} Not yet known; to settle it, {self.settles}.' if self.settles else text
+    if 0 < self.rows < FEWEST <= self.steps:
         return f'Risk not known: the first {seen} steps are merged into fewer than {FEWEST} rows; raise `max_rows`.'
+    if self.steps >= FEWEST: return 'Risk not known: it could not be estimated; the problems of the recording say why.'
     were = 'was' if self.steps == 1 else 'were'
     return f'Risk not known: it takes {FEWEST} steps, and {self.steps} {were} recorded.'
 
@@ -95,24 +120,36 @@ def _done(c:Case, found:list)->bool:
     y = c.loss[np.isfinite(c.loss)]
     return len(y) > 0 and 0 <= now(y) < 1e-3*y[0] and not any(f.rule in _DOUBTS for f in found)
 
+# %% ../nbs/09e_diagnosis.ipynb #77cb6d7e
+def _recovered(c:Case)->bool:
+    "Has the loss fallen for good since the hundred steps that the risk looks at?"
+    first, y = beginning(c).loss, c.loss
+    if len(y) < 1.5*len(first) or not np.isfinite(y[-3:]).all(): return False
+    then, last = now(first), now(y[len(first):])
+    noise = median(np.abs(np.diff(first)))
+    return then - last > max(.2*abs(then), 3*noise)
+
 # %% ../nbs/09e_diagnosis.ipynb #fbab52ba
 def _found(c:Case, note)->list:
     "What the rules find, the likeliest cause first"
     found = []
+    calm = c.calm
     for name,rule in list(RULES.items()):
-        try: found += rule(c)
+        try: found += rule(c if getattr(rule, 'whole', False) else calm)
         except Exception as e: note(f'diagnose: {name}', e)
     return sorted(found, key=_rank)
 
 # %% ../nbs/09e_diagnosis.ipynb #e12e953d
 def _judge(c:Case, note)->Diagnosis:
-    found, p = _found(c, note), math.nan
+    found, p, far = _found(c, note), math.nan, math.nan
     try:
-        p = risk(c)
-        if p >= threshold(c.steps) and not _done(c, found):
+        p, far = risk(c), distance(c)
+        if p >= threshold(min(c.steps, MOST)) and not _done(c, found) and not _recovered(c):
             found.insert(0, _alarm(c, p, next((f for f in found if f.remedy != 'none'), None)))
     except Exception as e: note('diagnose: risk', e)
-    return Diagnosis(sorted(found, key=lambda f: f.severity != 'error'), p, c.steps)
+    lacks = ('loss',)*(c.losses is None) + ('parameters',)*(not c.ratios)
+    rows = max((len(s) for s in beginning(c).series.values() if not s.is_number), default=0)
+    return Diagnosis(sorted(found, key=lambda f: f.severity != 'error'), p, c.steps, rows, far, lacks)
 
 # %% ../nbs/09e_diagnosis.ipynb #9c824e3a
 @contextmanager

@@ -4,6 +4,7 @@
 
 # %% ../nbs/04g_facts.ipynb #75b0b568
 from __future__ import annotations
+import math
 
 import torch
 from torch import nn, Tensor
@@ -14,7 +15,7 @@ from .names import Parts
 from .stats import is_plain
 
 # %% auto #0
-__all__ = ['words', 'about', 'identical_units', 'device_type', 'numbers']
+__all__ = ['MOST_SAMPLES', 'MOST_UNITS', 'words', 'about', 'identical_units', 'device_type', 'output_variance', 'numbers']
 
 # %% ../nbs/04g_facts.ipynb #b7e28acc
 def words(m:nn.Module)->str:
@@ -47,6 +48,19 @@ def device_type(
     "The type of the device that holds the first parameter; the CPU if there is none"
     p = next(Parts.of(model).parameters(), None)
     return 'cpu' if p is None else p.device.type
+
+# %% ../nbs/04g_facts.ipynb #0c697b79
+MOST_SAMPLES, MOST_UNITS = 256, 64
+
+def output_variance(
+    x:Tensor, # what a model gives, samples along the first dimension: an ordinary tensor
+)->Tensor: # one number
+    "Variance over the samples, averaged over the units: of at most 256 samples and about 64 units, evenly spaced"
+    x = x.detach()
+    each = math.ceil(MOST_UNITS**(1/max(1, x.ndim - 1)))  # of each dimension
+    strides = [math.ceil(n/(each if i else MOST_SAMPLES)) for i,n in enumerate(x.shape)]
+    if max(strides) > 1: x = x[tuple(slice(None, None, s) for s in strides)]
+    return (x if x.dtype is torch.float64 else x.float()).var(0).mean()
 
 # %% ../nbs/04g_facts.ipynb #325a5cb3
 def numbers(

@@ -40,6 +40,7 @@ KINDS = {k.name: k for k in (
     Kind('input', 'input', 'inputs', 'input', flow=0, where='the input'),
     Kind('log', 'logged number', 'logged numbers', 'number', timeline='log', ask='rec.log(loss=loss)',
          flow=2, where='the loss'),
+    Kind('run', 'number of the run', 'numbers of the run', 'number', timeline='log', ask='watch(model)'),
 )}
 
 # %% ../nbs/04c_kinds.ipynb #a77363f7

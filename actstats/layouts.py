@@ -22,7 +22,8 @@ __all__ = ['ROLES', 'usual_role', 'rank_and_world', 'restart', 'agreed_run', 'Ra
 
 # %% ../nbs/03j_layouts.ipynb #aaf51387
 ROLES = ('sample', 'shard', 'replica', 'stage', 'unknown')
-_DIVIDED = ('act', 'valid', 'grad', 'input', 'log') # of these kinds each rank has other values
+_NUMBERS = 'log', 'run'
+_DIVIDED = ('act', 'valid', 'grad', 'input', *_NUMBERS) # of these kinds each rank has other values
 
 def usual_role(
     kind:str, # of rows
@@ -171,7 +172,7 @@ def layout(self:Ranks,
     "The layout of a tensor, one role for each known dimension of the mesh"
     own = dict(self._assumed(kind))
     if kind not in _DIVIDED and name in self.flat: return own | {self.flat[name]: 'shard'}
-    found = None if kind in ('input', 'log') else _evidence(x, _FAR if 'tensor' in self.purpose.values() else 0)
+    found = None if kind in ('input', *_NUMBERS) else _evidence(x, _FAR if 'tensor' in self.purpose.values() else 0)
     if found is None: return own if like is None or kind == 'input' else dict(like)
     mesh, placements, ndim, direct = found
     of_layer = kind in _DIVIDED
@@ -186,7 +187,7 @@ def _assumed(self:Ranks, kind:str):
     for name,purpose in self.purpose.items():
         if purpose == 'stage': yield name, 'stage'
         elif purpose == 'data': yield name, usual_role(kind)
-        elif kind == 'log': yield name, 'sample'
+        elif kind in _NUMBERS: yield name, 'sample'
         else: yield name, 'replica' if kind not in _DIVIDED and name in self.placed else 'unknown'
 
 # %% ../nbs/03j_layouts.ipynb #fc238bcb

@@ -17,6 +17,7 @@ import torch.distributed as dist
 from torch import Tensor
 from fastcore.basics import patch
 
+from .kinds import kind_of
 from .layouts import rank_and_world, ranks_text, shares, whose
 from .merging import add_names, check_alike, is_of_rank, joined, timelines
 from .recording import Recording
@@ -70,7 +71,7 @@ def _check_names(names, recs:dict):
 
 def _called_anew(rec:Recording, rank:int, names)->dict:
     "Old name -> new name; ValueError if two layers get the same one"
-    recorded = [n for n,kind in rec.dtypes if kind not in ('input', 'log')]
+    recorded = [n for n,kind in rec.dtypes if kind_of(kind).of not in ('input', 'number')]
     old = dict.fromkeys([*rec.watched, *rec.called, *recorded, *(rec.meta.get('modules') or ())])
     if callable(names): new = {n: names(n, rank) for n in old}
     else: new = {n: f'{names.get(rank, "")}.{n}'.strip('.') for n in old}
@@ -85,7 +86,7 @@ def _renamed(rec:Recording, rank:int, names)->Recording:
     "A view of `rec` with other names for layers and parameters"
     table = _called_anew(rec, rank, names)
     def new(name): return table.get(name, name)
-    def key(k): return k if k[1] in ('input', 'log') else (new(k[0]), k[1])
+    def key(k): return k if kind_of(k[1]).of in ('input', 'number') else (new(k[0]), k[1])
     out = copy(rec)
     out.tracks = {at: copy(t) for at,t in rec.tracks.items()}
     for t in out.tracks.values(): t.slots = {key(k): i for k,i in t.slots.items()}

@@ -4,6 +4,8 @@
 
 # %% ../nbs/04d_recording.ipynb #7de4f809
 from __future__ import annotations
+from collections import Counter
+
 import numpy as np
 import torch
 from torch import nn, Tensor
@@ -20,7 +22,32 @@ from .stats import is_plain
 from .tracks import Track, regroup
 
 # %% auto #0
-__all__ = ['CALLS', 'History', 'Recording', 'update_ratio', 'is_weight']
+__all__ = ['CALLS', 'columns', 'rms', 'dead_share', 'History', 'Recording', 'update_ratio', 'is_weight']
+
+# %% ../nbs/04d_recording.ipynb #5df0da6e
+def columns(
+    rows:Tensor, # int64 (..., fields), on the CPU, with or without histograms
+)->dict: # name -> array (...): each field, std and frac_zero; NaN where there are no values
+    "The statistics of rows"
+    c = {k: field(rows, k).numpy().copy() for k in (*INTS, *FLOATS)}
+    some, reach = c['n'] > 0, c['min'] <= c['max']
+    c['mean'], c['std'] = np.where(some, c['mean'], np.nan), std(rows).numpy()
+    for k in ('min', 'max'): c[k] = np.where(reach, c[k], np.nan)
+    c['frac_zero'] = np.where(some, c['n_zero']/np.maximum(c['n'], 1), np.nan)
+    return c
+
+# %% ../nbs/04d_recording.ipynb #a39d8354
+def rms(n, mean, std)->np.ndarray:
+    "Root mean square of `n` values with this mean and standard deviation (correction 1); NaN where there are none"
+    some = np.maximum(n, 1)
+    return np.where(n > 0, np.hypot(mean, np.nan_to_num(std)*np.sqrt((some - 1)/some)), np.nan)
+
+def dead_share(units, n_total, masks)->np.ndarray:
+    "Fraction of dead units, (rows,); NaN where dead units are undefined"
+    ok = (units > 0) & (n_total > 0)
+    return np.where(ok, 1 - _ONES[masks.numpy()].sum(-1)/np.where(ok, units, 1), np.nan)
+
+_ONES = np.array([bin(i).count('1') for i in range(256)], dtype=np.int64)  # ones in a byte
 
 # %% ../nbs/04d_recording.ipynb #078bf36b
 class History:
@@ -33,12 +60,8 @@ class History:
         bins, # the rows' bins
     ):
         self.name, self.kind, self.bins, self.edges = name, kind, bins, bins.edges
-        for k in (*INTS, *FLOATS): setattr(self, k, field(rows, k).numpy().copy())
-        some, reach = self.n > 0, self.min <= self.max
-        self.mean, self.std = np.where(some, self.mean, np.nan), std(rows).numpy()
-        self.min, self.max = (np.where(reach, v, np.nan) for v in (self.min, self.max))
+        vars(self).update(columns(rows))
         self.hist = field(rows, 'hist').numpy().copy()
-        self.frac_zero = np.divide(self.n_zero, self.n, out=np.full(len(rows), np.nan), where=some)
         self._rows, self._masks = rows, masks
 
     def __len__(self): return len(self.step)
@@ -86,21 +109,25 @@ def dead(self:History)->np.ndarray:
 @patch(as_prop=True)
 def frac_dead(self:History)->np.ndarray:
     "Fraction of dead units, (rows,); NaN where dead units are undefined"
-    u, alive = self.units, unpack(self._masks, 8*self._masks.shape[1]).sum(-1).numpy()
-    ok = (u > 0) & (self.n_total > 0)
-    return np.where(ok, 1 - alive/np.where(ok, u, 1), np.nan)
+    return dead_share(self.units, self.n_total, self._masks)
 
 # %% ../nbs/04d_recording.ipynb #d455b1eb
 @patch(as_prop=True)
 def rms(self:History)->np.ndarray:
     "Root mean square of the finite values, (rows,); NaN where there are none"
-    n = np.maximum(self.n, 1)
-    return np.where(self.n > 0, np.hypot(self.mean, np.nan_to_num(self.std)*np.sqrt((n - 1)/n)), np.nan)
+    return rms(self.n, self.mean, self.std)
 
 @patch(as_prop=True)
 def n_nonfinite(self:History)->np.ndarray:
     "Number of values that are NaN or infinite, int64 (rows,)"
     return self.n_nan + self.n_posinf + self.n_neginf
+
+# %% ../nbs/04d_recording.ipynb #e8df0615
+@patch(as_prop=True)
+def statistics(self:History)->dict:
+    "The statistics by name, (rows,) each, without the histogram"
+    names = 'std', 'frac_zero', 'rms', 'frac_dead'
+    return {k: getattr(self, k) for k in (*INTS, *FLOATS, *names)}
 
 # %% ../nbs/04d_recording.ipynb #164e7576
 @patch(as_prop=True)
@@ -314,7 +341,7 @@ def params(self:Recording)->list:
 @patch(as_prop=True)
 def logs(self:Recording)->list:
     "Names of the logged numbers"
-    return self._names(*kinds_of('number'))
+    return self._names('log')
 
 # %% ../nbs/04d_recording.ipynb #f7080a82
 @patch(as_prop=True)
@@ -399,6 +426,28 @@ def _history(self:Recording, name, kind)->History:
         rows, masks = rows[order], masks[order]
     return History(name, kind, rows, masks, parts[0][0])
 
+# %% ../nbs/04d_recording.ipynb #d36439da
+@patch
+def statistics(self:Recording,
+    kinds, # names of kinds
+)->dict: # (name, kind) -> name of a statistic -> array (rows,)
+    "The statistics of all histories of some kinds, without histograms, read at once"
+    with _LOCK: read = [({k: i for k,i in t.slots.items() if k[1] in kinds}, t.span, t.heads())
+                        for t in self.tracks.values() if any(k[1] in kinds for k in t.slots)]
+    times = Counter(k for slots,*_ in read for k in slots)
+    found = {k: self._history(*k).statistics for k,n in times.items() if n > 1}
+    for slots,span,(rows, masks) in read: found |= _of_track({k: i for k,i in slots.items() if times[k] == 1}, span, rows, masks)
+    return {k: found[k] for k in self.dtypes if k in found}
+
+def _of_track(slots:dict, span:list, rows, masks)->dict:
+    c, out = columns(rows), {}
+    c['rms'] = rms(c['n'], c['mean'], c['std'])
+    for k,i in slots.items():
+        some, (b, u) = c['n_steps'][i] > 0, span[i]
+        one = {name: v[i][some] for name,v in c.items()}
+        out[k] = one | dict(frac_dead=dead_share(one['units'], one['n_total'], masks[some, b:b+-(-u//8)]))
+    return out
+
 # %% ../nbs/04d_recording.ipynb #89bb163f
 @patch
 def __contains__(self:Recording, key)->bool:
@@ -439,7 +488,7 @@ def items(self:Recording)->list:
 # %% ../nbs/04d_recording.ipynb #7bbfd8ad
 @patch
 def __repr__(self:Recording)->str:
-    kinds = ', '.join(self.kinds)
+    kinds = ', '.join(k for k in self.kinds if k != 'run')  # which nobody asked for
     odd = ((self.never_called, 'never called'), (self.problems, 'problems'))
     more = ''.join(f', {len(o)} {what}' for o,what in odd if o)
     ranks = f'{ranks}; ' if (ranks := whose(self.meta)) else ''

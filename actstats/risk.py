@@ -13,7 +13,8 @@ import numpy as np
 from .symptoms import Case, SYMPTOMS, symptoms
 
 # %% auto #0
-__all__ = ['FEWEST', 'MOST', 'log_odds', 'probability', 'beginning', 'risk', 'threshold', 'reasons']
+__all__ = ['FEWEST', 'MOST', 'EARLIEST', 'log_odds', 'probability', 'beginning', 'risk', 'threshold', 'all_clear', 'distance',
+           'reasons']
 
 # %% ../nbs/09b_risk.ipynb #f7944174
 @lru_cache
@@ -58,16 +59,44 @@ def risk(
 )->float: # 0 to 1; NaN if there are fewer than ten rows for them
     "Probability that the run fails, by its first hundred steps"
     first = beginning(c)
-    rows = max((len(s) for s in first.series.values() if s.kind != 'log'), default=0)
-    return probability(symptoms(first)) if rows >= FEWEST else math.nan
+    rows = max((len(s) for s in first.series.values() if not s.is_number), default=0)
+    return probability(first.symptoms) if rows >= FEWEST else math.nan
 
 # %% ../nbs/09b_risk.ipynb #9ed05634
+EARLIEST = 25 # steps before which no risk is an alarm
+
+def _at(steps:int, table:list)->float:
+    at, t = zip(*table)
+    return float(np.interp(math.log(max(steps, 1)), np.log(at), t))
+
 def threshold(
     steps:int, # how many have been seen
 )->float:
-    "The risk from which on it is an alarm"
-    at, t = zip(*_numbers()['thresholds'])
-    return float(np.interp(math.log(max(steps, 1)), np.log(at), t))
+    "The risk from which on it is an alarm; infinite before the 25th step"
+    return _at(steps, _numbers()['thresholds']) if steps >= EARLIEST else math.inf
+
+def all_clear(
+    steps:int, # how many have been seen
+)->float:
+    "The risk up to which a run may be called fine; below zero before the 25th step"
+    return _at(steps, _numbers()['clear']) if steps >= EARLIEST else -1.
+
+# %% ../nbs/09b_risk.ipynb #ab20f7ed
+@lru_cache
+def _places()->tuple: # names, centres (places, symptoms), medians, spreads, and the usual distance
+    o = _numbers()['places']
+    return o['names'], *(np.array(o[k], float) for k in ('centres', 'middle', 'spread')), o['usual']
+
+def distance(
+    c:Case, # a recording's steps
+)->float: # 1: as far as 99 of 100 runs of an origin that was left out; NaN if nothing is known
+    "How unlike the development runs a run is, by its first hundred steps"
+    names, centres, middle, spread, usual = _places()
+    x = np.array([beginning(c).symptoms[k] for k in names])
+    known = np.isfinite(x)
+    if not known.any(): return math.nan
+    far = np.clip((x - middle)/spread, -5, 5)[known] - centres[:, known]
+    return float(np.sqrt((far**2).mean(1)).min()/usual)
 
 # %% ../nbs/09b_risk.ipynb #baad6aeb
 def reasons(
@@ -75,7 +104,7 @@ def reasons(
     most:int=3, # how many
 )->dict: # symptom -> (its value, the typical value, by how much it raises the log odds)
     "The symptoms that raise the risk most"
-    x = symptoms(beginning(c))
+    x = beginning(c).symptoms
     usual = {k: math.nan if v is None else v for k,v in _numbers()['typical'].items()}
     whole, known = log_odds(x), [k for k in SYMPTOMS if k != 'steps' and x[k] == x[k]]
     raised = {k: whole - log_odds(x | {k: usual[k]}) for k in known}

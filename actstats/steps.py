@@ -6,6 +6,8 @@
 from __future__ import annotations
 import operator
 
+import torch
+from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 from fastcore.basics import patch
 
@@ -19,7 +21,7 @@ __all__ = ['Steps']
 # %% ../nbs/03i_steps.ipynb #85a47260
 class Steps:
     "Count the steps of a model, and record what they change"
-    # a subclass has parts, params, given, every, rec and handles
+    # a subclass has parts, params, given, every, on_train, rec and handles
     def _reset_steps(self):
         self.paused = False    # set it to True, and nothing is recorded or counted
         self.step = self.first = self.rec.step # the step in progress, and the first
@@ -75,7 +77,18 @@ def _before_optimizer(self:Steps, opt, args, kwargs):
         overflow = getattr(opt, 'found_inf', None)
         if overflow is not None: self.rec.log(skipped=overflow)
         self._prepare(opt, not any(map(callable, (*args[1:], *kwargs.values()))))
+        if self.on_train and not self.step % self.every: aside(self._note_rates, opt)
     except Exception as e: self.rec.note('optimizer', e)
+
+# %% ../nbs/03i_steps.ipynb #8f99cc8c
+@patch
+def _note_rates(self:Steps, opt):
+    rates = [g['lr'] for g in opt.param_groups if 'lr' in g]
+    for lr in [r.detach() for r in rates if isinstance(r, Tensor)]: self.rec.put('lr', 'run', lr, self.step)
+    plain = [r for r in rates if isinstance(r, (int, float))]
+    if plain: self.rec.put('lr', 'run', torch.tensor(plain, dtype=torch.float64, device='cpu'), self.step)
+    decay = [g['weight_decay'] for g in opt.param_groups if isinstance(g.get('weight_decay'), (int, float)) and g['weight_decay']]
+    if decay: self.rec.put('weight_decay', 'run', torch.tensor(decay, dtype=torch.float64, device='cpu'), self.step)
 
 # %% ../nbs/03i_steps.ipynb #1091fabc
 @patch

@@ -20,35 +20,41 @@ from .bins import LinearBins
 
 # %% auto #0
 __all__ = ['SYMPTOMS', 'Series', 'Case', 'median', 'start', 'now', 'lg', 'trend', 'neumann', 'fan_in', 'percent', 'number',
-           'Symptom', 'classes', 'loss_symptoms', 'signal_symptoms', 'grad_symptoms', 'update_symptoms',
-           'fact_symptoms', 'symptoms']
-
-# %% ../nbs/09a_symptoms.ipynb #2e380b5d
-_KEPT = ('step', 'n_steps', 'n', 'n_total', 'mean', 'std', 'rms', 'min', 'max', 'frac_zero', 'units', 'frac_dead')
+           'Symptom', 'classes', 'loss_symptoms', 'smooth', 'output_symptoms', 'signal_symptoms', 'grad_symptoms',
+           'update_symptoms', 'repeated', 'decay_per_step', 'dropout_rate', 'fact_symptoms', 'setting_symptoms',
+           'input_symptoms', 'symptoms']
 
 # %% ../nbs/09a_symptoms.ipynb #508ea237
 class Series:
     "The statistics of one layer or parameter, a value for each row, without the histograms"
     def __init__(self,
-        h:History, # what was recorded
+        name:str, # of the layer, the parameter, the number
+        kind:str, # one of `KINDS`
+        statistics:dict, # name -> array (rows,), as `Recording.statistics` gives them
         dtype:torch.dtype|None=None, # of the values
     ):
-        self.name, self.kind, self.dtype = h.name, h.kind, dtype
-        for k in _KEPT: setattr(self, k, getattr(h, k))
-        masks = h.n_neginf if kind_of(h.kind).masked else 0  # in an output, minus infinity is a mask
-        self.n_bad = h.n_nonfinite - masks
-        self.largest = np.fmax(np.abs(h.min), np.abs(h.max))
-        self.saturated = _saturated(h) if h.kind == 'act' else None
-        if h.kind == 'input': self.repeats = _repeats(h)
+        vars(self).update(statistics)
+        self.name, self.kind, self.dtype, self.saturated = name, kind, dtype, None
+        self.n_bad = self.n_nan + self.n_posinf
+        if not kind_of(kind).masked: self.n_bad = self.n_bad + self.n_neginf  # in an output, it is a mask
+        self.largest = np.fmax(np.abs(self.min), np.abs(self.max))
+
+    @property
+    def is_number(self)->bool: return kind_of(self.kind).of == 'number'
 
     def __len__(self): return len(self.step)
     def __repr__(self): return f'Series of {self.name!r} ({self.kind}): {len(self)} rows'
 
 # %% ../nbs/09a_symptoms.ipynb #97ed4ccb
-def _saturated(h:History)->np.ndarray|None:
-    "Share of values in the outer eighths, for outputs that stay in -1..1 or 0..1 and reach both ends; else None"
-    lo, hi = np.fmin.reduce(h.min, initial=np.inf), np.fmax.reduce(h.max, initial=-np.inf)
-    if not (-1 <= lo < hi <= 1 and hi > .99 and (lo < -.99 or lo >= 0)): return None
+def _range(s:Series)->tuple: return np.fmin.reduce(s.min, initial=np.inf), np.fmax.reduce(s.max, initial=-np.inf)
+
+def _is_bounded(s:Series)->bool:
+    "Does it stay in -1..1 or 0..1, and reach both ends?"
+    lo, hi = _range(s)
+    return -1 <= lo < hi <= 1 and hi > .99 and (lo < -.99 or lo >= 0)
+
+def _saturated(h:History, lo:float)->np.ndarray:
+    "Share of values in the outer eighths of -1..1, or of 0..1 if `lo` is not negative"
     ends = h.in_bins(LinearBins(-.875 if lo < 0 else .125, .875, 1))
     return (ends[:, 0] + ends[:, -1])/np.maximum(ends.sum(1), 1)
 
@@ -69,6 +75,15 @@ def upto(self:Series, step:int)->Series:
         if isinstance(v, np.ndarray): setattr(s, k, v[some])
     return s
 
+# %% ../nbs/09a_symptoms.ipynb #5d948f62
+def _read(rec:Recording, kinds)->dict:
+    "All series of these kinds; of few only is there anything to be had from histograms"
+    series = {k: Series(*k, v, rec.dtypes[k]) for k,v in rec.statistics(kinds).items()}
+    for key,s in series.items():
+        if s.kind == 'input': s.repeats = _repeats(rec._history(*key))
+        if s.kind == 'act' and _is_bounded(s): s.saturated = _saturated(rec._history(*key), _range(s)[0])
+    return series
+
 # %% ../nbs/09a_symptoms.ipynb #b5b30f74
 class Case:
     "The first steps of a run, as they are judged"
@@ -77,15 +92,14 @@ class Case:
         upto:int|None=None, # only steps before this one, counted from the first; None: all
         kinds=None, # what to look at; None: all that are judged
     ):
-        kinds = judged() if kinds is None else kinds
+        kinds = [*judged(), 'run'] if kinds is None else kinds
         self.meta, self.never_called, self.first = rec.meta, rec.never_called, rec.meta.get('first_step') or 0
-        keys = [(n, kind, dtype) for (n, kind),dtype in rec.dtypes.items() if kind in kinds]
-        self._keep({(n, kind): Series(rec._history(n, kind), dtype) for n,kind,dtype in keys}, upto)
+        self._keep(_read(rec, kinds), upto)
 
     def _keep(self, series:dict, upto:int|None):
         if upto is not None: series = {k: s.upto(self.first + upto) for k,s in series.items()}
         self.series = {k: s for k,s in series.items() if s.n_steps.any()}
-        self.steps = max((int(s.n_steps.sum()) for s in self.series.values() if s.kind != 'log'), default=0)
+        self.steps = max((int(s.n_steps.sum()) for s in self.series.values() if not s.is_number), default=0)
         self._known = {}  # properties that were computed
 
     def upto(self, step:int)->Case:
@@ -179,6 +193,27 @@ def grad_norm(self:Case)->np.ndarray:
         n = s.n_total/np.maximum(s.n_steps, 1)
         t[np.searchsorted(self.grad_steps, s.step)] += np.nan_to_num(s.rms)**2*n
     return np.sqrt(t)
+
+# %% ../nbs/09a_symptoms.ipynb #1261fa65
+def _lost(s:Series)->int|None:
+    "The first step of values that are not finite, if they are there in the end; most of them, in a row of several steps"
+    ends = len(s) and s.n_bad[-1] > (0 if s.n_steps[-1] == 1 else s.n_total[-1]/2)
+    return int(s.step[np.flatnonzero(s.n_bad > 0)[0]]) if ends else None
+
+def _exploded(s:Series, times:float=30.)->int|None:
+    "The first step of a loss beyond all bounds, if it does not come back"
+    y, first = s.mean, start(s.mean)
+    far = np.abs(y - first) > times*(np.abs(first) + median(np.abs(np.diff(y[:5]))))
+    return int(s.step[far.argmax()]) if len(far) and far[-3:].all() else None
+
+@patch(as_prop=True)
+@_once
+def calm(self:Case)->Case:
+    "The case before its values exploded, one row at least; the case itself if they did not"
+    ends = [_lost(s) for s in self.series.values() if s.kind in ('act', 'param') or s is self.losses]
+    if self.losses is not None and len(self.losses) > 3: ends.append(_exploded(self.losses))
+    ends = [e for e in ends if e is not None]
+    return self.upto(max(min(ends) - self.first, 1)) if ends else self
 
 # %% ../nbs/09a_symptoms.ipynb #5bed4e8c
 def median(
@@ -311,6 +346,17 @@ def classes(c:Case)->int:
     some, rounding = g.rms > 0, .03 if '16' in str(g.dtype) else 1e-3
     return k if median(np.abs(g.mean[some])/g.rms[some]) < rounding else 0
 
+# %% ../nbs/09a_symptoms.ipynb #d549808a
+@patch
+def run(self:Case, name:str)->np.ndarray:
+    "A number that the instrument notes by itself, row by row; empty if it did not"
+    s = self.get(name, 'run')
+    return np.zeros(0) if s is None else np.where(s.n_bad > 0, np.nan, s.mean)
+
+@patch(as_prop=True)
+@_once
+def n_classes(self:Case)->int: return classes(self)
+
 # %% ../nbs/09a_symptoms.ipynb #986a83c6
 def _fallen(v:float)->str:
     if abs(v) < .005: return 'the loss has not fallen below its start or chance level (usually {usual} below)'
@@ -346,6 +392,11 @@ _define(
     Symptom('loss_trend', 'rank correlation of the loss with time, over its last two thirds', _steady),
     Symptom('loss_level', 'loss over log(classes)',
         _guessing),
+    Symptom('loss_drop', 'fall of the loss so far over its noise, log10 of 1 + the ratio',
+        lambda v: f'the loss has {"fallen" if v > 0 else "risen"} by {{value}} times its noise (usually fallen by {{usual}})',
+        lambda v: number(10**min(abs(v), 300.) - 1)),
+    Symptom('loss_rebound', 'how far the loss is above its lowest level, as a share of its fall until then',
+        'of what the loss had fallen, {value} is lost again (usually {usual})', _share),
     Symptom('below_zero', 'share of the steps with a cross entropy below zero',
         'the loss is below zero in {value} of the steps (usually {usual})', _share))
 
@@ -354,14 +405,33 @@ def loss_symptoms(c:Case)->dict:
     "Symptoms of the loss, by name"
     y = c.loss[np.isfinite(c.loss)]
     if len(y) < 4: return {}
-    k, first, last = classes(c), start(y), median(y[-max(3, len(y)//5):])
+    k, first, last = c.n_classes, start(y), median(y[-max(3, len(y)//5):])
     ref, late = min(first, 1.1*math.log(k)) if k else first, y[len(y)//3:]
     f = dict(
         loss_fall=1 - last/ref if ref > 0 else math.nan,
         loss_level=last/math.log(k) if k else math.nan,
         loss_trend=trend(late),
         below_zero=float((y < 0).mean()) if k else 0.)
-    return f | _halves(late[:len(late)//2], late[len(late)//2:], ref)
+    return f | _progress(y) | _halves(late[:len(late)//2], late[len(late)//2:], ref)
+
+# %% ../nbs/09a_symptoms.ipynb #40855826
+def smooth(
+    y:np.ndarray, # of a series, all finite
+    width:int=5, # rows
+)->np.ndarray: # one value for each full window
+    "Running median"
+    return np.median(np.lib.stride_tricks.sliding_window_view(y, min(width, len(y))), axis=-1)
+
+def _progress(y:np.ndarray)->dict:
+    "How far the loss has come, whatever its unit and its zero"
+    level = smooth(y)
+    if len(level) < 3: return {}
+    noise = 1.4826*np.median(np.abs(np.diff(y)))/math.sqrt(2)
+    fallen, rest = level[0] - level[-1], level[-1] - level.min()
+    size = max(noise, 1e-6*np.abs(level).max(), 1e-30)
+    return dict(
+        loss_drop=math.copysign(math.log10(1 + abs(fallen)/size), fallen),
+        loss_rebound=rest/max(level[0] - level.min() + size, 1e-30))
 
 # %% ../nbs/09a_symptoms.ipynb #c4faf054
 def _halves(a:np.ndarray, b:np.ndarray, ref:float)->dict:
@@ -373,14 +443,45 @@ def _halves(a:np.ndarray, b:np.ndarray, ref:float)->dict:
         loss_late=(b.mean() - a.mean())/(se + 1e-9*abs(a.mean()) + 1e-12),
         loss_speed=(a.mean() - b.mean())/max(abs(ref), 1e-12)/steps*100)
 
+# %% ../nbs/09a_symptoms.ipynb #17cac052
+_define(
+    Symptom('explained', 'share of the variance that is explained, by the variance of outputs and the loss; not for classes',
+        'about {value} of the variance is explained (usually {usual})', _share),
+    Symptom('output_growth', 'variance of the outputs over the samples now over that at the start, log10',
+        'the variance of the outputs from sample to sample is {value} times what it was at the start (usually {usual})', _size),
+    Symptom('output_varies', 'standard deviation of the outputs over the samples, over that of the last layer, log10',
+        'from sample to sample the outputs vary by {value} times their spread (usually {usual})', _size))
+
+# %% ../nbs/09a_symptoms.ipynb #30c5dedb
+def _explained(c:Case, v:float)->float:
+    "The share of the variance that is explained; NaN for a cross entropy"
+    loss, targets = now(c.loss), c.get('target', 'log')
+    if c.n_classes or not loss > 0: return math.nan
+    if targets is None or not now(targets.std) > 0: return v/(v + loss)
+    return float(np.clip(1 - loss/now(targets.std)**2, 0, 1))
+
+# %% ../nbs/09a_symptoms.ipynb #4a431da1
+def output_symptoms(c:Case)->dict:
+    "Symptoms of what the model gives, by name"
+    v, last = c.run('output_variance'), c.acts[-1] if c.acts else None
+    if not len(v): return {}
+    return dict(
+        explained=_explained(c, now(v)),
+        output_growth=lg(now(v)) - lg(start(v)),
+        output_varies=lg(math.sqrt(now(v))/now(last.std)) if last is not None and now(last.std) > 0 else math.nan)
+
 # %% ../nbs/09a_symptoms.ipynb #a102da73
 _define(
-    Symptom('signal_max', 'largest standard deviation of a layer, log10',
-        "a layer's outputs have a standard deviation of {value} (usually {usual} at most)", _size),
+    Symptom('signal_growth', 'standard deviation of a layer now over that at the start, the largest, log10',
+        "a layer's outputs have grown to {value} times their size at the start (usually {usual})", _size),
+    Symptom('signal_fade', 'standard deviation of a layer now over that at the start, the smallest, log10',
+        "a layer's outputs have come down to {value} times their size at the start (usually {usual})", _size),
     Symptom('signal_peak', 'largest standard deviation of a layer over its median, log10',
         'activations peaked at {value} times their median size (usually {usual})', _size),
     Symptom('dead', 'share of dead units, mean over layers',
         "on average, {value} of a layer's units are dead (usually {usual})", _share),
+    Symptom('dead_most', 'share of dead units of the layer that has most',
+        'in one layer {value} of the units are dead (usually {usual})', _share),
     Symptom('saturated', 'share of saturated values, largest of the layers',
         '{value} of the values of a bounded activation are at the ends of its range (usually {usual})', _share))
 
@@ -400,22 +501,30 @@ def signal_symptoms(c:Case)->dict:
     "Symptoms of the outputs of layers, by name"
     ss = [s for s in c.acts if np.isfinite(s.std).any()]
     units = [s for s in ss if np.isfinite(s.frac_dead).any() and not c.words(s.name).startswith('Dropout')]
+    grown = [lg(now(s.std)) - lg(start(s.std)) for s in ss if start(s.std) > 0]
+    dead = [now(s.frac_dead) for s in units]
     return dict(
-        signal_max=_most(lg(now(s.std)) for s in ss),
+        signal_growth=_most(grown),
+        signal_fade=-_most(-g for g in grown),
         signal_peak=_most(lg(np.nanmax(s.std)/m) for s in ss if (m := median(s.std)) > 0),
-        dead=float(np.mean([now(s.frac_dead) for s in units])) if units else math.nan,
+        dead=float(np.mean(dead)) if dead else math.nan,
+        dead_most=_most(dead),
         saturated=_most(now(s.saturated) for s in c.saturable))
 
 # %% ../nbs/09a_symptoms.ipynb #03ddeb49
 _define(
-    Symptom('grad', 'norm of the gradient, log10',
-        'the norm of the gradient is {value} (usually {usual})', _size),
     Symptom('grad_trend', 'norm of the gradient now over that at the start, log10',
         'the norm of the gradient is {value} times what it was at the start (usually {usual})', _size),
     Symptom('grad_depth', 'gradient of the first weights over that of the last, log10',
         'the gradient of the first weights is {value} times that of the last (usually {usual})', _size),
     Symptom('grad_spread', 'largest over smallest gradient of weights, log10',
-        'the gradients of the weights differ by a factor of {value} (usually {usual})', _size))
+        'the gradients of the weights differ by a factor of {value} (usually {usual})', _size),
+    Symptom('grad_spike', 'largest norm of the gradient over its median, log10',
+        'the gradient was once {value} times as large as usual (usually {usual})', _size),
+    Symptom('grad_walk', "von Neumann's ratio of the means of gradients, median over weights",
+        "the means of gradients have a von Neumann ratio of {value} (usually {usual}; 2 for noise, 0 for a walk)"),
+    Symptom('grad_none', 'share of the weights that have no gradient, or zero',
+        '{value} of the weights have no gradient (usually {usual})', _share))
 
 # %% ../nbs/09a_symptoms.ipynb #4a962135
 def grad_symptoms(c:Case)->dict:
@@ -423,10 +532,12 @@ def grad_symptoms(c:Case)->dict:
     if not c.grads: return {}
     t, depth = c.grad_norm, [lg(now(s.rms)) for s in c.grads]
     return dict(
-        grad=lg(now(t)),
         grad_trend=lg(now(t)) - lg(start(t)),
         grad_depth=depth[0] - depth[-1],
-        grad_spread=_most(depth) + _most(-d for d in depth))
+        grad_spread=_most(depth) + _most(-d for d in depth),
+        grad_spike=lg(np.nanmax(t)/m) if (m := median(t)) > 0 else math.nan,
+        grad_walk=median([neumann(s.mean) for s in c.grads]),
+        grad_none=float(np.mean([d <= -12 for d in depth] + [1.]*(len(c.weights) - len(depth)))))
 
 # %% ../nbs/09a_symptoms.ipynb #150cde35
 def _stepping(what:str)->Callable:
@@ -441,14 +552,38 @@ _define(
     Symptom('update_max', 'largest ratio of update to weight, log10',
         _stepping('the layer that moves most'), _size),
     Symptom('update_change', 'ratio of update to weight now over that at the start, log10',
-        'the steps are {value} times as large as at the start (usually {usual})', _size))
+        'the steps are {value} times as large as at the start (usually {usual})', _size),
+    Symptom('update_slow', 'share of the weights of which a step changes less than a hundred-thousandth',
+        '{value} of the weights hardly move (usually {usual})', _share),
+    Symptom('update_first', 'largest ratio of update to weight in the first ten steps, of a typical weight, log10',
+        _stepping('at first a typical weight'), _size),
+    Symptom('rate_past', 'mean learning rate so far over that of the last step, log10',
+        'so far the learning rate was {value} times what it is now, on average (usually {usual})', _size))
+
+# %% ../nbs/09a_symptoms.ipynb #503d3a5b
+@patch(as_prop=True)
+@_once
+def rates(self:Case)->np.ndarray:
+    "The highest learning rate of any group at each step, row by row; empty if it is not known"
+    s = self.get('lr', 'run')
+    return np.zeros(0) if s is None else s.max
+
+def _past(rates:np.ndarray)->float:
+    "Positive after a decay, negative in a warm-up"
+    return lg(np.nanmean(rates)/rates[-1]) if len(rates) and rates[-1] > 0 else math.nan
 
 # %% ../nbs/09a_symptoms.ipynb #814f8dce
 def update_symptoms(c:Case)->dict:
     "Symptoms of the updates of weights, relative to the weights, by name"
     if not c.ratios: return {}
     first, last = ([lg(f(r)) for r in c.ratios.values()] for f in (lambda r: start(r, 5), now))
-    return dict(update=median(last), update_max=_most(last), update_change=median([b - a for a,b in zip(first, last)]))
+    return dict(
+        update=median(last),
+        update_max=_most(last),
+        update_change=median([b - a for a,b in zip(first, last)]),
+        update_slow=float(np.mean([not v > -5 for v in last])),
+        update_first=median([lg(np.nanmax(r[:10], initial=0)) for r in c.ratios.values()]),
+        rate_past=_past(c.rates))
 
 # %% ../nbs/09a_symptoms.ipynb #55ddcf21
 _define(
@@ -456,7 +591,23 @@ _define(
         'the weights of a layer begin with a gain of {value} (usually {usual} at most)', _size),
     Symptom('frozen', 'share of parameters that never changed',
         '{value} of the parameters never changed (usually {usual})', _share),
-    Symptom('batch', 'samples in a batch, log10', 'a batch has {value} samples (usually {usual})', _size),
+    Symptom('same', 'share of the weights that began with identical units',
+        '{value} of the weights began with identical units (usually {usual})', _share),
+    Symptom('batch', 'samples in a batch, 16 at most, log10', 'a batch has {value} samples (usually {usual} or more)', _size),
+    Symptom('input_size', 'root mean square of the input, by how many powers of ten it is away from 1',
+        'the size of the input is off by a factor of {value} (usually {usual})', _size),
+    Symptom('input_shift', 'mean of the input over its standard deviation',
+        "the input's mean is {value} standard deviations from zero (usually {usual})"),
+    Symptom('input_spike', 'largest magnitude of the input over its median, log10',
+        'the largest magnitude of a batch is {value} times the usual one (usually {usual})', _size),
+    Symptom('input_same', 'share of the batches that equal the one before',
+        '{value} of the batches equal the one before (usually {usual})', _share),
+    Symptom('decay', 'share of a weight that weight decay takes in a step, log10',
+        'weight decay takes {value} of each weight in a step (usually {usual})', _size),
+    Symptom('dropped', 'rate of dropout, the largest', 'dropout sets {value} of the values to zero (usually {usual})', _share),
+    Symptom('in_eval', 'share of the norms with running statistics that are in evaluation mode',
+        '{value} of the norms are in evaluation mode (usually {usual})', _share),
+    Symptom('half', 'are parameters in float16?', lambda v: f'parameters are {"" if v else "not "}in float16'),
     Symptom('not_finite', 'share of the last rows with values that are not finite',
         '{value} of the last rows hold NaN or infinite values (usually {usual})', _share))
 
@@ -475,23 +626,83 @@ def _still(c:Case)->float:
     if not n or not c.of('update'): return math.nan
     return sum(k for name,k in n.items() if not c.moved(name))/max(sum(n.values()), 1)
 
+# %% ../nbs/09a_symptoms.ipynb #7c974b80
+def repeated(c:Case)->float:
+    "Share of the batches that are equal to the one before; 0 for fewer than five"
+    s = c.get('input', 'input')
+    return float(s.repeats[1:].mean()) if s is not None and len(s) > 4 else 0.
+
+# %% ../nbs/09a_symptoms.ipynb #37169b29
+_DECOUPLED = ('SGD', 'AdamW', 'Lion', 'Muon')  # Adam's decay goes into the gradient, and is divided like it
+
+def _decay(g:dict)->float:
+    "The share of a weight that a parameter group's decay takes in a step"
+    lr, decay, momentum = g.get('lr'), g.get('weight_decay'), g.get('momentum') or 0
+    known = all(isinstance(v, (int, float)) for v in (lr, decay)) and momentum < 1
+    return lr*decay/(1 - momentum) if known else 0
+
+# %% ../nbs/09a_symptoms.ipynb #5da6c765
+def decay_per_step(c:Case)->float:
+    "The largest share of a weight that weight decay takes away in a step, by the optimizer's settings"
+    opt = c.meta.get('optimizer') or {}
+    groups = [g for g in opt.get('groups', ()) if opt.get('name') in _DECOUPLED or g.get('decoupled_weight_decay')]
+    return float(max(map(_decay, groups), default=0))
+
+# %% ../nbs/09a_symptoms.ipynb #5881c6af
+def dropout_rate(c:Case)->tuple:
+    "The largest rate of dropout, and where; (0, '') if there is none"
+    found = {n: re.match(r'\w*Dropout\w*\(p=([\d.e+-]+)', w) for n,w in (c.meta.get('modules') or {}).items()}
+    return max([(float(m[1]), n) for n,m in found.items() if m], default=(0., ''))
+
 # %% ../nbs/09a_symptoms.ipynb #18232e71
 def fact_symptoms(c:Case)->dict:
     "Symptoms that need no time to show, by name"
-    some = [s for s in c.series.values() if s.kind not in ('input', 'log') or s is c.losses]
+    some = [s for s in c.series.values() if s.kind != 'input' and not s.is_number or s is c.losses]
     ends = [float((s.n_bad[-max(3, len(s)//5):] > 0).mean()) for s in some]
-    shape = c.meta.get('input')
     return dict(
         gain_max=_most(map(lg, c.gains.values())),
         frozen=_still(c),
-        batch=lg(shape[0]) if shape else math.nan,
-        not_finite=max(ends, default=0.))
+        not_finite=max(ends, default=0.),
+        same=len(set(c.meta.get('identical') or ()) & set(c.weights))/max(1, len(c.weights)))
+
+def setting_symptoms(c:Case)->dict:
+    "Symptoms of settings, by name"
+    shape, params = c.meta.get('input'), c.of('param')
+    last = max((int(s.step[-1]) for s in c.acts), default=0)
+    running = [n for n in c.meta.get('modules') or () if c.words(n).startswith('BatchNorm')]
+    in_eval = {n for n,step in (c.meta.get('in_eval') or {}).items() if step >= last}
+    return dict(
+        batch=lg(min(shape[0], 16)) if shape else math.nan,
+        decay=max(lg(decay_per_step(c)), -6.),
+        dropped=dropout_rate(c)[0],
+        in_eval=float(np.mean([n in in_eval for n in running])) if running else 0.,
+        half=float(any('float16' in str(s.dtype) and 'bfloat' not in str(s.dtype) for s in params)))
+
+def input_symptoms(c:Case)->dict:
+    "Symptoms of what goes in, by name"
+    s, ids = c.input, c.get('input', 'input')
+    same = dict(input_same=repeated(c))
+    if s is None or not len(s): return same
+    rms, std, usual = now(s.rms), now(s.std), np.nanmedian(s.largest)
+    return same | dict(
+        input_size=abs(lg(rms)),
+        input_shift=abs(now(s.mean))/std if std > 0 else math.nan,
+        input_spike=lg(np.nanmax(s.largest)/usual) if usual > 0 else math.nan)
 
 # %% ../nbs/09a_symptoms.ipynb #6b2542bc
+_TAKE = (loss_symptoms, output_symptoms, signal_symptoms, grad_symptoms, update_symptoms, fact_symptoms,
+         setting_symptoms, input_symptoms)
+
+@patch(as_prop=True)
+@_once
+def symptoms(self:Case)->dict:
+    "All symptoms by name; NaN where one cannot be had"
+    return symptoms(self)
+
 def symptoms(
     c:Case, # a recording's first steps
 )->dict: # a number for each of SYMPTOMS; NaN where it cannot be had
     "Take all symptoms"
     found = {'steps': float(min(c.steps, 100))}
-    for take in (loss_symptoms, signal_symptoms, grad_symptoms, update_symptoms, fact_symptoms): found |= take(c)
+    for take in _TAKE: found |= take(c)
     return {k: float(found.get(k, math.nan)) for k in SYMPTOMS}

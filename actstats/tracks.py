@@ -14,7 +14,7 @@ from fastcore.basics import patch
 
 from .backends import backend, record
 from .internals import real_memory
-from .rows import clear_, empty_rows, field, merge, pack, unpack
+from .rows import HEAD, clear_, empty_rows, field, merge, pack, unpack
 from .stats import stamp_, summarise
 
 # %% auto #0
@@ -232,6 +232,18 @@ def read(self:Track, key)->tuple:
         masks = torch.cat([masks, pack(self._now(i)[1])[None].cpu()])
     some = field(rows, 'n_steps') > 0
     return rows[some], masks[some]
+
+# %% ../nbs/04b_tracks.ipynb #94708838
+@patch
+def heads(self:Track)->tuple: # int64 (keys, rows, HEAD), uint8 (rows, bytes)
+    "A copy of the rows of all keys without their histograms, and their masks; the step in progress is the last row"
+    self._widen()
+    rows = self.rows[:, :self.n, :HEAD].to('cpu', copy=True)
+    masks = self.masks[:self.n].to('cpu', copy=True)
+    if self.tick is None: return rows, masks
+    now = self.now[:len(self.span), :HEAD].clone()
+    stamp_(now, self.step)
+    return torch.cat([rows, now[:, None].cpu()], 1), torch.cat([masks, pack(self.alive[:8*self.width])[None].cpu()])
 
 # %% ../nbs/04b_tracks.ipynb #92c6cdd3
 @patch

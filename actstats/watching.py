@@ -20,15 +20,16 @@ from fastcore.basics import patch
 from . import internals
 from .backends import backend
 from .bins import FloatBins, LinearBins
-from .facts import about, device_type, identical_units, numbers
+from .facts import about, device_type, identical_units, numbers, output_variance
 from .gradients import hook_grad
-from .hooks import _nearest, check_modules, choose_modules, tensors, unit_dim
+from .hooks import _nearest, check_modules, choose_modules, plain, tensors, unit_dim
 from .internals import aside, in_backward, in_dry_run, inside_itself, is_tracing, modes
 from .layouts import Ranks, rank_and_world, restart
 from .names import Parts
 from .optimizers import facts_of, holds, torch_optimizers
 from .probes import GRAD, GRADS_IN_GRAPHS, OUTPUT, Probe, RootProbe, take_off
 from .recording import CALLS, Recording
+from .stats import is_plain
 from .steps import Steps
 
 # %% auto #0
@@ -187,6 +188,7 @@ def _attach(self:watch):
     roots = [m for _,m in self.parts.roots]
     fused = set() if self.on_valid else _parts_of_fused(roots)
     for m in roots: self._attach_root(m)
+    self._attach_end(roots[-1])
     for name,m in self.modules.items():
         probe = Probe(self, partial(self._saw, name), partial(self._from_graph, name), m, self.all, self.grads)
         try: self.handles.append(probe.attach(m.register_forward_hook))
@@ -196,6 +198,34 @@ def _attach(self:watch):
     for m in roots if self.fused else ():
         self.handles.append(Probe(self, self._attach_fused, None, m).attach(m.register_forward_hook))
     self._hook_steps()
+
+# %% ../nbs/04h_watching.ipynb #51303259
+@patch
+def _attach_end(self:watch, m):
+    "Look at what the model gives, and at nothing but its variance"
+    probe = Probe(self, self._gave, self._gave_in_graph, m, all=True)
+    with suppress(RuntimeError): self.handles.append(probe.attach(m.register_forward_hook))  # as _attach_root told
+
+@patch
+def _gave(self:watch, m, args, out):
+    "Called when the model has returned"
+    try:
+        if self.paused or self.dry or not self.handles or not m.training or in_backward() or is_tracing(): return
+        where = self._moment()
+        if where is None or not where[0]: return
+        if type(out) is Tensor and not modes(): self._note_variance(out, where[2])
+        else: aside(self._note_variance, out, where[2])
+    except Exception as e: self.rec.note('output', e)
+
+@patch
+def _gave_in_graph(self:watch, m, xs, what): self._gave(m, (), xs)
+
+@patch
+def _note_variance(self:watch, out, step):
+    x = next((x for x in tensors(out) if x.ndim and len(x) > 1), None)
+    if x is None: return
+    if not is_plain(x): x = plain(x)[0]
+    if x.ndim and len(x) > 1: self.rec.put('output_variance', 'run', output_variance(x), step)
 
 # %% ../nbs/04h_watching.ipynb #82271e96
 @patch

@@ -1,72 +1,138 @@
-"""Judge the diagnosis on runs that nothing was set with, beside a detector that sees only the loss, and beside published rules.
+"""Judge the diagnosis on origins that it was not fitted to, beside a detector that sees only the loss, and beside published rules.
 
     python benchmarks/failures/evaluate.py      # writes benchmarks/failures.json, which a chapter reads
+
+Each development origin is judged by trees, thresholds and all-clears that were made from the other development origins only. The exam is an
+origin that nothing was ever fitted to or looked at with: it is judged by what the package ships.
 """
 from collections import Counter
 import json
 import warnings
 
 from joblib import Parallel, delayed
+from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from torch import nn
 import numpy as np
 import pandas as pd
 
-import actstats
-from cures import config, cured, scores
-from faults import REGISTRY, layers
-from fit import LOSS, NAMES, fitted
-from outcomes import look
-from peers import RULES, near_zero
-from runs import HERE, STORE, Config, prepare
-from tasks import MODELS
+from cures import TRAINED, config, scores
+from fit import BATCHES, LOSS, NAMES, ORIGINS, alarm, clear, fitted, left_out, numbers
+from outcomes import FINE, load, look
+from peers import RULES as PUBLISHED, near_zero
+from store import HERE, STORE, WATCHED, Config, origin as module_of
+from actstats.risk import probability
 
-AT = 25, 100
+EXAM = 'strangers'
+AT = 25, 50, 100
 
 
 # ---- what was said about each run ----
 
-def _said(c:Config, which:str)->dict:
+def _said(o:str, c:Config)->dict:
     warnings.simplefilter('ignore')
-    rec = actstats.Recording.load((STORE/which/c.name).with_suffix('.actstats'))
-    res = dict(seed=c.seed)
+    rec, res = load(o, c), dict(seed=c.seed)
     for n in AT:
-        res[f'near_zero {n}'] = near_zero(rec, n)
-        if which == 'dev': continue
         d = rec.diagnose(upto=n)
-        res |= {f'risk {n}': d.risk, f'alarm {n}': d.alarm, f'problems {n}': len(rec.problems), **{f'{k} {n}': rule(rec, n) > 0 for k,rule in RULES.items()}}
+        res |= {f'risk {n}': d.risk, f'alarm {n}': d.alarm, f'verdict {n}': d.verdict, f'distance {n}': d.distance, f'problems {n}': len(rec.problems),
+                f'facts {n}': [f.rule for f in d if f.severity == 'error' and f.rule != 'will_fail'], f'near_zero {n}': near_zero(rec, n),
+                **{f'{k} {n}': rule(rec, n) > 0 for k,rule in PUBLISHED.items()}}
         res[f'findings {n}'] = [(f.rule, f.layer, f.remedy, float(f.evidence.get('factor', 10.)), f.evidence.get('layers', [])) for f in d]
     return res
 
-def said(d, which:str)->pd.DataFrame:
-    "Of each run; that of the development runs, which has nothing to do with the diagnosis, is kept"
-    kept = STORE/f'said_{which}.pkl'
-    if which == 'dev' and kept.exists() and len(before := pd.read_pickle(kept)) == d.seed.nunique(): return before
-    cs = [config(r) for r in d[d.batches == 100].itertuples()]
-    res = pd.DataFrame(Parallel(n_jobs=-1, batch_size=8)(delayed(_said)(c, which) for c in cs)).set_index('seed')
-    res.to_pickle(kept)
-    return res
+def said(d, o:str)->pd.DataFrame:
+    "What the package says of each run of an origin"
+    cs = [config(r) for r in d[d.batches == WATCHED].itertuples()]
+    return pd.DataFrame(Parallel(n_jobs=-1, batch_size=8)(delayed(_said)(o, c) for c in cs)).set_index('seed')
 
 
 # ---- how good that is ----
 
-def judge(x, risk, alarm)->dict:
-    "AUROC, and alarms among runs that failed and among fine ones, with their counts"
-    failed, fine = (x.outcome == 'failed').to_numpy(), (x.outcome == 'fine').to_numpy()
-    some = failed | fine
-    return dict(failed=int(failed.sum()), detected=int(alarm[failed].sum()), fine=int(fine.sum()), false=int(alarm[fine].sum()),
-        auroc=None if risk is None else round(float(roc_auc_score(failed[some], risk[some])), 4))
+def interval(k, n, z:float=1.96)->list:
+    "Wilson's interval for a share"
+    if not n: return [0., 1.]
+    p, m = k/n, 1 + z*z/n
+    half = z*np.sqrt(p*(1 - p)/n + z*z/4/n/n)
+    return [round(float(v), 4) for v in ((p + z*z/2/n - half)/m, (p + z*z/2/n + half)/m)]
 
-def parts(x)->dict:
-    "The runs by what was kept apart while thresholds were set"
-    new_arch, new_fault = x.arch.map(lambda a: MODELS[a].held_out), x.what.map(lambda w: w in REGISTRY and REGISTRY[w].held_out)
-    return {'all': x.seed > -1, 'architectures and faults that were seen': ~new_arch & ~new_fault, 'architectures never seen': new_arch, 'faults never seen, and whatever is fine': new_fault | (x.outcome == 'fine')}
+def auroc(bad, risk)->list:
+    "The area under the ROC curve, with the 95 % of 500 bootstrap samples"
+    rng, some = np.random.default_rng(0), []
+    for _ in range(500):
+        i = rng.integers(len(bad), size=len(bad))
+        if 0 < bad[i].sum() < len(i): some.append(roc_auc_score(bad[i], risk[i]))
+    return [round(float(v), 4) for v in (roc_auc_score(bad, risk), *np.quantile(some, (.025, .975)))]
+
+def judge(x, risk, alarms)->dict:
+    "AUROC, and alarms among runs that failed and among fine ones, with 95 % intervals; and what is detected at 3 % of false alarms"
+    failed, fine = (x.outcome == 'failed').to_numpy(), (x.outcome == 'fine').to_numpy()
+    some, (k, n), (f, m) = failed | fine, (int(alarms[failed].sum()), int(failed.sum())), (int(alarms[fine].sum()), int(fine.sum()))
+    res = dict(failed=n, detected=k, detected_ci=interval(k, n), fine=m, false=f, false_ci=interval(f, m))
+    if risk is not None and failed.any() and fine.any(): res |= dict(auroc=auroc(failed[some], risk[some]), at_3=round(float((risk[failed] > np.quantile(risk[fine], .97)).mean()), 4))
+    return res
+
+def calibration(x, risk)->list:
+    "Mean risk, runs with a score below 0.7, and runs, by groups of the risk"
+    bad, edges = (x.score < .7).to_numpy(), [0, .02, .05, .1, .2, .4, .6, .8, .9, .97, 1.0001]
+    return [[round(float(risk[m].mean()), 4), int(bad[m].sum()), int(m.sum())] for lo,hi in zip(edges, edges[1:]) if (m := (risk >= lo) & (risk < hi)).any()]
+
+def never_seen(d, answers)->dict:
+    "Each development origin, judged by what was made from the others"
+    res, risks = {}, {}
+    for o in ORIGINS:
+        mine, rest = d[d.origin == o], d[d.origin != o]
+        inner, model = left_out(rest, rest.origin), fitted(rest)
+        risk = pd.Series(model.predict_proba(numbers(mine))[:, 1], mine.index)
+        res[o] = {}
+        for n in AT:
+            x = mine[mine.batches == n]
+            t, low, r = alarm(rest, inner, n), clear(rest, inner, n), risk[x.index].to_numpy()
+            facts = answers[o].loc[x.seed, f'facts {n}'].map(len).to_numpy() > 0
+            alarms = (r >= t) | facts
+            res[o][n] = judge(x, r, alarms) | dict(not_yet=round(float(((r > low) & ~alarms).mean()), 3), by_facts=int(facts[(x.outcome == 'failed').to_numpy()].sum()))
+            if n == WATCHED: res[o]['calibration'], risks[o] = calibration(x, r), risk
+    return res, risks
+
+def pooled(parts:list)->dict:
+    "Several origins together: counts add up, the area is their mean"
+    res = {k: sum(p[k] for p in parts) for k in ('failed', 'detected', 'fine', 'false')}
+    areas = [p['auroc'][0] for p in parts if 'auroc' in p]
+    return res | dict(detected_ci=interval(res['detected'], res['failed']), false_ci=interval(res['false'], res['fine'])) | (dict(auroc=[round(float(np.mean(areas)), 4)]) if areas else {})
+
+
+# ---- others, and what could be had ----
+
+def loss_only(d)->pd.DataFrame:
+    d = d.copy()
+    d[[n for n in NAMES if n not in LOSS + ['steps']]] = 0.
+    return d
+
+def peers(dev, test, answers, n:int)->dict:
+    x, z = test[test.batches == n], dev[dev.batches == n]
+    fine, a = (z.outcome == 'fine').to_numpy(), answers[EXAM].loc[x.seed]
+    share, res = .03, {}
+    model, inner = fitted(loss_only(dev)), left_out(loss_only(dev), dev.origin)
+    p = model.predict_proba(numbers(loss_only(x)))[:, 1]
+    res['the loss alone, fitted in the same way'] = judge(x, p, p >= alarm(dev, inner, n))
+    nz = a[f'near_zero {n}'].to_numpy(float)
+    before = np.concatenate([answers[o].loc[g.seed, f'near_zero {n}'].to_numpy(float)[(g.outcome == 'fine').to_numpy()] for o,g in z.groupby('origin')])
+    res['share of near-zero activations (fastai), threshold set on the development runs'] = judge(x, nz, nz > np.quantile(before, 1 - share))
+    return res | {f'{k}, published rules': judge(x, None, a[f'{k} {n}'].to_numpy(bool)) for k in PUBLISHED}
+
+def attainable(test, n:int)->list:
+    "What a forest reaches that is fitted to the exam itself, by ten-fold cross-validation: about the most that these symptoms can tell"
+    x = test[(test.batches == n) & (test.outcome != 'between')]
+    bad = (x.outcome == 'failed').to_numpy()
+    p = cross_val_predict(ExtraTreesClassifier(1000, min_samples_leaf=3, random_state=0), x[NAMES].clip(-20, 20).fillna(-20), bad, cv=StratifiedKFold(10, shuffle=True, random_state=0), method='predict_proba')[:, 1]
+    return auroc(bad, p) + [round(float((p[bad] > np.quantile(p[~bad], .97)).mean()), 4)]
 
 
 # ---- where ----
 
 def truth(c:Config)->str|None:
     "The first layer that is frozen, or half dead when the run begins, told by PyTorch and not by us"
+    from small import layers, prepare
     s = prepare(c)
     names = {m: n for n,m in s.model.named_modules()}
     if c.what == 'frozen': return next(names[m] for m in layers(s.model) if not any(p.requires_grad for p in m.parameters(recurse=False)))
@@ -78,7 +144,7 @@ def truth(c:Config)->str|None:
     return next((n for n,o in outs.items() if (o == 0).all(0 if o.ndim == 2 else (0, 2, 3)).double().mean() >= .5), None)
 
 def located(x, answers)->dict:
-    "Of frozen and dead layers, how many were named"
+    "Of frozen and dead layers of the origin whose setups can tell, how many were named"
     res = {}
     for fault,rule in (('frozen', 'frozen'), ('not_in_the_optimizer', 'frozen'), ('biases_of_one_layer', 'dead_units'), ('biases_too_low', 'dead_units')):
         right = []
@@ -91,83 +157,74 @@ def located(x, answers)->dict:
 
 # ---- what to do ----
 
-def right_remedy(r)->tuple:
-    "What somebody would do who knew the fault"
-    known = dict(lr_too_high=10**(.3 + 3.2*r.severity), lr_too_low=10**(.3 + 4.7*r.severity), lr_decays_too_soon=1., momentum=100., epsilon=1000., clipped_to_nothing=10**(.5 + 4.5*r.severity))
-    return REGISTRY[r.what].cure, known.get(r.what, 10.)
-
-def advised(x, answers, d)->dict:
+def advised(d, answers, o:str, most:int=10**6)->dict:
     "Train the runs that failed again, by the first advice, and by what would be right"
-    failed = [r for r in x[(x.outcome == 'failed') & (x.kind == 'fault')].itertuples()]
-    first = {}
+    x = d[d.batches == WATCHED]
+    failed = list(x[(x.outcome == 'failed') & (x.kind == 'fault')].sort_values('seed').itertuples())[:most]
+    firsts, module = {}, module_of(o)
     for r in failed:
-        f = next((f for f in answers.loc[r.seed, 'findings 100'] if f[2] != 'none'), None)
-        first[r.seed] = (f[2], f[3]) if f else None
-    ours, right = {r.seed: cured(config(r), *first[r.seed]) for r in failed if first[r.seed]}, {r.seed: cured(config(r), *right_remedy(r)) for r in failed}
-    score = scores(list(ours.values()) + list(right.values()), d)
-    rows = [dict(what=r.what, alarm=bool(answers.loc[r.seed, 'alarm 100']), first=first[r.seed][0] if first[r.seed] else '', right=right_remedy(r)[0],
-        cured=bool(r.seed in ours and score[ours[r.seed].name] >= .9), curable=bool(score[right[r.seed].name] >= .9)) for r in failed]
+        f = [f for f in answers.loc[r.seed, 'findings 100'] if f[2] not in TRAINED]
+        firsts[r.seed] = [(g[2], g[3]) for g in ({h[2]: h for h in reversed(f)}[k] for k in dict.fromkeys(h[2] for h in f))][:2]
+    jobs = {r.seed: [config(r).cured(*a) for a in firsts[r.seed]] for r in failed}
+    known = {r.seed: config(r).cured(*module.right(config(r))) for r in failed}
+    score = scores(list({c.name: c for cs in jobs.values() for c in cs}.values()) + list(known.values()), o, d)
+    rows = []
+    for r in failed:
+        ok = [bool(score[c.name] >= FINE) for c in jobs[r.seed]]
+        rows.append(dict(what=r.what, alarm=bool(answers.loc[r.seed, 'alarm 100']), first=firsts[r.seed][0][0] if firsts[r.seed] else '', right=module.right(config(r))[0],
+            cured=bool(ok and ok[0]), second=any(ok), curable=any(ok) or bool(score[known[r.seed].name] >= FINE)))
     t = pd.DataFrame(rows)
-    t['curable'] |= t.cured
     some = t[t.curable]
-    return dict(failed=len(t), curable=len(some), cured=int(some.cured.sum()), cured_of_alarmed=[int(some[some.alarm].cured.sum()), int(some.alarm.sum())],
-        by_fault={w: [int(g.cured.sum()), len(g), Counter(g['first']).most_common(2)] for w,g in some.groupby('what')})
+    told = some[some.alarm]
+    return dict(failed=len(t), curable=len(some), cured=int(some.cured.sum()), cured_ci=interval(int(some.cured.sum()), len(some)), by_two=int(some.second.sum()),
+        alarmed=len(told), cured_of_alarmed=int(told.cured.sum()), cured_of_alarmed_ci=interval(int(told.cured.sum()), len(told)),
+        by_fault={w: [int(g.cured.sum()), len(g), Counter(g['first']).most_common(2), g.right.iloc[0]] for w,g in some.groupby('what')})
 
 
 # ---- when to stop ----
 
-def stopped(d, answers)->dict:
-    "What `should_stop` would have done: two looks in succession above 0.9, at 50, 75 and 100 batches"
-    wide = d[d.batches.isin((50, 75, 100))].pivot(index='seed', columns='batches', values='risk')
-    last = d[d.batches == 100].set_index('seed')
+def stopped(x, risk, alarms)->dict:
+    "What `should_stop` would have done: two looks in succession above 0.9 with an alarm, at 50, 75 and 100 batches"
+    wide = x.assign(risk=risk).pivot(index='seed', columns='batches', values='risk')
+    last = x[x.batches == WATCHED].set_index('seed').loc[wide.index]
     at = np.where((wide[[50, 75]] > .9).all(axis=1), 75, np.where((wide[[75, 100]] > .9).all(axis=1), 100, 0))
-    steps, out = last.loc[wide.index, 'total'].to_numpy(), last.loc[wide.index, 'outcome'].to_numpy()
+    steps, out = last.total.to_numpy(), last.outcome.to_numpy()
     saved = np.where(at > 0, steps - at, 0)
-    kind = last.loc[wide.index, 'kind'].to_numpy()
-    return {o: dict(runs=int((out == o).sum()), stopped=int((at[out == o] > 0).sum()), batches=int(steps[out == o].sum()), saved=int(saved[out == o].sum())) for o in ('failed', 'between', 'fine')} | {'healthy and odd': dict(runs=int((kind != 'fault').sum()), stopped=int((at[kind != 'fault'] > 0).sum()))}
+    return {o: dict(runs=int((out == o).sum()), stopped=int((at[out == o] > 0).sum()), batches=int(steps[out == o].sum()), saved=int(saved[out == o].sum())) for o in ('failed', 'between', 'fine')}
 
 
 if __name__ == '__main__':
-    from actstats.risk import probability
-    dev, test = look('dev'), look('test')
-    assert not set(dev.seed) & set(test.seed)
-    before, answers = said(dev, 'dev'), said(test, 'test')
-    res = dict(dev=int(dev.seed.nunique()), test=int(test.seed.nunique()), outcomes={k: g.outcome.value_counts().to_dict() for k,g in test[test.batches == 100].groupby('kind')},
-        by_fault={w: g.outcome.value_counts().to_dict() for w,g in test[(test.batches == 100) & (test.kind != 'healthy')].groupby('what')}, judged={}, peers={})
-    known = dev.copy()
-    known[[n for n in NAMES if n not in LOSS + ['steps']]] = 0.
-    loss_only = fitted(known)
+    ds = {o: look(o) for o in (*ORIGINS, EXAM)}
+    dev, test = pd.concat([ds[o] for o in ORIGINS], ignore_index=True), ds[EXAM]
+    answers = {o: said(ds[o], o) for o in ds}
+    res = dict(origins=list(ORIGINS), exam=EXAM, runs={o: int(len(d)/len(BATCHES)) for o,d in ds.items()},
+        outcomes={o: {k: g.outcome.value_counts().to_dict() for k,g in d[d.batches == 100].groupby('kind')} for o,d in ds.items()})
+    res['never_seen'], risks = never_seen(dev, answers)
+    res['pooled'] = {n: pooled([res['never_seen'][o][n] for o in ORIGINS]) for n in AT}
+    same = left_out(dev, pd.factorize(dev.arch + dev.origin)[0] % 6)
+    res['exam_judged'], res['same_origin'], res['peers'], res['attainable'], res['verdicts'] = {}, {}, {}, {}, {}
     for n in AT:
-        x, z = test[test.batches == n].set_index('seed', drop=False), dev[dev.batches == n]
-        a = answers.loc[x.seed]
-        risk, alarm = a[f'risk {n}'].to_numpy(), a[f'alarm {n}'].to_numpy(bool)
-        res['judged'][n] = {k: judge(x[m], risk[m], alarm[m]) for k,m in parts(x).items()}
-        odd = (x.kind != 'fault').to_numpy()
-        res['judged'][n]['healthy and odd'] = dict(runs=int(odd.sum()), errors=int(alarm[odd].sum()), errors_of_fine=[int(alarm[odd & (x.outcome == 'fine').to_numpy()].sum()), int((odd & (x.outcome == 'fine').to_numpy()).sum())])
-        only = {}
-        y, w = x[NAMES].copy(), z[NAMES].copy()
-        for t in (y, w): t[[k for k in NAMES if k not in LOSS + ['steps']]] = 0.
-        lim = 20.
-        p, q = (loss_only.predict_proba(t.clip(-lim, lim).to_numpy(float))[:, 1] for t in (y, w))
-        share = .05 if n == 25 else .03
-        fine = (z.outcome == 'fine').to_numpy()
-        only['the loss alone, fitted in the same way'] = judge(x, p, p > np.quantile(q[fine], 1 - share))
-        nz, nb = a[f'near_zero {n}'].to_numpy(float), before.loc[z.seed, f'near_zero {n}'].to_numpy(float)
-        only['share of near-zero activations (fastai), threshold set here'] = judge(x, nz, nz > np.quantile(nb[fine], 1 - share))
-        for k in RULES: only[f'{k}, published rules'] = judge(x, None, a[f'{k} {n}'].to_numpy(bool))
-        res['peers'][n] = only
-    x = test[test.batches == 100].set_index('seed', drop=False)
-    risk, bad = answers.loc[x.seed, 'risk 100'].to_numpy(), (x.score < .7).to_numpy()
-    edges = [0, .02, .05, .1, .2, .4, .6, .8, .9, .97, 1.0001]
-    res['calibration'] = [[round(float(risk[m].mean()), 4), int(bad[m].sum()), int(m.sum())] for lo,hi in zip(edges, edges[1:]) if (m := (risk >= lo) & (risk < hi)).any()]
-    res['missed'] = Counter(x[(x.outcome == 'failed') & ~answers.loc[x.seed, 'alarm 100'].to_numpy(bool)].what).most_common()
-    res['problems'] = int(answers['problems 100'].sum())
-    d = test.assign(risk=[probability(dict(zip(NAMES, r))) for r in test[NAMES].to_numpy(float)])
-    res['stopped'] = stopped(d, answers)
-    res['located'] = located(x, answers)
+        x, m = test[test.batches == n], (dev.batches == n).to_numpy()
+        a = answers[EXAM].loc[x.seed]
+        res['exam_judged'][n] = judge(x, a[f'risk {n}'].to_numpy(), a[f'alarm {n}'].to_numpy(bool))
+        res['same_origin'][n] = judge(dev[m], same[m], same[m] >= alarm(dev, same, n))
+        res['peers'][n], res['attainable'][n] = peers(dev, test, answers, n), attainable(test, n)
+        res['verdicts'][n] = {v: Counter(x.outcome[(a[f'verdict {n}'] == v).to_numpy()]) for v in ('will fail', 'not yet known', 'will train')}
+        far = (a[f'distance {n}'] > 1).to_numpy()
+        res['verdicts'][n]['unlike all that it has seen'] = Counter(x.outcome[far])
+    x = test[test.batches == 100]
+    a = answers[EXAM].loc[x.seed]
+    res['calibration'] = calibration(x, a['risk 100'].to_numpy())
+    res['by_fault'] = {w: [int((g.outcome == 'failed').sum()), int(a.loc[g.seed, 'alarm 100'][(g.outcome == 'failed').to_numpy()].sum()), int((g.outcome == 'fine').sum()),
+        int(a.loc[g.seed, 'alarm 100'][(g.outcome == 'fine').to_numpy()].sum())] for w,g in x.groupby(x.what.where(x.what != '', 'healthy'))}
+    res['missed'] = Counter(x[(x.outcome == 'failed') & ~a['alarm 100'].to_numpy(bool)].what).most_common()
+    res['problems'] = int(sum(a['problems 100'].sum() for a in answers.values()))
+    res['stopped'] = stopped(test, [probability(dict(zip(NAMES, r))) for r in test[NAMES].to_numpy(float)], answers[EXAM])
+    res['located'] = located(ds['small'][ds['small'].batches == 100], answers['small'])
     out = HERE.parent/'failures.json'
     save = lambda: out.write_text(json.dumps(res, indent=1) + '\n')
     save()
-    res['advice'] = advised(x, answers, test)
+    print(json.dumps({k: res[k] for k in ('never_seen', 'pooled', 'exam_judged', 'verdicts', 'attainable', 'peers', 'stopped', 'located', 'missed')}, indent=1))
+    res['advice'] = advised(test, answers[EXAM], EXAM)
     save()
-    print(json.dumps({k: res[k] for k in ('judged', 'peers', 'stopped', 'located', 'advice')}, indent=1))
+    print(json.dumps(res['advice'], indent=1))

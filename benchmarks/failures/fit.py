@@ -1,47 +1,54 @@
-"""Fit the risk on the development runs, choose the alarm's threshold, and write both to actstats/risk.json, as plain numbers.
+"""Fit the risk on the development origins, set its thresholds on origins that a fit has not seen, and write both to actstats/risk.json.
 
-    python benchmarks/failures/fit.py
+    python benchmarks/failures/fit.py            # fit and write
+    python benchmarks/failures/fit.py --shift    # how far does each symptom shift between origins? writes nothing
 
 Boosted trees of six leaves at most, from scikit-learn, which prediction does not need. Symptoms of which one knows that they
-can only make things worse are told to the fit (`monotonic_cst`). A sixth of the runs are seen once more without loss, and a
-sixth without optimizer, so that the risk is right for those who do not give them.
+can only make things worse are told to the fit (`monotonic_cst`). Each origin weighs as much as the others, however many runs
+it has. A part of the runs are seen once more without loss, and a part without optimizer, so that the risk is right for those
+who do not give them.
 """
 import json
+import sys
 
 import numpy as np
 import pandas as pd
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 
-from outcomes import look
-from runs import HERE
+from outcomes import BATCHES, look
+from store import HERE
 from actstats.symptoms import SYMPTOMS
 
+ORIGINS = 'small', 'networks', 'objectives'
 NAMES = list(SYMPTOMS)
-WORSE = dict(loss_late=1, loss_level=1, below_zero=1, dead=1, saturated=1, frozen=1, not_finite=1, batch=-1)
-LOSS = [n for n in NAMES if n.startswith('loss') or n == 'below_zero']
-OPTIMIZER = [n for n in NAMES if n.startswith(('grad', 'update', 'gain', 'frozen'))]
+WORSE = dict(loss_late=1, loss_level=1, loss_rebound=1, explained=-1, below_zero=1, dead=1, dead_most=1, saturated=1, frozen=1, not_finite=1, same=1,
+    input_size=1, input_shift=1, input_same=1, input_spike=1, decay=1, dropped=1, in_eval=1, half=1, batch=-1)
+LOSS = [n for n in NAMES if n.startswith('loss') or n in ('below_zero', 'explained')]
+OPTIMIZER = [n for n in NAMES if n.startswith(('grad', 'update', 'gain', 'frozen', 'rate', 'decay', 'same'))]
 LIMIT = 20. # no symptom counts beyond this
-ALARMS = (25, .04), (100, .022) # share of fine development runs in which an alarm may be false, on architectures not seen
+FALSE = .01 # share of fine runs of an origin not seen in which an alarm may be false, at each look
 
 
-def trees(): return HistGradientBoostingClassifier(max_iter=150, learning_rate=.1, max_leaf_nodes=6, max_depth=3, l2_regularization=2., min_samples_leaf=40,
-    monotonic_cst=[WORSE.get(n, 0) for n in NAMES], early_stopping=False, random_state=0)
+def trees(): return HistGradientBoostingClassifier(max_iter=200, learning_rate=.06, max_leaf_nodes=6, max_depth=3, l2_regularization=5., min_samples_leaf=40,
+    max_features=.4, monotonic_cst=[WORSE.get(n, 0) for n in NAMES], early_stopping=False, random_state=0)
 
 def numbers(d:pd.DataFrame)->np.ndarray: return d[NAMES].clip(-LIMIT, LIMIT).to_numpy(float)
 
 def fitted(d:pd.DataFrame):
     "The classifier; runs between fine and failed count half, for the side they are nearer to"
-    rng = np.random.default_rng(0)
+    rng, parts = np.random.default_rng(0), [d]
     for names in (LOSS, OPTIMIZER):
-        some = d[d.batches.notna() & (rng.random(len(d)) < .15)].copy()
+        some = d[rng.random(len(d)) < .15].copy()
         some[names] = np.nan
-        d = pd.concat([d, some], ignore_index=True)
-    return trees().fit(numbers(d), d.score < .7, sample_weight=np.where(d.outcome == 'between', .5, 1.))
+        parts.append(some)
+    d = pd.concat(parts, ignore_index=True)
+    w = np.where(d.outcome == 'between', .5, 1.)*d.origin.map(1/d.origin.value_counts())
+    return trees().fit(numbers(d), d.score < .7, sample_weight=w*len(d)/w.sum())
 
-def left_out(d:pd.DataFrame, groups:np.ndarray)->np.ndarray:
+def left_out(d:pd.DataFrame, groups)->np.ndarray:
     "For each row the risk by a fit that has not seen its group"
-    risk = np.full(len(d), np.nan)
+    risk, groups = np.full(len(d), np.nan), np.asarray(groups)
     for g in np.unique(groups): risk[groups == g] = fitted(d[groups != g]).predict_proba(numbers(d[groups == g]))[:, 1]
     return risk
 
@@ -55,23 +62,73 @@ def plain(model)->list:
 
 def detected(risk, failed, alarms): return float((risk[failed] > np.quantile(risk[~failed], 1 - alarms)).mean())
 
+def told(d:pd.DataFrame, risk, what:str):
+    "How well a risk ranks the runs of each origin"
+    for n in (25, 50, 100):
+        for o in (*dict.fromkeys(d.origin), 'all'):
+            m = ((d.batches == n) & (d.outcome != 'between') & ((d.origin == o) | (o == 'all'))).to_numpy()
+            failed, r = (d.outcome == 'failed').to_numpy()[m], risk[m]
+            if failed.any() and not failed.all():
+                print(f'{what:14} {n:4} {o:12} {failed.sum():4} failed {(~failed).sum():4} fine  AUROC {roc_auc_score(failed, r):.4f}  detected at 3 %, 1 %:', *(f'{detected(r, failed, a):.3f}' for a in (.03, .01)))
+
+
+def shift(d:pd.DataFrame):
+    "For each symptom: how far its distribution in fine runs differs between origins, and how well it ranks runs within each"
+    from scipy.stats import ks_2samp
+    x, rows = d[(d.batches == 100) & (d.outcome != 'between')], {}
+    for n in NAMES:
+        by = {o: g for o,g in x.groupby('origin')}
+        fine = {o: g[g.outcome == 'fine'][n].dropna() for o,g in by.items()}
+        pairs = [ks_2samp(a, b).statistic for i,(o,a) in enumerate(fine.items()) for p,b in list(fine.items())[i + 1:] if len(a) > 9 and len(b) > 9]
+        def rank(g):
+            g = g[g[n].notna()]
+            return roc_auc_score(g.outcome == 'failed', g[n]) if g.outcome.nunique() == 2 and len(g) > 20 else np.nan
+        rows[n] = dict(shift=max(pairs, default=np.nan), **{o: rank(g) for o,g in by.items()})
+    return pd.DataFrame(rows).T.round(2)
+
+
+def alarm(d, risk, n:int)->float:
+    "The risk from which on it is an alarm: in no origin that was left out are more than `FALSE` of the fine runs above it"
+    some = (d.batches == n) & (d.outcome == 'fine')
+    return round(float(max(np.quantile(risk[some & (d.origin == o)], 1 - FALSE) for o in d.origin.unique())) + .005, 2)
+
+def clear(d, risk, n:int, failing:float=.03)->float:
+    "The highest risk up to which at most three in a hundred runs failed"
+    some = (d.batches == n).to_numpy()
+    r, bad = risk[some], (d.outcome == 'failed').to_numpy()[some]
+    order = np.argsort(r)
+    share = np.cumsum(bad[order])/np.arange(1, len(r) + 1)
+    ok = np.flatnonzero(share <= failing)
+    return round(float(r[order][ok[-1]]), 3) if len(ok) else 0.
+
+def places(d, k:int=150)->dict:
+    "Centres of clusters of the runs, by symptoms that do not mark a look, and how far a run of an origin left out usually is from them"
+    from sklearn.cluster import KMeans
+    names = [n for n in NAMES if n != 'steps']
+    middle = d[names].median()
+    spread = (d[names].quantile(.9) - d[names].quantile(.1)).clip(lower=.05)/2
+    z = ((d[names] - middle)/spread).clip(-5, 5)
+    def centres(x): return KMeans(k, n_init=1, random_state=0).fit(x.fillna(0)).cluster_centers_
+    def far(x, c):
+        x = x.to_numpy()
+        known = np.isfinite(x)
+        return np.sqrt(((np.nan_to_num(x)[:, None] - c)**2*known[:, None]).sum(-1)/known.sum(-1)[:, None]).min(1)
+    outside = np.concatenate([far(z[d.origin == o], centres(z[d.origin != o])) for o in d.origin.unique()])
+    return dict(names=names, centres=centres(z).round(2).tolist(), middle=middle.round(4).tolist(), spread=spread.round(4).tolist(), usual=round(float(np.quantile(outside, .99)), 3))
+
 
 if __name__ == '__main__':
-    d = look('dev')
-    archs = np.array(sorted(d.arch.unique()))
-    np.random.default_rng(0).shuffle(archs)
-    group = d.arch.map({a: i % 6 for i,a in enumerate(archs)}).to_numpy()
-    d['risk'] = left_out(d, group)
-    for n in (25, 100):
-        x = d[(d.batches == n) & (d.outcome != 'between')]
-        failed, risk = (x.outcome == 'failed').to_numpy(), x.risk.to_numpy()
-        print(f'{n} batches, architectures not seen: AUROC {roc_auc_score(failed, risk):.4f}; detected at 5 %, 3 %, 1 % of false alarms:', *(f'{detected(risk, failed, a):.3f}' for a in (.05, .03, .01)))
-        for t in (.4, .5, .6, .7, .8, .9):
-            odd = d[(d.batches == n) & (d.kind != 'fault') & (d.outcome != 'failed')].risk
-            print(f'  alarm above {t}: detected {(risk[failed] > t).mean():.3f}, false {(risk[~failed] > t).mean():.3f}; of healthy and odd {(odd > t).mean():.4f} of {len(odd)}')
-    fine = {n: d[(d.batches == n) & (d.outcome == 'fine')].risk for n,_ in ALARMS}
-    thresholds = [[n, round(float(np.quantile(fine[n], 1 - share)), 2)] for n,share in ALARMS]
-    model = fitted(d)
-    typical = d[(d.batches == 100) & (d.kind == 'healthy')][NAMES].median()
-    res = dict(runs=int(d.seed.nunique()), start=round(float(model._baseline_prediction.item()), 4), limit=LIMIT, thresholds=thresholds, typical={k: None if np.isnan(v) else round(float(v), 4) for k,v in typical.items()}, trees=plain(model))
+    d = pd.concat([look(o) for o in ORIGINS], ignore_index=True)
+    if '--shift' in sys.argv:
+        print(shift(d).to_string())
+        sys.exit()
+    told(d, left_out(d, d.origin), 'never seen')
+    told(d, left_out(d, pd.factorize(d.arch + d.origin)[0] % 6), 'same origins')
+    risk = left_out(d, d.origin)
+    model, fine, bad = fitted(d), d.outcome == 'fine', d.score < .7
+    usual = d[(d.batches == 100) & (d.kind == 'healthy')][NAMES].median()
+    res = dict(runs=int(len(d)/len(BATCHES)), origins=list(ORIGINS), start=round(float(model._baseline_prediction.item()), 4), limit=LIMIT,
+        thresholds=[[n, alarm(d, risk, n)] for n in BATCHES], clear=[[n, clear(d, risk, n)] for n in BATCHES],
+        typical={k: None if np.isnan(v) else round(float(v), 4) for k,v in usual.items()}, places=places(d), trees=plain(model))
+    for k in ('thresholds', 'clear'): print(k, res[k])
     (HERE.parent.parent/'actstats'/'risk.json').write_text(json.dumps(res, separators=(',', ':')).replace('],[', '],\n[') + '\n')

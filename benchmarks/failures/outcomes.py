@@ -7,33 +7,41 @@ import numpy as np
 import pandas as pd
 
 import actstats
-from actstats.symptoms import Case, symptoms
-from runs import STORE
+from actstats.symptoms import SYMPTOMS, Case, symptoms
+from store import STORE
 
-BATCHES = 15, 25, 50, 75, 100
+BATCHES = 25, 50, 75, 100
+FAILED, FINE = .5, .9 # scores: below the one it failed, from the other on it is fine
 
 
-def _look(path, at)->list:
+def load(origin:str, c)->actstats.Recording: return actstats.Recording.load(STORE/origin/f'{c.name}.actstats')
+
+def _look(path)->list:
     "The symptoms of a run after each number of batches"
     warnings.simplefilter('ignore')
     run, rec = json.loads(path.read_text()), actstats.Recording.load(path.with_suffix('.actstats'))
     run.pop('losses'), run.pop('cures')
     run['total'] = run.pop('steps')  # batches of the whole run; steps, a symptom, are those that were seen
     case = Case(rec)
-    return [dict(run, batches=n, **symptoms(case.upto(n))) for n in at]
+    return [dict(run, batches=n, **symptoms(case.upto(n))) for n in BATCHES]
 
-def look(which:str, n:int|None=None)->pd.DataFrame:
-    "The symptoms of all runs of a set, and how they ended; kept until there are more runs"
-    paths, kept = sorted((STORE/which).glob('*.json'))[:n], STORE/f'{which}.pkl'
-    if kept.exists() and len(d := pd.read_pickle(kept)) == len(paths)*len(BATCHES): return d
-    d = pd.DataFrame([row for rows in Parallel(n_jobs=-1, batch_size=8)(delayed(_look)(p, BATCHES) for p in paths) for row in rows])
-    d = judged(d)
-    d.to_pickle(kept)
-    return d
+def look(origin:str)->pd.DataFrame:
+    "The symptoms of all runs of an origin, and how they ended; kept until there are other runs or other symptoms"
+    paths, kept = sorted((STORE/origin).glob('*.json')), STORE/f'{origin}.pkl'
+    d = pd.read_pickle(kept) if kept.exists() else None
+    if d is None or len(d) != len(paths)*len(BATCHES) or not set(SYMPTOMS) <= set(d):
+        d = pd.DataFrame([row for rows in Parallel(n_jobs=-1, batch_size=8)(delayed(_look)(p) for p in paths) for row in rows])
+        d.to_pickle(kept)
+    return judged(d).assign(origin=origin)
 
-def judged(d:pd.DataFrame, healthy=None)->pd.DataFrame:
-    "With the score of each run, and what it is called: failed below 0.5 or not finite, fine from 0.9 on"
-    if healthy is None: healthy = d[d.kind == 'healthy'].groupby('arch').metric.median()
-    score = (d.metric - d.chance)/(d.arch.map(healthy) - d.chance)
-    out = np.where(d.metric.isna() | (score < .5), 'failed', np.where(score >= .9, 'fine', 'between'))
+def healthy(d:pd.DataFrame)->pd.Series:
+    "What a healthy run reaches: the median for each architecture"
+    return d[d.kind == 'healthy'].groupby('arch').metric.median()
+
+def judged(d:pd.DataFrame, usual=None)->pd.DataFrame:
+    "With the score of each run, 0 at chance and 1 at the healthy median, and what it is called"
+    d = d.assign(metric=d.metric.astype(float))
+    if usual is None: usual = healthy(d)
+    score = (d.metric - d.chance)/(d.arch.map(usual) - d.chance)
+    out = np.where(d.metric.isna() | (score < FAILED), 'failed', np.where(score >= FINE, 'fine', 'between'))
     return d.assign(score=score.where(d.metric.notna(), -np.inf), outcome=out)

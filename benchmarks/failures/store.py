@@ -41,8 +41,8 @@ def origin(name:str):
     "The module of an origin"
     return import_module(name.removesuffix('-late'))
 
-def keep(c:Config, folder:str)->dict:
-    "Train, unless that has been done, and store; what came out. Runs with cures are kept without recordings"
+def keep(c:Config, folder:str)->dict|None:
+    "Train, unless that has been done, and store; what came out, or None if it raised. Runs with cures are kept without recordings"
     import torch
     torch.set_num_threads(1)
     warnings.simplefilter('ignore')
@@ -51,7 +51,10 @@ def keep(c:Config, folder:str)->dict:
     if told.exists(): return json.loads(told.read_text())
     where.mkdir(parents=True, exist_ok=True)
     module = origin(folder)
-    res, rec = (module.train_late if folder.endswith('-late') else module.train)(c)
+    try: res, rec = (module.train_late if folder.endswith('-late') else module.train)(c)
+    except Exception as e:
+        print(f'{folder} {c}: {type(e).__name__}: {e}', file=sys.stderr, flush=True)
+        return
     if rec is not None and not c.cures: rec.save(where/f'{c.name}.actstats')
     told.write_text(json.dumps(res))
     return res

@@ -123,7 +123,6 @@ class Model:
     make:object
     opt:str # sgd (with momentum 0.9) or adam
     lr:float
-    held_out:bool = False # never seen while anything is set
 
 MODELS = {
     'plain CNN': Model('digits', lambda w, d: cnn(None, w), 'sgd', .05),
@@ -138,8 +137,8 @@ MODELS = {
     'transformer, pre-norm': Model('sequences', lambda w, d: Transformer(True, w, d), 'adam', 2e-3),
     'regression MLP': Model('regression', _mlp(10, 64, 3, 1, nn.ReLU), 'adam', 3e-3),
     'autoencoder': Model('autoencoding', lambda w, d: mlp(64, [8*round(96*w/8), 16, 8*round(96*w/8)], 64, nn.ReLU), 'adam', 4e-3),
-    'transformer, post-norm': Model('sequences', lambda w, d: Transformer(False, w, d), 'adam', 1.5e-3, True),
-    'GELU MLP, layer norm': Model('digits', _mlp(64, 64, 6, 10, nn.GELU, nn.LayerNorm), 'adam', 2e-3, True),
-    'CNN, group norm': Model('digits', lambda w, d: cnn(lambda k: nn.GroupNorm(4, k), w), 'sgd', .05, True),
-    'vanilla RNN': Model('rows', lambda w, d: Recurrent(nn.RNN, w, 8, 10), 'adam', 5e-3, True),
+    'transformer, post-norm': Model('sequences', lambda w, d: Transformer(False, w, d), 'adam', 1.5e-3),
+    'GELU MLP, layer norm': Model('digits', _mlp(64, 64, 6, 10, nn.GELU, nn.LayerNorm), 'adam', 2e-3),
+    'CNN, group norm': Model('digits', lambda w, d: cnn(lambda k: nn.GroupNorm(4, k), w), 'sgd', .05),
+    'vanilla RNN': Model('rows', lambda w, d: Recurrent(nn.RNN, w, 8, 10), 'adam', 5e-3),
 }

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from tasks import MODELS, TASKS
+from small_tasks import MODELS, TASKS
 
 REGISTRY, CONTROLS, CURES = {}, {}, {}
 
@@ -40,10 +40,10 @@ def inputs(s): return s.task.train[0].is_floating_point()
 def norms(s): return any(isinstance(m, nn.BatchNorm2d) for m in s.model.modules())
 
 
-def fault(cure:str, applies=lambda s: True, held_out:bool=False):
-    "Register a fault: what a person who knew it would do, whether it can happen to a setup, and whether it is kept apart"
+def fault(cure:str, applies=lambda s: True):
+    "Register a fault: what a person who knew it would do, and whether it can happen to a setup"
     def _(f):
-        REGISTRY[f.__name__] = SimpleNamespace(f=f, cure=cure, applies=applies, held_out=held_out)
+        REGISTRY[f.__name__] = SimpleNamespace(f=f, cure=cure, applies=applies)
         return f
     return _
 
@@ -70,13 +70,13 @@ def weight_decay(s, v): s.wd = .05/s.lr*10**(-2.5 + 3.5*v)  # the share of the w
 @fault('zero_grad')
 def gradients_add_up(s, v): s.zero_every = round(2*10**(2.5*v))
 
-@fault('lower_lr', lambda s: s.spec.opt == 'sgd', held_out=True)
+@fault('lower_lr', lambda s: s.spec.opt == 'sgd')
 def momentum(s, v): s.momentum = 1 - 10**(-1.3 - 2.2*v)
 
-@fault('raise_lr', lambda s: s.spec.opt == 'adam', held_out=True)
+@fault('raise_lr', lambda s: s.spec.opt == 'adam')
 def epsilon(s, v): s.eps = 10**(-5 + 8*v)
 
-@fault('raise_lr', lambda s: s.spec.opt == 'sgd', held_out=True)
+@fault('raise_lr', lambda s: s.spec.opt == 'sgd')
 def clipped_to_nothing(s, v): s.clip = 10**(-.5 - 4.5*v)
 
 
@@ -160,14 +160,14 @@ def outliers(s, v):
         return x, y
     s.corrupt = corrupt
 
-@fault('clean_data', inputs, held_out=True)
+@fault('clean_data', inputs)
 def blank_inputs(s, v):
     x, y = s.task.train
     x = x.clone()
     x[torch.from_numpy(s.rng.random(len(x)) < v**.4)] = x.mean()
     s.task = s.task.__class__(**{**s.task.__dict__, 'train': (x, y)})
 
-@fault('clean_data', lambda s: s.task.chance == 0, held_out=True)
+@fault('clean_data', lambda s: s.task.chance == 0)
 def targets_too_large(s, v):
     k, shift = 10**(.5 + 3*v), s.rng.choice([0., 1.])
     s.prep_y = lambda y: k*(y + shift)
@@ -227,7 +227,7 @@ def _cut(s, i):
     ls = layers(s.model)
     ls[i].register_forward_pre_hook(lambda m, args: tuple(a.detach() if isinstance(a, torch.Tensor) else a for a in args))
 
-@fault('fix_loss', held_out=True)
+@fault('fix_loss')
 def detached(s, v):
     ls = [i for i,m in enumerate(layers(s.model)) if i and not isinstance(m, nn.MultiheadAttention)]
     s.cut = ls[min(len(ls) - 1, int(v*len(ls)))]
