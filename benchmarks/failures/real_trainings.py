@@ -395,7 +395,7 @@ def gpt(steps):
 
 class LSTM(nn.Module):
     "The language model of PyTorch's examples"
-    def __init__(self, d=128, layers=2, p=.2):
+    def __init__(self, d=128, layers=2, p=.1):
         super().__init__()
         self.drop, self.emb = nn.Dropout(p), nn.Embedding(256, d)
         self.rnn, self.head = nn.LSTM(d, d, layers, dropout=p, batch_first=True), nn.Linear(d, 256)
@@ -406,7 +406,7 @@ class LSTM(nn.Module):
 @recipe('LSTM, SGD at a rate of 20', 200, metric='bits per byte', guess=bits_of_text)
 def lstm(steps):
     model = LSTM()
-    return language_model(model, SGD(model.parameters(), 20.), 35, 80, clip=norm_clip(.25))
+    return language_model(model, SGD(model.parameters(), 20.), 35, 60, clip=norm_clip(.25))
 
 class Rows(nn.Module):
     "Reads a picture row by row"
