@@ -28,7 +28,7 @@ def _leaf(node, x:dict)->float:
         node = left if (x[name] <= threshold if x[name] == x[name] else nan_left) else right
     return node
 
-# %% ../nbs/09b_risk.ipynb #08a4d4e1
+# %% ../nbs/09b_risk.ipynb #d686a40b
 @lru_cache
 def _curves()->tuple: # names; middles, spreads, knots, slopes
     o = _numbers()['curves']
@@ -113,7 +113,7 @@ def distance(
     names, centres, middle, spread, usual = _places()
     x = np.array([beginning(c).symptoms[k] for k in names])
     known = np.isfinite(x)
-    if not known.any(): return math.nan
+    if not c.steps or not known.any(): return math.nan
     far = np.clip((x - middle)/spread, -5, 5)[known] - centres[:, known]
     return float(np.sqrt((far**2).mean(1)).min()/usual)
 
