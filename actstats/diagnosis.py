@@ -48,7 +48,7 @@ def alarm(self:Diagnosis)->bool:
     "Is one of the findings an alarm?"
     return any(f.severity == 'error' for f in self.findings)
 
-# %% ../nbs/09e_diagnosis.ipynb #78b8fb34
+# %% ../nbs/09e_diagnosis.ipynb #0954f2da
 @patch(as_prop=True)
 def verdict(self:Diagnosis)->str:
     '"will fail" (there is an alarm), "will train", or "not yet known"'
@@ -120,7 +120,7 @@ def _done(c:Case, found:list)->bool:
     y = c.loss[np.isfinite(c.loss)]
     return len(y) > 0 and 0 <= now(y) < 1e-3*y[0] and not any(f.rule in _DOUBTS for f in found)
 
-# %% ../nbs/09e_diagnosis.ipynb #77cb6d7e
+# %% ../nbs/09e_diagnosis.ipynb #95e7c133
 def _recovered(c:Case)->bool:
     "Has the loss fallen for good since the hundred steps that the risk looks at?"
     first, y = beginning(c).loss, c.loss

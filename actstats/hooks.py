@@ -113,7 +113,10 @@ def unit_dim(
 
 # %% ../nbs/04a_hooks.ipynb #be5e363b
 def _is_leaf(m:nn.Module)->bool:
-    return isinstance(m, nn.MultiheadAttention) or all(k == 'parametrizations' for k,_ in m.named_children())
+    if isinstance(m, nn.MultiheadAttention): return True
+    return all(k == 'parametrizations' or isinstance(o, _HOLDERS) for k,o in m.named_children())
+
+_HOLDERS = nn.ParameterDict, nn.ParameterList
 
 # %% ../nbs/04a_hooks.ipynb #12e9e11b
 def _leaves(parts:Parts)->dict:

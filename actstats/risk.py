@@ -13,8 +13,8 @@ import numpy as np
 from .symptoms import Case, SYMPTOMS, symptoms
 
 # %% auto #0
-__all__ = ['FEWEST', 'MOST', 'EARLIEST', 'log_odds', 'probability', 'beginning', 'risk', 'threshold', 'all_clear', 'distance',
-           'reasons']
+__all__ = ['FEWEST', 'MOST', 'EARLIEST', 'contributions', 'log_odds', 'probability', 'beginning', 'risk', 'threshold',
+           'all_clear', 'distance', 'reasons']
 
 # %% ../nbs/09b_risk.ipynb #f7944174
 @lru_cache
@@ -28,6 +28,23 @@ def _leaf(node, x:dict)->float:
         node = left if (x[name] <= threshold if x[name] == x[name] else nan_left) else right
     return node
 
+# %% ../nbs/09b_risk.ipynb #d686a40b
+@lru_cache
+def _curves()->tuple: # names; middles, spreads, knots, slopes
+    o = _numbers()['curves']
+    return o['names'], *(np.array(o[k], float) for k in ('middle', 'spread', 'knots', 'slopes'))
+
+def contributions(
+    x:dict, # symptoms, as `symptoms` gives them
+)->dict: # symptom -> what its curve adds
+    "What each symptom by itself adds to the sum; the trees are not in it"
+    names, middle, spread, knots, slopes = _curves()
+    edge = _numbers()['curves']['edge']
+    z = np.clip((np.array([x[k] for k in names]) - middle)/spread, -edge, edge)[:, None]
+    beyond = np.where(knots > 0, np.clip(z - knots, 0, None), np.clip(knots - z, 0, None))
+    parts = np.nan_to_num(np.hstack([z, np.isnan(z), beyond]))
+    return dict(zip(names, (slopes*parts).sum(1).tolist()))
+
 # %% ../nbs/09b_risk.ipynb #a4b4a19d
 def log_odds(
     x:dict, # symptoms, as `symptoms` gives them
@@ -35,7 +52,9 @@ def log_odds(
     "Log odds of failing"
     m = _numbers()
     x = {k: min(max(v, -m['limit']), m['limit']) for k,v in x.items()}
-    return m['start'] + sum(_leaf(t, x) for t in m['trees'])
+    curves = m['curves']['start'] + sum(contributions(x).values())
+    trees = m['start'] + sum(_leaf(t, x) for t in m['trees'])
+    return m['slope']*(curves + m['weight']*trees) + m['offset']
 
 # %% ../nbs/09b_risk.ipynb #2dee9141
 def probability(
@@ -94,7 +113,7 @@ def distance(
     names, centres, middle, spread, usual = _places()
     x = np.array([beginning(c).symptoms[k] for k in names])
     known = np.isfinite(x)
-    if not known.any(): return math.nan
+    if not c.steps or not known.any(): return math.nan
     far = np.clip((x - middle)/spread, -5, 5)[known] - centres[:, known]
     return float(np.sqrt((far**2).mean(1)).min()/usual)
 

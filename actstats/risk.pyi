@@ -1,7 +1,9 @@
 # Written by .ci/stubs.py: `make export`
 from .symptoms import Case
 
-__all__ = ['FEWEST', 'MOST', 'EARLIEST', 'log_odds', 'probability', 'beginning', 'risk', 'threshold', 'all_clear', 'distance', 'reasons']
+__all__ = ['FEWEST', 'MOST', 'EARLIEST', 'contributions', 'log_odds', 'probability', 'beginning', 'risk', 'threshold', 'all_clear', 'distance', 'reasons']
+
+def contributions(x: dict) -> dict: ...
 
 def log_odds(x: dict) -> float: ...
 

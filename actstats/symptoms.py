@@ -447,6 +447,10 @@ def _halves(a:np.ndarray, b:np.ndarray, ref:float)->dict:
 _define(
     Symptom('explained', 'share of the variance that is explained, by the variance of outputs and the loss; not for classes',
         'about {value} of the variance is explained (usually {usual})', _share),
+    Symptom('discerned', 'share of the variance that the outputs discern, by the slope of the loss',
+        'the outputs discern about {value} of the variance (usually {usual})', _share),
+    Symptom('discerned_growth', 'how much more the outputs discern now than at the start, by the slope of the loss, log10',
+        'the outputs discern {value} times as much as at the start (usually {usual})', _size),
     Symptom('output_growth', 'variance of the outputs over the samples now over that at the start, log10',
         'the variance of the outputs from sample to sample is {value} times what it was at the start (usually {usual})', _size),
     Symptom('output_varies', 'standard deviation of the outputs over the samples, over that of the last layer, log10',
@@ -460,12 +464,31 @@ def _explained(c:Case, v:float)->float:
     if targets is None or not now(targets.std) > 0: return v/(v + loss)
     return float(np.clip(1 - loss/now(targets.std)**2, 0, 1))
 
+# %% ../nbs/09a_symptoms.ipynb #d207979e
+def _last_bias(c:Case)->Series|None:
+    "Gradient of the bias of the last layer, or else of the last bias that there is"
+    last = c.acts[-1].name if c.acts else ''
+    own = c.get(f'{last}.bias' if last else 'bias', 'param_grad')
+    biases = [s for s in c.of('param_grad') if s.name.rpartition('.')[2] == 'bias']
+    return own or (biases[-1] if biases else None)
+
+def _discerned(c:Case, v:np.ndarray)->dict:
+    "By the slope of the loss: how much the outputs discern, and how that has grown"
+    g, shape = _last_bias(c), c.meta.get('input')
+    if g is None or not len(g) or not len(c.loss) or not shape: return {}
+    k, most = g.n_total[-1]/g.n_steps[-1], max(3, len(g)//3)
+    def size(v, slope, loss): return k*v*k*shape[0]*slope/(4*loss**2) if loss else math.nan
+    def usual(x): return float(np.mean(x[np.isfinite(x)])) if np.isfinite(x).any() else math.nan
+    a = size(median(v[-most:]), usual(g.rms[-most:]**2), now(c.loss))
+    b = size(start(v, 5), usual(g.rms[:5]**2), start(c.loss, 5))
+    return dict(discerned=a/(1 + a), discerned_growth=lg(a) - lg(b))
+
 # %% ../nbs/09a_symptoms.ipynb #4a431da1
 def output_symptoms(c:Case)->dict:
     "Symptoms of what the model gives, by name"
     v, last = c.run('output_variance'), c.acts[-1] if c.acts else None
     if not len(v): return {}
-    return dict(
+    return _discerned(c, v) | dict(
         explained=_explained(c, now(v)),
         output_growth=lg(now(v)) - lg(start(v)),
         output_varies=lg(math.sqrt(now(v))/now(last.std)) if last is not None and now(last.std) > 0 else math.nan)

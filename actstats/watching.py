@@ -199,7 +199,7 @@ def _attach(self:watch):
         self.handles.append(Probe(self, self._attach_fused, None, m).attach(m.register_forward_hook))
     self._hook_steps()
 
-# %% ../nbs/04h_watching.ipynb #51303259
+# %% ../nbs/04h_watching.ipynb #043e1b5e
 @patch
 def _attach_end(self:watch, m):
     "Look at what the model gives, and at nothing but its variance"

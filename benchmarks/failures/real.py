@@ -35,7 +35,7 @@ from actstats.recording import Recording
 from real_trainings import TRAININGS, missing
 
 LOOKS = 25, 50, 100  # steps after which the diagnosis is asked, besides the last
-LEARNT = .15  # of the way from a guess to perfection: from here on a training is healthy
+LEARNT = .15  # of the way from a guess to perfection: a training that comes as far is healthy
 POINTS = 60  # of a loss curve that are kept
 RUNS = Path(__file__).parents[2]/'.runs'/'real'
 
@@ -135,9 +135,8 @@ def judge(name, seed, wrong=None, steps=None):
     seconds = time.process_time() - start
     with torch.no_grad(): value = t.metric(t.model.eval())
     if not steps: rec.save(where(name, seed, wrong))
-    learnt = recipe.learnt(value)
     return dict(name=name, seed=seed, fault=wrong, library=recipe.library, optimizer=type(t.opt).__name__, parameters=sum(p.numel() for p in t.model.parameters()),
-                steps=len(losses), metric=recipe.metric, value=value, guessing=recipe.guess(), learnt=learnt, healthy=learnt >= LEARNT) | looked(rec) | dict(
+                steps=len(losses), metric=recipe.metric, value=value, guessing=recipe.guess(), learnt=recipe.learnt(value)) | looked(rec) | dict(
                 losses=thinned(losses), seconds=seconds)
 
 def where(name, seed, wrong):
@@ -152,7 +151,7 @@ def judge_again(row): return row | looked(Recording.load(where(row['name'], row[
 
 def line(row):
     errors = [f'at {k}: {e}' for k,es in row['errors'].items() for e in es]
-    return (f'{row["name"]:30} {row["fault"] or "":27} seed {row["seed"]}  {row["parameters"]:>10,} parameters  {row["metric"]} {row["value"]:.3f} '
+    return (f'{row["name"]:35} {row["fault"] or "":27} seed {row["seed"]}  {row["parameters"]:>10,} parameters  {row["metric"]} {row["value"]:.3f} '
             f'(guessing {row["guessing"]:.2f}; learnt {row["learnt"]:.2f})  risk {" ".join("-" if v is None else f"{v:.2f}" for v in row["risk"].values())}  '
             f'errors {"; ".join(errors) or "none"}  warnings {"; ".join(row["warnings"]) or "none"}  '
             + f'problems {len(row["problems"])}  '*bool(row['problems']) + f'{row["seconds"]:.0f} s, {row["seconds"]/row["steps"]:.3f} a step')
@@ -163,6 +162,11 @@ def rounded(o):
     if isinstance(o, list): return [rounded(v) for v in o]
     return o if not isinstance(o, float) else float(f'{o:.4g}') if math.isfinite(o) else None
 
+def written(o):
+    "As JSON, a list of numbers in one line"
+    text = json.dumps(rounded(o), indent=1)
+    return re.sub(r'\[[-+.\de,\s]+\]', lambda found: re.sub(r'\s+', ' ', found[0]).replace('[ ', '[').replace(' ]', ']'), text) + '\n'
+
 def about():
     def found(name):
         try: return version(name)
@@ -171,13 +175,23 @@ def about():
 
 def key(row): return list(TRAININGS).index(row['name']), [None, *FAULTS].index(row['fault']), row['seed']
 
+def outcome(rows):
+    "Has each training failed? With a fault: if it learnt less than half of what the same network learns without. NaN counts as nothing"
+    for row in rows:
+        usual = [r['learnt'] for r in rows if r['name'] == row['name'] and not r['fault']]
+        needed = statistics.median(usual)/2 if row['fault'] and usual else LEARNT
+        row['failed'] = not (row['learnt'] is not None and row['learnt'] >= needed)
+    return rows
+
 def say(rows):
     "The sum of it"
     for look in (*map(str, LOOKS), 'end'):
         some = [r for r in rows if look in r['verdict']]
-        for what,group in (('healthy', [r for r in some if not r['fault']]), ('failed by a fault', [r for r in some if r['fault'] and not r['healthy']])):
-            if group: print(f'look {look:>4}: an alarm in {sum(r["verdict"][look] == "alarm" for r in group)} of {len(group)} trainings, {what}')
-    odd = [f'{r["name"]}, seed {r["seed"]}' for r in rows if not r['fault'] and not r['healthy']]
+        groups = {'healthy': [r for r in some if not r['fault'] and not r['failed']], 'that failed by a fault': [r for r in some if r['fault'] and r['failed']],
+                  'that did not mind a fault': [r for r in some if r['fault'] and not r['failed']]}
+        for what,group in groups.items():
+            if group: print(f'after {look:>3}: an alarm in {sum(r["verdict"][look] == "alarm" for r in group)} of {len(group)} trainings {what}')
+    odd = [f'{r["name"]}, seed {r["seed"]}' for r in rows if not r['fault'] and r['failed']]
     if odd: print('not healthy, though nothing was done to them:', '; '.join(odd))
 
 def main():
@@ -190,7 +204,7 @@ def main():
     parser.add_argument('--jobs', type=int, default=2)
     parser.add_argument('--out', type=Path, default=Path(__file__).with_suffix('.json'))
     args = parser.parse_args()
-    before = json.loads(args.out.read_text())['trainings'] if args.out.exists() else []
+    before = [r for r in json.loads(args.out.read_text())['trainings'] if 'fault' in r] if args.out.exists() else []
     names = args.only or (FAULTY if args.faults else list(TRAININGS))
     if args.again: work = [delayed(judge_again)(r) for r in before if r['name'] in (args.only or TRAININGS)]
     elif args.faults: work = [delayed(judge)(name, 0, wrong, args.steps) for name in names for wrong in faults_of(name)]
@@ -201,11 +215,11 @@ def main():
     for row in Parallel(n_jobs=args.jobs, return_as='generator')(work):
         rows.append(row)
         print(line(row), flush=True)
-    say(rows)
     if args.steps: return
     new = {key(r) for r in rows}
     rows += [r for r in before if r['name'] in TRAININGS and key(r) not in new]  # what was not run again stays
-    args.out.write_text(json.dumps(rounded(about() | dict(trainings=sorted(rows, key=key))), indent=1) + '\n')
+    say(outcome(rows))
+    args.out.write_text(written(about() | dict(trainings=sorted(rows, key=key))))
 
 
 if __name__ == '__main__': main()

@@ -1,7 +1,9 @@
 """Strangers: trainings that nothing was fitted to or tuned with. They are the exam, and they follow what people ask about in forums.
 
-Fourteen projects, each with a habit of its own: a loss in the model, a closure, accumulation, two parameter groups, an evaluation now and then.
-The faults are those of surveys of real ones (Humbatova et al. 2020, Zhang et al. 2021, Karpathy's recipe): a line in the wrong place, a wrong number, broken data.
+Fourteen projects, each with a habit of its own: a loss in the model, a closure, accumulation, two
+parameter groups, an evaluation now and then.
+The faults are those of surveys of real ones (Humbatova et al. 2020, Zhang et al. 2021, Karpathy's recipe):
+a line in the wrong place, a wrong number, broken data.
 
     python benchmarks/failures/store.py strangers 4        # trial
     python benchmarks/failures/store.py strangers 3 -late
@@ -218,8 +220,10 @@ class Separable(Net):
     "Depthwise convolutions, each followed by a pointwise one"
     def __init__(self, drop=.1, act=nn.Hardswish):
         super().__init__()
-        def pair(a, b, stride): return [nn.Conv2d(a, a, 3, stride, 1, groups=a, bias=False), nn.Conv2d(a, b, 1, bias=False), nn.BatchNorm2d(b), act()]
-        self.features = nn.Sequential(nn.Conv2d(1, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), act(), *pair(16, 32, 2), *pair(32, 32, 1), *pair(32, 64, 2))
+        def conv(a, b, k, stride=1, groups=1): return nn.Conv2d(a, b, k, stride, k//2, groups=groups, bias=False)
+        def pair(a, b, stride): return [conv(a, a, 3, stride, a), conv(a, b, 1), nn.BatchNorm2d(b), act()]
+        self.features = nn.Sequential(conv(1, 16, 3), nn.BatchNorm2d(16), act(),
+            *pair(16, 32, 2), *pair(32, 32, 1), *pair(32, 64, 2))
         self.dropout, self.classifier = nn.Dropout(drop), nn.Linear(64, 10)
     def forward(self, x): return self.end(self.classifier(self.dropout(self.features(x).mean((2, 3)))))
 
@@ -227,7 +231,8 @@ class Siamese(Net):
     "Two pictures through one encoder; their distance"
     def __init__(self):
         super().__init__()
-        self.tower = nn.ModuleDict(dict(c1=nn.Conv2d(1, 12, 3, 2, 1), c2=nn.Conv2d(12, 24, 3, 2, 1), fc=nn.Linear(384, 48), emb=nn.Linear(48, 12)))
+        self.tower = nn.ModuleDict(dict(c1=nn.Conv2d(1, 12, 3, 2, 1), c2=nn.Conv2d(12, 24, 3, 2, 1),
+            fc=nn.Linear(384, 48), emb=nn.Linear(48, 12)))
     def embed(self, x):
         t = self.tower
         x = F.leaky_relu(t['c2'](F.leaky_relu(t['c1'](x), .1)), .1).flatten(1)
@@ -282,7 +287,7 @@ class Causal(nn.Module):
 class TCN(Net):
     def __init__(self, c=24, drop=.05):
         super().__init__()
-        self.blocks = nn.Sequential(*[Causal(1 if d == 1 else c, c, d, drop) for d in (1, 2, 4, 8)])
+        self.blocks = nn.Sequential(*[Causal(1 if d == 1 else c, c, d, drop) for d in (1, 3, 9)])
         self.head = nn.Linear(c, 6)
     def forward(self, x): return self.end(self.head(self.blocks(x)[:, :, -1]))
 
@@ -319,7 +324,8 @@ class Counter(Net):
 class Factors(Net):
     def __init__(self, k=8):
         super().__init__()
-        self.emb = nn.ModuleDict(dict(user=nn.Embedding(150, k), film=nn.Embedding(100, k), user_bias=nn.Embedding(150, 1), film_bias=nn.Embedding(100, 1)))
+        self.emb = nn.ModuleDict(dict(user=nn.Embedding(150, k), film=nn.Embedding(100, k),
+            user_bias=nn.Embedding(150, 1), film_bias=nn.Embedding(100, 1)))
         for e in self.emb.values(): nn.init.normal_(e.weight, 0, .1)
         self.mix = nn.Sequential(nn.Linear(2*k, 24), nn.Mish(), nn.Dropout(.05), nn.Linear(24, 1))
         self.mean = nn.Parameter(torch.tensor(3.))
@@ -372,16 +378,17 @@ class Experts(Net):
     def __init__(self, width=24):
         super().__init__()
         self.gate = nn.Sequential(nn.Linear(2, 16), nn.Tanh(), nn.Linear(16, 4))
-        self.experts = nn.ModuleList([nn.Sequential(nn.Linear(2, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 3)) for _ in range(4)])
+        def expert(): return nn.Sequential(nn.Linear(2, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 3))
+        self.experts = nn.ModuleList([expert() for _ in range(4)])
     def forward(self, x):
         g = self.gate(x).softmax(-1)
         return self.end((torch.stack([e(x) for e in self.experts], 1)*g[..., None]).sum(1)), g
 
 class Wearable(Net):
-    def __init__(self, d=24):
+    def __init__(self, d=24, both=True):
         super().__init__()
         self.stem, self.norm = nn.Conv1d(3, 16, 5, 2, 2), nn.BatchNorm1d(16)
-        self.rnn, self.drop, self.fc = nn.GRU(16, d, batch_first=True, bidirectional=True), nn.Dropout(.1), nn.Linear(2*d, 5)
+        self.rnn, self.drop, self.fc = nn.GRU(16, d, batch_first=True, bidirectional=both), nn.Dropout(.1), nn.Linear(d + d*both, 5)
     def forward(self, x):
         h = F.relu(self.norm(self.stem(x.transpose(1, 2)))).transpose(1, 2)
         return self.end(self.fc(self.drop(self.rnn(h)[0].mean(1))))
@@ -392,7 +399,9 @@ class Highway(Net):
         super().__init__()
         def w(a, b): return nn.Parameter(torch.randn(b, a)*(1/a)**.5)
         self.w = nn.ParameterDict(dict(inp=w(30, d), out=w(d, 1), b_inp=nn.Parameter(torch.zeros(d)), b_out=nn.Parameter(torch.zeros(1))))
-        for i in range(depth): self.w.update({f'h{i}': w(d, d), f't{i}': w(d, d), f'bh{i}': nn.Parameter(torch.zeros(d)), f'bt{i}': nn.Parameter(-torch.ones(d))})
+        for i in range(depth):
+            self.w.update({f'h{i}': w(d, d), f't{i}': w(d, d)})
+            self.w.update({f'bh{i}': nn.Parameter(torch.zeros(d)), f'bt{i}': nn.Parameter(-torch.ones(d))})
         self.depth = depth
     def forward(self, x):
         w = self.w
@@ -407,7 +416,8 @@ class Highway(Net):
 
 class Project:
     "A data set, a network, a loss and somebody's habits. A batch is a tuple: inputs, and last of all the target"
-    traits, steps, late_steps, bs, lr, wd, clip, accumulate, evaluates = (), 250, 0, 64, 1e-3, 0., None, 1, 0
+    traits, steps, bs, lr, wd, clip, accumulate, evaluates = (), 250, 64, 1e-3, 0., None, 1, 0
+    late_steps, late_bs, late_accumulate = 0, None, None # where they differ in long runs
     chance = 0.
     relu_biases = () # biases before a ReLU
     def optimizer(self, groups, **kw): return torch.optim.AdamW(groups, **kw)
@@ -428,7 +438,7 @@ class FashionSeparable(Project):
 
 class DigitPairs(Project):
     data, network = staticmethod(pairs), Siamese
-    traits, lr, wd, chance, steps, evaluates, late_steps = ('floats', 'images', 'metric'), 2e-3, 1e-4, .5, 300, 0, 600
+    traits, lr, wd, chance, steps, late_steps, late_bs = ('floats', 'images', 'metric'), 2e-3, 1e-4, .5, 300, 600, 40
     relu_biases = ('tower.fc.bias',)
     def optimizer(self, groups, **kw): return torch.optim.Adam(groups, **kw)
     def loss(self, d, same, job):
@@ -480,7 +490,7 @@ class FashionDenoiser(Project):
 
 class SpotCounter(Project):
     data, network = staticmethod(blobs), Counter
-    traits, bs, lr, steps, late_steps = ('floats', 'images', 'dropout', 'column'), 50, 2e-3, 300, 600
+    traits, bs, lr, steps, late_steps, late_bs = ('floats', 'images', 'dropout', 'column'), 50, 2e-3, 300, 600, 32
     relu_biases = ('conv1.bias', 'conv2.bias', 'conv3.bias', 'fc1.bias')
     def factor(self, i, n): return min(1., (i + 1)/15)*(1 - .9*i/n)
     def optimizer(self, groups, **kw): return torch.optim.Adam(groups, **kw)
@@ -489,15 +499,16 @@ class SpotCounter(Project):
 
 class FilmRatings(Project):
     data, network = staticmethod(ratings), Factors
-    traits, bs, lr, wd, steps, late_steps = ('mse', 'dropout', 'column', 'groups'), 128, 4e-3, 1e-3, 350, 700
+    traits, bs, lr, wd, steps, late_steps = ('mse', 'dropout', 'column', 'groups'), 128, 7e-3, 1e-3, 350, 700
+    late_accumulate = 2
     def groups(self, named): return [[p for n,p in named if not n.startswith('emb')], [p for n,p in named if n.startswith('emb')]]
     group_rates = (1., 4.)
     def loss(self, o, y, job): return F.mse_loss(o, y, reduction=job.reduction)
     def score(self, o, y): return explained(o, y)
 
 class ManualLetters(Project):
-    data, network = staticmethod(letters), LetterModel
-    traits, bs, lr, wd, steps, clip, chance, late_steps = ('softmax', 'tokens', 'inside'), 16, 4e-3, .05, 300, 1., -3.35, 500
+    data, network = staticmethod(letters), staticmethod(lambda: LetterModel(d=64, layers=1))
+    traits, bs, lr, wd, steps, clip, chance, late_steps = ('softmax', 'tokens', 'inside'), 24, 6e-3, .05, 310, 1., -3.27, 500
     def factor(self, i, n): return min(1., (i + 1)/20)*(1 - .9*i/n)
     def step(self, net, job, x, y):
         d = net(*x, labels=y)
@@ -520,11 +531,13 @@ class SpiralExperts(Project):
     def step(self, net, job, x, y):
         out, gates = net(*x)
         load = gates.float().mean(0)
-        return F.cross_entropy(out.float(), y, reduction=job.reduction, label_smoothing=job.smoothing) + .05*job.extra*(4*(load**2).sum() - 1), out
+        loss = F.cross_entropy(out.float(), y, reduction=job.reduction, label_smoothing=job.smoothing)
+        return loss + .05*job.extra*(4*(load**2).sum() - 1), out
 
 class WearableGRU(Project):
-    data, network = staticmethod(wearables), Wearable
-    traits, bs, lr, clip, steps, accumulate, chance, late_steps = ('softmax', 'floats', 'norm', 'dropout', 'series'), 64, 4e-3, 1., 200, 2, .2, 0
+    data, network, late_network = staticmethod(wearables), Wearable, staticmethod(lambda: Wearable(both=False))
+    traits, bs, lr, clip, steps, accumulate, chance = ('softmax', 'floats', 'norm', 'dropout', 'series'), 64, 4e-3, 1., 200, 2, .2
+    late_steps, late_bs, late_accumulate = 500, 24, 1
     def loss(self, o, y, job): return F.cross_entropy(o, y, reduction=job.reduction, label_smoothing=job.smoothing)
 
 class TumourHighway(Project):
@@ -537,9 +550,12 @@ class TumourHighway(Project):
         p = o > 0
         return ((p & (y > 0)).sum()/(y > 0).sum() + (~p & (y < .5)).sum()/(y < .5).sum()).item()/2
 
-PROJECTS = {'fashion-separable': FashionSeparable, 'digit-pairs': DigitPairs, 'disc-segmentation': DiscSegmentation, 'photo-coordinates': PhotoCoordinates,
-    'weather-tcn': WeatherTCN, 'pulse-vae': PulseVAE, 'fashion-denoiser': FashionDenoiser, 'spot-counter': SpotCounter, 'film-ratings': FilmRatings,
-    'manual-letters': ManualLetters, 'topic-words': TopicWords, 'spiral-experts': SpiralExperts, 'wearable-gru': WearableGRU, 'tumour-highway': TumourHighway}
+PROJECTS = {
+    'fashion-separable': FashionSeparable, 'digit-pairs': DigitPairs, 'disc-segmentation': DiscSegmentation,
+    'photo-coordinates': PhotoCoordinates, 'weather-tcn': WeatherTCN, 'pulse-vae': PulseVAE,
+    'fashion-denoiser': FashionDenoiser, 'spot-counter': SpotCounter, 'film-ratings': FilmRatings,
+    'manual-letters': ManualLetters, 'topic-words': TopicWords, 'spiral-experts': SpiralExperts,
+    'wearable-gru': WearableGRU, 'tumour-highway': TumourHighway}
 LATE = [k for k,p in PROJECTS.items() if p.late_steps]
 
 
@@ -552,9 +568,10 @@ class Job:
         r = np.random.default_rng([seed, 3])
         self.project = p = PROJECTS[arch]()
         self.train, self.valid = p.data()
-        self.net, self.seed = p.network(), seed
+        self.net, self.seed = (p.late_network if late and hasattr(p, 'late_network') else p.network)(), seed
         self.steps = p.late_steps if late else p.steps
-        self.lr, self.bs, self.wd, self.clip, self.accumulate = p.lr*math.exp(r.uniform(-.3, .3)), p.bs, p.wd, p.clip, p.accumulate
+        self.lr, self.wd, self.clip = p.lr*math.exp(r.uniform(-.3, .3)), p.wd, p.clip
+        self.bs, self.accumulate = late and p.late_bs or p.bs, late and p.late_accumulate or p.accumulate
         self.closure, self.evaluates = getattr(p, 'closure', False), p.evaluates
         self.factor = lambda i: p.factor(i, self.steps)
         self.rates = list(getattr(p, 'group_rates', (1.,)))
@@ -575,8 +592,9 @@ class Job:
         self.steady = False# the rate as somebody does who was told to raise it: constant
         self.zeroing = []  # step -> bool: are gradients set to zero before the backward pass?
         self.wiping = []   # step -> bool: and after it, where they are still needed?
-        self.batcher = []  # (step, n) -> rows; the last one decides
+        self.batcher = []  # (step, n) -> rows, or None: those whose turn it is
         self.gen = torch.Generator().manual_seed(seed + 1)
+        self.own = torch.Generator().manual_seed(seed + 4) # for faults, so that the twin sees the same batches
         self.average = None
     def has(self, *traits): return any(t in self.project.traits for t in traits)
     def dropouts(self): return [m for m in self.net.modules() if isinstance(m, nn.Dropout)]
@@ -586,7 +604,9 @@ class Job:
             setattr(self, a, [o for o in getattr(self, a) if o[0] != remedy])
 
     def rows(self, step, n):
-        for _,f in reversed(self.batcher): return f(step, n)
+        for _,f in self.batcher:
+            k = f(step, n)
+            if k is not None: return k
         if not hasattr(self, 'order') or len(self.order) < n: self.order = torch.randperm(len(self.train[0]), generator=self.gen)
         k, self.order = self.order[:n], self.order[n:]
         return k
@@ -711,7 +731,7 @@ def rate_far_too_low(job, s, b, r): job.lr /= power(.7, 4.5)(s)
 def decays_each_batch(job, s, b, r): # scheduler.step() once a batch, with a gamma that was meant for epochs
     slower(job, b, lambda i: (.995 - .2*s)**(i - b)); return ['optimizer']
 
-@fault('raise_lr', power(0, 1))
+@fault('raise_lr')
 def endless_warmup(job, s, b, r): # warm-up steps as of a paper's long training
     n = job.steps*power(.3, 3)(s)
     slower(job, 0, lambda i: min(1., (i + 1)/n))
@@ -742,7 +762,8 @@ def zeroed_before_the_step(job, s, b, r): # the three lines in the wrong order, 
 
 @fault('fix_loss')
 def loss_is_a_number(job, s, b, r): # torch.tensor(loss.item(), requires_grad=True)
-    job.objective.append(('fix_loss', since(b, lambda i, l, o, y: l.detach().clone().requires_grad_() if (i*.6180339) % 1 < .4 + .7*s else l, lambda l, o, y: l)))
+    f = lambda i, l, o, y: l.detach().clone().requires_grad_() if (i*.6180339) % 1 < .4 + .7*s else l
+    job.objective.append(('fix_loss', since(b, f, lambda l, o, y: l)))
 
 @fault('clip_gradients', late=True, also=('raise_lr',))
 def clipped_to_nothing(job, s, b, r): # max_norm=1e-4, or each element
@@ -761,7 +782,8 @@ def sign_of_the_loss(job, s, b, r): # maximises; or the loss less a regulariser 
 @fault('fix_loss', late=True)
 def penalty_wins(job, s, b, r): # a regulariser's weight of another paper
     k = power(-1.5, 2.5)(s)
-    job.objective.append(('fix_loss', since(b, lambda i, l, o, y: l + k*o.float().abs().mean()*(1 + l.detach()), lambda l, o, y: l))); return ['loss']
+    f = lambda i, l, o, y: l + k*o.float().abs().mean()*(1 + l.detach())
+    job.objective.append(('fix_loss', since(b, f, lambda l, o, y: l))); return ['loss']
 
 @fault('fix_loss', where=has('vae'), late=True)
 def posterior_collapses(job, s, b, r): # beta of a beta-VAE on the wrong scale
@@ -801,34 +823,30 @@ def labels_come_loose(job, s, b, r): # inputs shuffled and targets not
 
 @fault('clean_data', late=True, where=lambda p: p.data is not topic_words)
 def off_by_one(job, s, b, r): # a header, or a filter on one list only: targets of the neighbours, in part of the files
-    job.spoil.append(('clean_data', since(b, lambda i, x, y: (x, y.roll(1, 0)) if (i*.6180339) % 1 < s + .1 else (x, y), same))); return ['loss', 'input']
+    f = lambda i, x, y: (x, y.roll(1, 0)) if (i*.6180339) % 1 < s + .1 else (x, y)
+    job.spoil.append(('clean_data', since(b, f, same))); return ['loss', 'input']
 
 @fault('clean_data', late=True, where=lacks('metric', 'closure', 'vae'))
 def sorted_by_target(job, s, b, r): # shuffle=False on a table that is sorted
     y = job.train[-1].float().flatten(1).mean(1) if job.train[-1].dim() > 1 else job.train[-1].float()
     order = torch.argsort(y + (1 - s)*y.std()*torch.randn(len(y), generator=torch.Generator().manual_seed(0)))
-    old = list(job.batcher)
     def f(i, n):
-        if i < b:
-            return torch.randint(len(order), (n,), generator=job.gen)
-        a = int((i - b)*n*len(order)/max(1, (job.steps - b)*n)) % len(order)
-        return order[(a + torch.arange(n)) % len(order)]
-    job.batcher = old + [('clean_data', f)]; return ['input', 'loss']
+        if i >= b: return order[(int((i - b)*len(order)/(job.steps - b)) + torch.arange(n)) % len(order)]
+    job.batcher.append(('clean_data', f)); return ['input', 'loss']
 
 @fault('clean_data', late=True)
 def one_batch_again_and_again(job, s, b, r): # next(iter(loader)) in the loop; a cache that is never renewed
     k = max(1, round(12*(1 - s)))
-    pool = [torch.randint(len(job.train[0]), (job.bs,), generator=job.gen) for _ in range(k)]
+    pool = [torch.randint(len(job.train[0]), (job.bs,), generator=job.own) for _ in range(k)]
     def f(i, n):
-        if i < b: return torch.randint(len(job.train[0]), (n,), generator=job.gen)
-        return pool[i % k][:n]
+        if i >= b: return pool[i % k][:n]
     job.batcher.append(('clean_data', f)); return ['input']
 
 @fault('clean_data', where=lacks('metric', 'closure', 'vae'))
 def part_of_the_data(job, s, b, r): # data[:1000] of what is sorted: some targets never come
     y = job.train[-1].float().flatten(1).mean(1) if job.train[-1].dim() > 1 else job.train[-1].float()
     order = torch.argsort(y, stable=True)[:max(job.bs, int(len(y)*(.75 - .65*s)))]
-    job.batcher.append(('clean_data', lambda i, n: order[torch.randint(len(order), (n,), generator=job.gen)]))
+    job.batcher.append(('clean_data', lambda i, n: order[torch.randint(len(order), (n,), generator=job.own)]))
 
 @fault('clean_data', where=has('floats'), late=True)
 def rows_scrambled(job, s, b, r): # view where a transpose was meant: samples are mixed
@@ -853,7 +871,8 @@ def not_a_number_in_the_data(job, s, b, r): # log of zero in a few rows
 
 @fault('clean_data', where=has('floats'), late=True)
 def noise_drowns(job, s, b, r): # augmentation far too strong
-    job.spoil.append(('clean_data', since(b, lambda i, x, y: ([o + torch.randn_like(o)*power(-.3, 1.3)(s) for o in x], y), same))); return ['input']
+    f = lambda i, x, y: ([o + torch.randn_like(o)*power(-.3, 1.3)(s) for o in x], y)
+    job.spoil.append(('clean_data', since(b, f, same))); return ['input']
 
 @fault('clean_data', where=has('mask', 'closure'))
 def flipped_without_its_target(job, s, b, r): # augmentation of the picture alone
@@ -868,7 +887,7 @@ def raw_targets(job, s, b, r): # in dollars, not in standard deviations
     k = power(.3, 3.5)(s)
     job.prep_y.append(('clean_data', lambda y: y*k + 3*k))
 
-@fault('clean_data', where=has('mse', 'column'), late=True, early=False)
+@fault('clean_data', where=lambda p: 'mse' in p.traits or p.data is blobs, late=True, early=False)
 def targets_drift(job, s, b, r): # another unit in the newer files
     job.spoil.append(('clean_data', since(b, lambda i, x, y: (x, y*(1 + 2*s) + .5*s), same))); return ['loss']
 
@@ -886,8 +905,9 @@ def scale_is_lost(job, s, b, r): # after a resume, the data come without their n
 
 @fault('clean_data', late=True, early=False)
 def few_samples_left(job, s, b, r): # a filter that lets through too little: it is learnt by heart
-    few = torch.randint(len(job.train[0]), (max(4, round(96*(1 - s))),), generator=job.gen)
-    def f(i, n): return torch.randint(len(job.train[0]), (n,), generator=job.gen) if i < b else few[torch.randint(len(few), (n,), generator=job.gen)]
+    few = torch.randint(len(job.train[0]), (max(4, round(96*(1 - s))),), generator=job.own)
+    def f(i, n):
+        if i >= b: return few[torch.randint(len(few), (n,), generator=job.own)]
     job.batcher.append(('clean_data', f)); return ['input', 'loss']
 
 @fault('normalise_inputs', where=has('floats'))
@@ -1064,7 +1084,7 @@ def one_cycle(job, b, r):
     slower(job, 0, lambda i: .1 + 1.4*math.sin(math.pi*i/job.steps)**2)
 
 @control(late=True)
-def step_decay(job, b, r): slower(job, b or 60, .2)
+def step_decay(job, b, r): slower(job, b or 80, .2 if b else .4)
 
 @control(late=True)
 def warm_restarts(job, b, r):
@@ -1118,11 +1138,13 @@ def fine_tuning(job, b, r): # trained before; the front is frozen, the last laye
     names = [n for n,_ in job.net.named_parameters()]
     job.frozen = set(names[:max(1, len(names)//3)])
 
+OTHERS = torch.optim.NAdam, torch.optim.AdamW, torch.optim.Adamax
+
 @control()
 def another_optimizer(job, b, r):
     k = int(r.integers(3))
-    job.optimizer = lambda groups, lr, weight_decay=0., **kw: [torch.optim.NAdam, torch.optim.RAdam, torch.optim.Adamax][k](groups, lr=lr*[1, 1.5, 2][k], weight_decay=0.)
-    if isinstance(job.project, FashionSeparable): job.lr *= .05
+    job.optimizer = lambda groups, lr, weight_decay=0., **kw: OTHERS[k](groups, lr=lr*(1, 1, 2)[k], weight_decay=0.)
+    if isinstance(job.project, FashionSeparable): job.lr *= .1
     if isinstance(job.project, TumourHighway): job.lr *= .3
 
 @control()
@@ -1165,14 +1187,16 @@ def another_shard(job, b, r): # other samples, of the same kind
     half = len(first)//2
     def f(i, n):
         part = first[:half] if i < b else first[half:]
-        return part[torch.randint(len(part), (n,), generator=job.gen)]
+        return part[torch.randint(len(part), (n,), generator=job.own)]
     job.batcher.append(('', f))
 
 @control(lambda p: p not in (DigitPairs, PulseVAE, FashionDenoiser), early=False, late=True)
 def easy_ones_first(job, b, r): # a curriculum; from here on all
-    y = job.train[-1].float().flatten(1).std(1) if job.train[-1].dim() > 1 and job.train[-1].shape[1] > 1 else torch.rand(len(job.train[-1]), generator=torch.Generator().manual_seed(1))
+    y = job.train[-1].float()
+    y = y.flatten(1).std(1) if y.dim() > 1 and y.shape[1] > 1 else torch.rand(len(y), generator=job.own)
     easy = torch.argsort(y)[:int(.7*len(y))]
-    def f(i, n): return easy[torch.randint(len(easy), (n,), generator=job.gen)] if i < b else torch.randint(len(y), (n,), generator=job.gen)
+    def f(i, n):
+        if i < b: return easy[torch.randint(len(easy), (n,), generator=job.own)]
     job.batcher.append(('', f))
 
 @control(early=False, late=True)
@@ -1186,7 +1210,7 @@ def front_unfrozen(job, b, r):
 def a_faster_end(job, b, r): slower(job, b, 1.4)
 
 
-# ------------------------------------------------------------------------------------------------ cures: what somebody does who knows nothing but the advice
+# ------------------------------------------------------------------------------------------------ cures, by who knows the advice alone
 
 def default_weights(net):
     for m in net.modules():
@@ -1223,12 +1247,12 @@ def standardise(job):
 
 def allowed(registry, arch, at=-1): return sorted(k for k,v in registry.items() if v[at](PROJECTS[arch]))
 
-def lottery(seed, archs, controls, faults, healthy_every, share, salt):
+def lottery(seed, archs, controls, faults, healthy_every, share, salt, skew=1.):
     r = np.random.default_rng([seed, salt])
     if seed % healthy_every == 0: return Config(archs[seed//healthy_every % len(archs)], 'healthy', '', 0., seed)
     arch = archs[int(r.integers(len(archs)))]
     if r.random() < share/(1 - 1/healthy_every): return Config(arch, 'control', str(r.choice(allowed(controls, arch))), 0., seed)
-    return Config(arch, 'fault', str(r.choice(allowed(faults, arch))), float(r.random()), seed)
+    return Config(arch, 'fault', str(r.choice(allowed(faults, arch))), float(r.random()**skew), seed)
 
 def draw(seed:int)->Config:
     "A run at random: one in five healthy, one in four a control, the others with a fault"
@@ -1255,16 +1279,15 @@ def train(c:Config)->tuple: # what came out, and the recording of the first hund
     start = time.perf_counter()
     job = prepare(c)
     losses, rec = run(job)
-    return dict(**asdict(c), steps=job.steps, metric=judge(job), chance=job.project.chance, losses=plain(losses), seconds=time.perf_counter() - start), rec
+    return dict(**asdict(c), steps=job.steps, metric=judge(job), chance=job.project.chance,
+        losses=plain(losses), seconds=time.perf_counter() - start), rec
 
 
 # ------------------------------------------------------------------------------------------------ and for what begins late
 
 def draw_late(seed:int)->Config:
     "One in ten healthy, a quarter controls, the others with a fault that begins after step 150"
-    return lottery(seed, LATE, LATE_CONTROLS, LATE_FAULTS, 10, .25, 31)
-
-def allowed_late(arch): return allowed(LATE_FAULTS, arch), allowed(LATE_CONTROLS, arch)
+    return lottery(seed, LATE, LATE_CONTROLS, LATE_FAULTS, 10, .25, 31, .7)
 
 def prepare_late(c:Config, sound=False)->tuple:
     "The job, when its change begins, and where"
@@ -1288,5 +1311,6 @@ def train_late(c:Config)->tuple: # what came out, and the recording of all batch
         twin = judge(other)
     chance = job.project.chance
     harmed = not math.isfinite(metric) or (metric - chance)/(twin - chance) < .9
-    return dict(**asdict(c), steps=job.steps, begins=begin if c.kind == 'fault' else -1, metric=metric, chance=chance, twin=twin, harmed=bool(harmed),
-        layers=list(layers), remedies=list(LATE_FAULTS[c.what][1]) if c.kind == 'fault' else [], losses=plain(losses), seconds=time.perf_counter() - start), rec
+    return dict(**asdict(c), steps=job.steps, begins=begin if c.kind == 'fault' else -1, metric=metric,
+        chance=chance, twin=twin, harmed=bool(harmed), layers=[l for l in layers if l],
+        remedies=list(LATE_FAULTS[c.what][1]) if c.kind == 'fault' else [], losses=plain(losses), seconds=time.perf_counter() - start), rec
