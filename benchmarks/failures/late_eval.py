@@ -1,6 +1,7 @@
 """Judge the diagnosis after the first hundred steps: a look every 25 steps, as if live, beside a detector that sees only the loss.
 
     python benchmarks/failures/late_eval.py late strangers    # runs of .runs/late-late and .runs/strangers-late; writes benchmarks/late.json
+    python benchmarks/failures/late_eval.py strangers 5       # a look every 5 steps; adds to the same file
 """
 from pathlib import Path
 import json
@@ -140,10 +141,11 @@ def runs(origin:str)->pd.DataFrame:
 
 
 if __name__ == '__main__':
-    where = HERE.parent/('late.json' if EVERY == 25 else f'late_{EVERY}.json')
+    where = HERE.parent/'late.json'
     res = json.loads(where.read_text()) if where.exists() else {}
     for origin in [a for a in sys.argv[1:] if not a.isdigit()] or ['late']:
-        res[origin] = report(runs(origin))
-        print(origin, json.dumps({k: v for k,v in res[origin].items() if k != 'by_fault'}, indent=1, default=str))
-        print(pd.DataFrame(res[origin]['by_fault']).to_string())
+        key = origin if EVERY == 25 else f'{origin}, every {EVERY} steps'
+        res[key] = report(runs(origin))
+        print(key, json.dumps({k: v for k,v in res[key].items() if k != 'by_fault'}, indent=1, default=str))
+        print(pd.DataFrame(res[key]['by_fault']).to_string())
     where.write_text(json.dumps(res, indent=1, default=lambda o: o.item() if hasattr(o, 'item') else str(o)) + '\n')
