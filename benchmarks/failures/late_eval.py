@@ -1,6 +1,7 @@
 """Judge the diagnosis after the first hundred steps: a look every 25 steps, as if live, beside a detector that sees only the loss.
 
     python benchmarks/failures/late_eval.py late strangers    # runs of .runs/late-late and .runs/strangers-late; writes benchmarks/late.json
+    python benchmarks/failures/late_eval.py strangers 5       # a look every 5 steps; adds to the same file
 """
 from pathlib import Path
 import json
@@ -21,7 +22,8 @@ from actstats.late import LATE_RULES, residuals
 from actstats.symptoms import Case
 from store import HERE, STORE
 
-EVERY, FIRST = 25, 100
+FIRST = 100
+EVERY = next((int(a) for a in sys.argv if a.isdigit()), 25) # a number among the arguments: steps from look to look
 SUMS = [(k, h) for k in (.5, 1., 2.) for h in (4, 6, 8, 10, 12, 15, 20, 25, 30, 40, 60, 80, 120, 200, 400)] # of the loss alone: what is subtracted, threshold
 
 
@@ -54,7 +56,8 @@ def alone(losses:list)->dict:
         out[k, h] = math.inf if at == math.inf else FIRST + EVERY*math.ceil((max(at, FIRST) + 1 - FIRST)/EVERY)
     return out
 
-def judged(folder:str, path:str)->dict:
+def judged(folder:str, path:str, every:int)->dict:
+    globals()['EVERY'] = every # also in another process
     warnings.simplefilter('ignore')
     path = STORE/folder/path
     r, rec = json.loads(path.with_suffix('.json').read_text()), actstats.Recording.load(path.with_suffix('.actstats'))
@@ -112,7 +115,7 @@ def report(d)->dict:
     share = lambda x, n: dict(share=round(len(x)/max(n, 1), 3), interval=interval(len(x), n), of=int(n))
     quick = lambda x, t: x[t[x.index] <= 30]
     placed = mine[mine.places]
-    res = dict(runs=len(d), healthy_runs=int((d.kind == 'healthy').sum()), controls=int((d.kind == 'control').sum()), faults=int((d.kind == 'fault').sum()),
+    res = dict(every=EVERY, runs=len(d), healthy_runs=int((d.kind == 'healthy').sum()), controls=int((d.kind == 'control').sum()), faults=int((d.kind == 'fault').sum()),
         harmful=len(sick), healthy_steps=none[1], notes=sorted({o for x in d.notes for o in x}),
         diagnosis=dict(found=share(mine, len(sick)), within_30=share(quick(mine, ours), len(sick)), delay=float(ours[mine.index].median()),
             before_loss=share(sooner, len(mine)), quick_and_before=share(quick(mine.loc[sooner], ours), len(sick)), wrong=none[0], wrong_in_10000=round(1e4*none[0]/max(none[1], 1), 2),
@@ -134,14 +137,15 @@ def report(d)->dict:
 def runs(origin:str)->pd.DataFrame:
     folder = f'{origin}-late'
     names = sorted(p.stem for p in (STORE/folder).glob('*.json') if p.with_suffix('.actstats').exists())
-    return pd.DataFrame(Parallel(n_jobs=2)(delayed(judged)(folder, n) for n in names))
+    return pd.DataFrame(Parallel(n_jobs=2)(delayed(judged)(folder, n, EVERY) for n in names))
 
 
 if __name__ == '__main__':
     where = HERE.parent/'late.json'
     res = json.loads(where.read_text()) if where.exists() else {}
-    for origin in sys.argv[1:] or ['late']:
-        res[origin] = report(runs(origin))
-        print(origin, json.dumps({k: v for k,v in res[origin].items() if k != 'by_fault'}, indent=1, default=str))
-        print(pd.DataFrame(res[origin]['by_fault']).to_string())
+    for origin in [a for a in sys.argv[1:] if not a.isdigit()] or ['late']:
+        key = origin if EVERY == 25 else f'{origin}, every {EVERY} steps'
+        res[key] = report(runs(origin))
+        print(key, json.dumps({k: v for k,v in res[key].items() if k != 'by_fault'}, indent=1, default=str))
+        print(pd.DataFrame(res[key]['by_fault']).to_string())
     where.write_text(json.dumps(res, indent=1, default=lambda o: o.item() if hasattr(o, 'item') else str(o)) + '\n')
