@@ -16,8 +16,8 @@ from .hooks import _nearest
 from .kinds import kind_of
 from .layouts import ranks_text
 from .plots import _named
-from .symptoms import (Case, Series, decay_per_step, dropout_rate, median, neumann, now, percent, repeated, start,
-                               trend)
+from .symptoms import (Case, Series, decay_per_step, dropout_rate, loss_symptoms, median, neumann, now,
+                               output_symptoms, percent, repeated, start, trend)
 
 # %% auto #0
 __all__ = ['REMEDIES', 'RULES', 'AILMENTS', 'Chart', 'Finding', 'rule', 'warn', 'some', 'stuck', 'input_scale', 'input_outliers',
@@ -191,10 +191,10 @@ def _about(x:float)->str: return f'{float(f"{x:.1g}"):,.0f}'
 def stuck(c:Case)->bool:
     "After 25 steps or more: is the loss where it was, or where that of guessing is, and not falling?"
     if c.steps < 25 or not np.isfinite(c.loss).any(): return False
-    x = c.symptoms
-    if x['loss_late'] < -2 or x['loss_trend'] < -.4: return False
-    if x['loss_level'] == x['loss_level']: return x['loss_level'] > .93
-    return x['loss_fall'] < .05 or x['explained'] < .02
+    x = loss_symptoms(c) | output_symptoms(c)
+    if x.get('loss_late', 0) < -2 or x.get('loss_trend', 0) < -.4: return False
+    level = x.get('loss_level', math.nan)
+    return level > .93 if level == level else x.get('loss_fall', 1) < .05 or x.get('explained', 1) < .02
 
 def _graver(c:Case)->str:
     "The severity of a fact that is fatal to a run which does not learn"
