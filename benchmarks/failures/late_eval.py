@@ -31,7 +31,7 @@ SUMS = [(k, h) for k in (.5, 1., 2.) for h in (4, 6, 8, 10, 12, 15, 20, 25, 30, 
 
 def alarms(case)->list:
     "Those of the diagnosis that can begin late, the rules' own errors; the risk is about the first hundred steps"
-    return [f for r in (RULES['not_finite'], *LATE_RULES.values()) for f in r(case) if f.severity == 'error']
+    return [f for r in (*LATE_RULES.values(), RULES['not_finite']) for f in r(case) if f.severity == 'error']
 
 def looks(rec, steps:int):
     "The new alarms of each look: T, findings"
