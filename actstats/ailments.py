@@ -16,8 +16,8 @@ from .hooks import _nearest
 from .kinds import kind_of
 from .layouts import ranks_text
 from .plots import _named
-from .symptoms import (Case, Series, decay_per_step, dropout_rate, median, neumann, now, percent, repeated, start,
-                               trend)
+from .symptoms import (Case, Series, decay_per_step, dropout_rate, loss_symptoms, median, neumann, now,
+                               output_symptoms, percent, repeated, start, trend)
 
 # %% auto #0
 __all__ = ['REMEDIES', 'RULES', 'AILMENTS', 'Chart', 'Finding', 'rule', 'warn', 'some', 'stuck', 'input_scale', 'input_outliers',
@@ -191,10 +191,10 @@ def _about(x:float)->str: return f'{float(f"{x:.1g}"):,.0f}'
 def stuck(c:Case)->bool:
     "After 25 steps or more: is the loss where it was, or where that of guessing is, and not falling?"
     if c.steps < 25 or not np.isfinite(c.loss).any(): return False
-    x = c.symptoms
-    if x['loss_late'] < -2 or x['loss_trend'] < -.4: return False
-    if x['loss_level'] == x['loss_level']: return x['loss_level'] > .93
-    return x['loss_fall'] < .05 or x['explained'] < .02
+    x = loss_symptoms(c) | output_symptoms(c)
+    if x.get('loss_late', 0) < -2 or x.get('loss_trend', 0) < -.4: return False
+    level = x.get('loss_level', math.nan)
+    return level > .93 if level == level else x.get('loss_fall', 1) < .05 or x.get('explained', 1) < .02
 
 def _graver(c:Case)->str:
     "The severity of a fact that is fatal to a run which does not learn"
@@ -215,7 +215,7 @@ def input_scale(c:Case):
         chart=Chart({'mean': s.mean, 'standard deviation': s.std}, 'input', s.step, {'0': 0, '1': 1}))
 
 # %% ../nbs/09c_ailments.ipynb #4507424b
-@rule(after='input_scale', remedies='clean_data')
+@rule(remedies='clean_data')
 def input_outliers(c:Case):
     "The largest magnitude of a batch is ten times that of the median batch"
     s = c.input
@@ -228,7 +228,7 @@ def input_outliers(c:Case):
         chart=Chart(dict(largest=s.largest), 'largest magnitude of the input', s.step, dict(usual=usual), log=True))
 
 # %% ../nbs/09c_ailments.ipynb #1fac7e19
-@rule(after='input_scale', remedies='clean_data')
+@rule(remedies='clean_data')
 def input_repeats(c:Case):
     "More than half of the batches have exactly the histogram, mean and standard deviation of the one before"
     s, share = c.get('input', 'input'), repeated(c)
@@ -240,7 +240,7 @@ def input_repeats(c:Case):
         chart=Chart(dict(mean=s.mean), 'mean of the input', s.step))
 
 # %% ../nbs/09c_ailments.ipynb #2f55615b
-@rule(after='input_repeats', remedies='clean_data')
+@rule(remedies='clean_data')
 def not_shuffled(c:Case):
     "The mean and the standard deviation of the input walk from batch to batch (von Neumann's ratio below 0.5)"
     s = c.input
@@ -253,7 +253,7 @@ def not_shuffled(c:Case):
         chart=Chart({'mean': s.mean, 'standard deviation': s.std}, 'input', s.step))
 
 # %% ../nbs/09c_ailments.ipynb #dbb796e0
-@rule(after='input_outliers', remedies='bigger_batch')
+@rule(remedies='bigger_batch')
 def small_batch(c:Case):
     "Four samples or fewer in a batch, by the first dimension of the input"
     shape = c.meta.get('input')
@@ -279,7 +279,7 @@ def _ends_bad(s:Series)->bool:
 def _is_half(s:Series)->bool: return str(s.dtype) == 'torch.float16'
 
 # %% ../nbs/09c_ailments.ipynb #44ce8c7a
-@rule(after='input_outliers', remedies=('clean_data', 'higher_precision', 'lower_lr'), whole=True)
+@rule(remedies=('clean_data', 'higher_precision', 'lower_lr'), whole=True)
 def not_finite(c:Case):
     "NaN or infinite values; an alarm if layers, parameters or loss still have them in the last row"
     asked = [s for s in c.series.values() if not s.is_number or s is c.losses]
@@ -306,7 +306,7 @@ def _against_nan(c:Case, s:Series)->tuple:
             'look for a division by zero or the logarithm of zero.', 'lower_lr')
 
 # %% ../nbs/09c_ailments.ipynb #9aa16980
-@rule(after='input_scale', remedies='higher_precision')
+@rule(remedies='higher_precision')
 def float16(c:Case):
     "Parameters in float16, or float16 outputs or gradients beyond a quarter of its largest number"
     some_half = [s for s in c.series.values() if s.kind in ('act', 'param_grad') and _is_half(s)]
@@ -322,7 +322,7 @@ def float16(c:Case):
         chart=Chart(dict(largest=s.largest), 'largest magnitude', s.step, {'float16 ends': 65504}, log=True))
 
 # %% ../nbs/09c_ailments.ipynb #a1da9237
-@rule(after='small_batch', remedies=('reinit', 'lower_lr'))
+@rule(remedies=('reinit', 'lower_lr'))
 def dead_units(c:Case):
     "Half of a layer's units or more are dead, in batches of eight samples or more"
     if 0 < ((c.meta.get('input') or [0])[0]) < 8: return  # half of the units are zero for all of a sample or two
@@ -343,7 +343,7 @@ def dead_units(c:Case):
         chart=Chart({o.name: o.frac_dead for o,_ in hit[:4]}, 'share of dead units', s.step, {'half': .5}))
 
 # %% ../nbs/09c_ailments.ipynb #23555272
-@rule(after='input_outliers', remedies=('reinit', 'lower_lr'))
+@rule(remedies=('reinit', 'lower_lr'))
 def saturation(c:Case):
     "Three quarters of the values of a bounded activation, or more, lie in the eighth next to an end"
     hit = [(now(s.saturated), s) for s in c.saturable if now(s.saturated) >= .75]
@@ -360,7 +360,7 @@ def saturation(c:Case):
         chart=Chart({s.name: s.saturated}, 'share at the ends', s.step, {'three quarters': .75}))
 
 # %% ../nbs/09c_ailments.ipynb #1adea1b1
-@rule(after='input_repeats', remedies='reinit')
+@rule(remedies='reinit')
 def identical_units(c:Case):
     "Layers, except the last, whose rows or filters were all the same when the run began"
     owners = map(c.owner, c.meta.get('identical') or ())
@@ -372,11 +372,14 @@ def identical_units(c:Case):
         advice='Initialise weights at random; only biases may be constant.')
 
 # %% ../nbs/09c_ailments.ipynb #a93611c2
-@rule(after='not_finite', remedies='reinit')
+@rule(remedies='reinit')
 def weight_scale(c:Case):
     "After the first step, the gain of weights is below 0.05 or above 6"
-    small = {n: g for n,g in c.gains.items() if g < .05 and n not in (c.meta.get('identical') or ())}
-    large = {n: g for n,g in c.gains.items() if g > 6}
+    def calm(n): return (s := c.get(c.owner(n), 'act')) is not None and start(s.std, 1) < 3  # before the first step
+    made = {n for n,r in c.ratios.items() if start(r, 1) > .5 and calm(n)}  # by that step, and not by who initialised
+    gains = {n: g for n,g in c.gains.items() if n not in made}
+    small = {n: g for n,g in gains.items() if g < .05 and n not in (c.meta.get('identical') or ())}
+    large = {n: g for n,g in gains.items() if g > 6}
     for what,hit in (('small', small), ('large', large)):
         if not hit: continue
         names, g = list(dict.fromkeys(map(c.owner, hit))), next(iter(hit.values()))
@@ -396,7 +399,7 @@ def _profile_chart(ss:list, std)->Chart:
     return Chart({'standard deviation': std}, 'of outputs, first row', [s.name for s in ss], {'1': 1}, log=True)
 
 # %% ../nbs/09c_ailments.ipynb #9f6a9000
-@rule(after='weight_scale', remedies='reinit')
+@rule(remedies='reinit')
 def fading_signal(c:Case):
     "At first, the last two layers or more have standard deviations below a fiftieth of the largest, and of 1"
     ss, std = _profile(c)
@@ -412,7 +415,7 @@ def fading_signal(c:Case):
         chart=_profile_chart(ss, std))
 
 # %% ../nbs/09c_ailments.ipynb #f12f7f16
-@rule(after='input_repeats', remedies='reinit')
+@rule(remedies='reinit')
 def exploding_signal(c:Case):
     "At first, the standard deviation of a layer's output is above 10, and ten times that of the input"
     ss, std = _profile(c)
@@ -429,7 +432,7 @@ def exploding_signal(c:Case):
         chart=_profile_chart(ss, std))
 
 # %% ../nbs/09c_ailments.ipynb #8a6b156c
-@rule(after='saturation', remedies='reinit')
+@rule(remedies='reinit')
 def vanishing_gradient(c:Case):
     "In the first rows, the gradient of the first weights has a thousandth of the largest root mean square"
     rms = np.array([start(s.rms, 5) for s in c.grads])
@@ -443,7 +446,7 @@ def vanishing_gradient(c:Case):
         chart=Chart({'root mean square': rms}, 'of gradients, first steps', names, log=True))
 
 # %% ../nbs/09c_ailments.ipynb #8332f7ee
-@rule(after='exploding_signal', remedies='fix_loss')
+@rule(remedies='fix_loss')
 def tiny_gradient(c:Case):
     "The gradients of all weights are below 1e-6 and not zero, and the loss has not fallen"
     top = max((now(s.rms) for s in c.grads), default=math.nan)
@@ -455,7 +458,7 @@ def tiny_gradient(c:Case):
         chart=Chart(lines, 'root mean square of the gradient', c.grads[0].step, log=True))
 
 # %% ../nbs/09c_ailments.ipynb #0f215112
-@rule(after='dead_units', remedies='clip_gradients')
+@rule(remedies='clip_gradients')
 def gradient_spikes(c:Case):
     "The norm of the gradient jumps to fifty times its median"
     t = c.grad_norm
@@ -474,7 +477,7 @@ def _crashed(s:Series, i:int)->bool:
     return peak > 5*start(s.std) > 0 and s.std[i:].min() < peak/10 and now(s.std) < peak/5
 
 # %% ../nbs/09c_ailments.ipynb #78446b9e
-@rule(after='small_batch', remedies='lower_lr')
+@rule(remedies='lower_lr')
 def rise_and_crash(c:Case):
     "A layer's standard deviation rises to five times its start, and falls to a tenth of its peak for good"
     known = [s for s in c.acts if np.isfinite(s.std).sum() >= 8 and np.isfinite(s.std).all()]
@@ -511,7 +514,7 @@ def _why_frozen(c:Case, name:str)->str|None:
     return 'zero_gradient' if lost else 'not_updated'
 
 # %% ../nbs/09c_ailments.ipynb #57ac9700
-@rule(before='input_scale', remedies=('unfreeze', 'fix_loss', 'reinit'))
+@rule(remedies=('unfreeze', 'fix_loss', 'reinit'))
 def frozen(c:Case):
     "Parameters that never change, by the reason why"
     params, why = [s for s in c.of('param') if s.n_total[-1] > 0], {}
@@ -527,7 +530,7 @@ def frozen(c:Case):
             advice=advice, remedy=remedy)
 
 # %% ../nbs/09c_ailments.ipynb #4fdbb4b9
-@rule(after='identical_units', remedies=('unfreeze', 'reinit'))
+@rule(remedies=('unfreeze', 'reinit'))
 def slow_layers(c:Case):
     "The updates of some weights, relative to their size, are a three-hundredth of what they are for the faster half"
     r = {n: now(v) for n,v in c.ratios.items() if now(v) > 0}
@@ -554,6 +557,9 @@ def _spread_of_rates(c:Case)->float:
     rates = [g['lr'] for g in groups if isinstance(g.get('lr'), float) and g['lr'] > 0]
     return max(rates, default=1)/min(rates, default=1)
 
+# %% ../nbs/09c_ailments.ipynb #17d246e4
+_USUAL = 1e-2 # update over weight, the median of healthy runs of three origins: 0.012 after 25 batches, 0.007 after 100
+
 # %% ../nbs/09c_ailments.ipynb #e888dda8
 def _step_sizes(c:Case)->tuple:
     "Of a typical weight: the ratio of update to weight at first, now, and at its largest; NaN if it is not known"
@@ -561,7 +567,8 @@ def _step_sizes(c:Case)->tuple:
     rows = [v for n,v in c.ratios.items() if np.isfinite(v).any() and n not in zeros]
     first, last = median([start(v, 5) for v in rows]), median([now(v) for v in rows])
     then = median([start(v[5:], 10) for v in rows])
-    if then > first/30: first = min(first, then)  # the first steps of Adagrad and RMSprop are large by construction
+    if re.search('Adagrad|RMSprop', str((c.meta.get('optimizer') or {}).get('name'))) and then > first/30:
+        first = min(first, then)  # their first steps are large by construction
     return first, last, max(first, last, largest_step(c)/10) if rows else math.nan
 
 # %% ../nbs/09c_ailments.ipynb #8c2b10bd
@@ -570,7 +577,7 @@ def _step_chart(c:Case)->Chart:
     return Chart(lines, 'update / weight', steps, {'0.001': 1e-3, '0.01': 1e-2}, log=True)
 
 # %% ../nbs/09c_ailments.ipynb #ec60dff8
-@rule(after='not_finite', remedies='lower_lr')
+@rule(remedies='lower_lr')
 def updates_large(c:Case):
     "The median ratio of update to weight is above 0.1, or above 1 in one of the first steps"
     first, last, most = _step_sizes(c)
@@ -582,12 +589,12 @@ def updates_large(c:Case):
         advice=f'Lower the learning rate by a factor of about {_about(factor)}.')
 
 # %% ../nbs/09c_ailments.ipynb #945425f3
-@rule(after='saturation', remedies='raise_lr')
+@rule(remedies='raise_lr')
 def updates_fade(c:Case):
     "The median ratio of update to weight has faded to a tenth, and below 0.0002, and gradients have not"
     first, last, most = _step_sizes(c)
     if not last < min(2e-4, first/10) or most > .1 or now(c.grad_norm) < start(c.grad_norm)/10: return
-    factor = float(np.clip(6e-3/max(first, 1e-9), 1, 1e6))
+    factor = float(np.clip(_USUAL/max(first, 1e-9), 1, 1e6))
     yield warn(
         layer='optimizer', step=c.first, evidence=dict(ratio=last, first=first, factor=factor), chart=_step_chart(c),
         sentence=f'the steps have faded, from {first:.1g} to {last:.1g} times the size of a typical weight.',
@@ -595,33 +602,33 @@ def updates_fade(c:Case):
                + (f', from about {_about(factor)} times as much.' if factor > 1.5 else '.'))
 
 # %% ../nbs/09c_ailments.ipynb #04f21107
-@rule(after='updates_fade', remedies='raise_lr')
+@rule(remedies='raise_lr')
 def warm_up(c:Case):
     "The learning rate has risen at each of 50 steps or more, and the weights hardly move yet"
     first, last, most = _step_sizes(c)
     rates, total = c.rates, c.meta.get('total_steps') or math.inf
     if len(rates) < 50 or not last < 5e-4 or not (np.diff(rates) > 0).all() or c.steps < .1*total: return
     yield warn(
-        layer='optimizer', step=c.first, evidence=dict(rate=float(rates[-1]), ratio=last, factor=6e-3/max(last, 1e-9)),
+        layer='optimizer', step=c.first, evidence=dict(rate=float(rates[-1]), ratio=last, factor=_USUAL/max(last, 1e-9)),
         sentence=f'the learning rate has only been rising for {c.steps} steps, to {rates[-1]:.2g}, '
                  f'and a step still changes a typical weight by {last:.1g} times its size.',
         advice='Shorten the warm-up: some hundred steps, or a few percent of the run.',
         chart=Chart(dict(rate=rates), 'learning rate', c.get('lr', 'run').step))
 
 # %% ../nbs/09c_ailments.ipynb #9972f9bc
-@rule(after='fading_signal', remedies='raise_lr')
+@rule(remedies='raise_lr')
 def updates_small(c:Case):
-    "The median ratio of update to weight is below 0.0002, and has not faded"
+    "The median ratio of update to weight is below 0.0004, and has not faded"
     first, last, most = _step_sizes(c)
-    if not last < 2e-4 or last < first/10 or most > .1: return
-    factor = float(np.clip(6e-3/max(first, last, 1e-9), 3, 1e6))
+    if not last < 4e-4 or last < first/10 or most > .1: return
+    factor = float(np.clip(_USUAL/max(first, last, 1e-9), 3, 1e6))
     yield warn(
         layer='optimizer', step=c.first, evidence=dict(ratio=last, first=first, factor=factor), chart=_step_chart(c),
         sentence=f'a step changes a typical weight by {last:.1g} times its size; 0.001 to 0.01 is usual.',
         advice=f'Raise the learning rate by a factor of about {_about(factor)}.')
 
 # %% ../nbs/09c_ailments.ipynb #c92698fc
-@rule(after='input_repeats', remedies='zero_grad')
+@rule(remedies='zero_grad')
 def gradients_add_up(c:Case):
     "The means of gradients walk (von Neumann's ratio below 0.25), and the gradients grow to twice their start"
     if not c.grads or len(c.grads[0]) < 10: return
@@ -636,7 +643,7 @@ def gradients_add_up(c:Case):
         chart=Chart({s.name: s.mean for s in c.grads[:3]}, 'mean of the gradient', c.grads[0].step))
 
 # %% ../nbs/09c_ailments.ipynb #31449d41
-@rule(after='float16', remedies='lower_weight_decay')
+@rule(remedies='lower_weight_decay')
 def weight_decay(c:Case):
     "Weight decay takes more than 0.2 % of a weight in each step"
     share, sizes = decay_per_step(c), {n: c.get(n, 'param').rms for n in c.weights[:5]}
@@ -646,7 +653,7 @@ def weight_decay(c:Case):
         chart=Chart(sizes, 'root mean square of weights', c.of('param')[0].step, log=True) if sizes else None)
 
 # %% ../nbs/09c_ailments.ipynb #ea3baed0
-@rule(after='gradients_add_up', remedies='lower_dropout')
+@rule(remedies='lower_dropout')
 def dropout(c:Case):
     "A rate of dropout above 0.6"
     p, name = dropout_rate(c)
@@ -735,7 +742,7 @@ def _parted(c:Case, group:list)->Finding:
 # %% ../nbs/09c_ailments.ipynb #d2532250
 _FEW_APART = 3
 
-@rule(before='frozen', remedies='none', whole=True)
+@rule(remedies='none', whole=True)
 def replicas_differ(c:Case):
     "Ranks that should hold equal copies do not; an alarm if these are parameters, and were equal at first"
     found = list(_differing(c).values())
@@ -753,7 +760,7 @@ def _bottomless(y:np.ndarray)->bool:
     return c < 0 and c < -3*abs(start(y)) and b - c > 1.5*max(a - b, 0)
 
 # %% ../nbs/09c_ailments.ipynb #24b291b6
-@rule(after='input_repeats', remedies='fix_loss')
+@rule(remedies='fix_loss')
 def loss_below_zero(c:Case):
     "A loss below zero in more than a twentieth of the rows"
     y = c.loss
@@ -765,7 +772,7 @@ def loss_below_zero(c:Case):
         chart=Chart(dict(loss=y), 'loss', c.losses.step, {'0': 0}))
 
 # %% ../nbs/09c_ailments.ipynb #41d071a5
-@rule(after='loss_below_zero', remedies='fix_loss')
+@rule(remedies='fix_loss')
 def output_never_negative(c:Case):
     "The outputs of the last layer are never negative, and the loss begins as a cross entropy of so many classes does"
     last = c.acts[-1] if c.acts else None
@@ -783,7 +790,7 @@ def output_never_negative(c:Case):
         advice='Let the model end in a linear layer; F.cross_entropy applies the softmax itself.')
 
 # %% ../nbs/09c_ailments.ipynb #2717e800
-@rule(after='weight_scale', remedies='fix_loss')
+@rule(remedies='fix_loss')
 def loss_rises(c:Case):
     "The loss rises steadily, while updates are of the usual size or smaller"
     y, size = c.loss, median([start(v, 5) for v in c.ratios.values()])
@@ -795,7 +802,7 @@ def loss_rises(c:Case):
         chart=Chart(dict(loss=y), 'loss', c.losses.step))
 
 # %% ../nbs/09c_ailments.ipynb #f9077998
-@rule(after='gradient_spikes', remedies='clean_data')
+@rule(remedies='clean_data')
 def no_progress(c:Case):
     "After 20 steps or more the loss is not 2 % below its start"
     y, first = c.loss, start(c.loss, 5)
@@ -807,4 +814,10 @@ def no_progress(c:Case):
         chart=Chart(dict(loss=y), 'loss', c.losses.step))
 
 # %% ../nbs/09c_ailments.ipynb #60a07d56
+_LEARNT = '''replicas_differ input_outliers weight_scale input_scale slow_layers identical_units loss_below_zero
+    output_never_negative float16 dropout exploding_signal not_finite rise_and_crash weight_decay norm_in_eval frozen
+    not_shuffled updates_fade warm_up updates_small small_batch updates_large gradients_add_up tiny_gradient loss_rises
+    saturation vanishing_gradient input_repeats no_progress dead_units gradient_spikes fading_signal never_called'''
+for _name in _LEARNT.split(): RULES[_name] = RULES.pop(_name)
+
 AILMENTS = RULES.values() # the rules, the likeliest cause first

@@ -13,19 +13,21 @@ import numpy as np
 from fastcore.basics import patch
 
 from .ailments import RULES, Finding
+from .late import LATE
 from .recording import Recording
 from .risk import beginning, EARLIEST, FEWEST, MOST, _numbers, all_clear, distance, reasons, risk, threshold
 from .symptoms import SYMPTOMS, Case, median, now, percent
 
 # %% auto #0
-__all__ = ['CAUSES', 'Diagnosis']
+__all__ = ['CAUSES', 'FIRST_LOOK', 'HOPELESS', 'Diagnosis', 'between_looks']
 
 # %% ../nbs/09e_diagnosis.ipynb #940ec8ac
 CAUSES = RULES.keys() # names of the rules, the likeliest cause first
 
 def _rank(f:Finding)->tuple:
     names = list(CAUSES)
-    return names.index(f.rule) if f.rule in CAUSES else len(names), f.step
+    late = f.rule in LATE and f.severity == 'error'  # what broke a run that was well, before what it began with
+    return not late, names.index(f.rule) if f.rule in CAUSES else len(names), f.step
 
 # %% ../nbs/09e_diagnosis.ipynb #3f318dab
 @dataclass
@@ -191,7 +193,13 @@ def plot(self:Diagnosis,
     return axs.ravel()[:n]
 
 # %% ../nbs/09e_diagnosis.ipynb #30d76cee
-_LOOK = 25
+FIRST_LOOK = 50
+
+def between_looks(n:int)->int:
+    "How many steps there are between two looks of `should_stop`, after `n` steps"
+    return 25 if n <= MOST else 50
+
+HOPELESS = 'diverges', 'labels_change', 'loss_turns' # late findings in which the loss itself has left its level
 
 # %% ../nbs/09e_diagnosis.ipynb #15c64202
 @patch
@@ -203,7 +211,7 @@ def should_stop(self:Recording,
     if together is not None: return together.should_stop(above)  # all ranks decide as one
     seen = self.__dict__.setdefault('_looks', {})
     n = len(self)
-    if n in seen or n < 2*_LOOK or n % (_LOOK if n <= MOST else 100): return bool(seen) and _hopeless(seen, above)
+    if n in seen or n < FIRST_LOOK or n % between_looks(n): return bool(seen) and _hopeless(seen, above)
     try: seen[n] = _hopelessness(self, n)
     except Exception as e: self.note('should_stop', e)
     return _hopeless(seen, above)
@@ -211,11 +219,10 @@ def should_stop(self:Recording,
 # %% ../nbs/09e_diagnosis.ipynb #042b5977
 def _hopelessness(rec, n:int)->float:
     "1 if there is no hope, 0 if nothing is to be said against it"
-    if n > MOST:
-        losses = Case(rec, kinds=('log',)).losses
-        return float(losses is not None and losses.n_bad[-1] > 0)
     d = rec.diagnose()
-    return 1. if any(f.rule == 'not_finite' and f.evidence['lasts'] for f in d) else d.risk if d.alarm else 0.
+    if any(f.rule == 'not_finite' and f.evidence['lasts'] for f in d): return 1.
+    late = [f for f in d if f.severity == 'error' and f.rule in HOPELESS]
+    return 1. if late else d.risk if d.alarm and n <= MOST else 0.
 
 # %% ../nbs/09e_diagnosis.ipynb #444c9387
 def _hopeless(seen:dict, above:float)->bool:

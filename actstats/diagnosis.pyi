@@ -3,7 +3,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ['CAUSES', 'Diagnosis']
+__all__ = ['CAUSES', 'FIRST_LOOK', 'HOPELESS', 'Diagnosis', 'between_looks']
 CAUSES: Any
 
 @dataclass
@@ -27,3 +27,7 @@ class Diagnosis:
     def summary(self) -> str: ...
     def plot(self, most: int=6, ncols: int=2) -> Any: ...
     def to_dict(self) -> dict: ...
+FIRST_LOOK: int
+
+def between_looks(n: int) -> int: ...
+HOPELESS: tuple[str, ...]

@@ -160,6 +160,12 @@ def _role(placement, units:int|None)->str:
     along = getattr(placement, 'dim', None)
     return 'shard' if units is None or along == units else 'sample'
 
+# %% ../nbs/03j_layouts.ipynb #0cf272ad
+@patch(as_prop=True)
+def is_last(self:Ranks)->bool:
+    "Are the last layers in this process, as far as is known?"
+    return all(self.dims[d][-1] == self.rank for d,purpose in self.purpose.items() if purpose == 'stage')
+
 # %% ../nbs/03j_layouts.ipynb #e4ea87b7
 @patch
 def layout(self:Ranks,

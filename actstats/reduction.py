@@ -18,8 +18,9 @@ import torch.distributed as dist
 from torch import Tensor
 from fastcore.basics import patch
 
-from .diagnosis import _LOOK, _hopelessness
+from .diagnosis import FIRST_LOOK, _hopelessness, between_looks
 from .internals import aside, real_memory
+from .kinds import kind_of
 from .layouts import rank_and_world, shares, usual_role
 from .ranks import _later_stages, _prefixes, _united
 from .recording import _LOCK, _LOG, Recording, _is_past
@@ -484,7 +485,7 @@ class _Plan:
 @patch
 def key(self:_Plan, rank:int, key:tuple)->tuple|None:
     "The name of a rank's key in the whole; None: the whole does not have it"
-    if key[1] in ('input', 'log'): return None if key[1] == 'input' and rank in self.later else key
+    if kind_of(key[1]).of in ('input', 'number'): return None if key[1] == 'input' and rank in self.later else key
     return self.name(rank, key[0]), key[1]
 
 # %% ../nbs/18b_reduction.ipynb #d976bab9
@@ -761,8 +762,7 @@ def _judge(self:Reduction)->float:
 @patch
 def _look(self:Reduction)->float:
     n, seen = len(self.shared), self.looks
-    wait = _LOOK if n <= MOST else 100
-    if n >= max(2*_LOOK, max(seen, default=0) + wait): seen[n] = _hopelessness(self.shared, n)
+    if n >= max(FIRST_LOOK, max(seen, default=0) + between_looks(n)): seen[n] = _hopelessness(self.shared, n)
     last = list(seen.values())[-2:]
     return min(last) if len(last) == 2 else 0.
 

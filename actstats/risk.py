@@ -70,7 +70,9 @@ def beginning(
     c:Case, # any case
 )->Case: # its first hundred steps
     "What the risk looks at"
-    return c.upto(MOST*(c.meta.get('every') or 1)) if c.steps > MOST else c
+    if c.steps <= MOST: return c
+    if 'beginning' not in c._known: c._known['beginning'] = c.upto(MOST*(c.meta.get('every') or 1))
+    return c._known['beginning']
 
 # %% ../nbs/09b_risk.ipynb #b4f6af99
 def risk(
@@ -111,7 +113,8 @@ def distance(
 )->float: # 1: as far as 99 of 100 runs of an origin that was left out; NaN if nothing is known
     "How unlike the development runs a run is, by its first hundred steps"
     names, centres, middle, spread, usual = _places()
-    x = np.array([beginning(c).symptoms[k] for k in names])
+    taken = beginning(c).symptoms
+    x = np.array([taken[k] for k in names])
     known = np.isfinite(x)
     if not c.steps or not known.any(): return math.nan
     far = np.clip((x - middle)/spread, -5, 5)[known] - centres[:, known]

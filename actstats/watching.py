@@ -223,7 +223,7 @@ def _gave_in_graph(self:watch, m, xs, what): self._gave(m, (), xs)
 @patch
 def _note_variance(self:watch, out, step):
     x = next((x for x in tensors(out) if x.ndim and len(x) > 1), None)
-    if x is None: return
+    if x is None or self.rec.place is not None and not self.rec.place.is_last: return
     if not is_plain(x): x = plain(x)[0]
     if x.ndim and len(x) > 1: self.rec.put('output_variance', 'run', output_variance(x), step)
 

@@ -18,14 +18,13 @@ import numpy as np
 import pandas as pd
 
 from cures import TRAINED, config, scores
-from fit import BATCHES, LOSS, NAMES, ORIGINS, alarm, clear, fitted, left_out, numbers
+from fit import BATCHES, LOSS, NAMES, ORIGINS, alarm, clear, left_out, numbers, probability, whole
 from outcomes import FINE, load, look
 from peers import RULES as PUBLISHED, near_zero
 from store import HERE, STORE, WATCHED, Config, origin as module_of
-from actstats.risk import probability
 
 EXAM = 'strangers'
-AT = 25, 50, 100
+AT = 25, 50, 75, 100
 
 
 # ---- what was said about each run ----
@@ -82,8 +81,8 @@ def never_seen(d, answers)->dict:
     res, risks = {}, {}
     for o in ORIGINS:
         mine, rest = d[d.origin == o], d[d.origin != o]
-        inner, model = left_out(rest, rest.origin), fitted(rest)
-        risk = pd.Series(model.predict_proba(numbers(mine))[:, 1], mine.index)
+        model, inner = whole(rest, rest.origin)
+        risk = pd.Series(probability(model.log_odds(numbers(mine))), mine.index)
         res[o] = {}
         for n in AT:
             x = mine[mine.batches == n]
@@ -112,8 +111,8 @@ def peers(dev, test, answers, n:int)->dict:
     x, z = test[test.batches == n], dev[dev.batches == n]
     fine, a = (z.outcome == 'fine').to_numpy(), answers[EXAM].loc[x.seed]
     share, res = .03, {}
-    model, inner = fitted(loss_only(dev)), left_out(loss_only(dev), dev.origin)
-    p = model.predict_proba(numbers(loss_only(x)))[:, 1]
+    model, inner = whole(loss_only(dev), dev.origin)
+    p = probability(model.log_odds(numbers(loss_only(x))))
     res['the loss alone, fitted in the same way'] = judge(x, p, p >= alarm(dev, inner, n))
     nz = a[f'near_zero {n}'].to_numpy(float)
     before = np.concatenate([answers[o].loc[g.seed, f'near_zero {n}'].to_numpy(float)[(g.outcome == 'fine').to_numpy()] for o,g in z.groupby('origin')])
@@ -183,11 +182,12 @@ def advised(d, answers, o:str, most:int=10**6)->dict:
 
 # ---- when to stop ----
 
-def stopped(x, risk, alarms)->dict:
-    "What `should_stop` would have done: two looks in succession above 0.9 with an alarm, at 50, 75 and 100 batches"
-    wide = x.assign(risk=risk).pivot(index='seed', columns='batches', values='risk')
-    last = x[x.batches == WATCHED].set_index('seed').loc[wide.index]
-    at = np.where((wide[[50, 75]] > .9).all(axis=1), 75, np.where((wide[[75, 100]] > .9).all(axis=1), 100, 0))
+def stopped(d, answers)->dict:
+    "What `should_stop` would have done: an alarm with a risk above 0.9, or values that are not finite, at two looks in succession, of 50, 75 and 100 batches"
+    last = d[d.batches == WATCHED].set_index('seed')
+    a = answers.loc[last.index]
+    hopeless = {n: (a[f'alarm {n}'] & ((a[f'risk {n}'] > .9) | a[f'facts {n}'].map(lambda f: 'not_finite' in f))).to_numpy() for n in (50, 75, 100)}
+    at = np.where(hopeless[50] & hopeless[75], 75, np.where(hopeless[75] & hopeless[100], 100, 0))
     steps, out = last.total.to_numpy(), last.outcome.to_numpy()
     saved = np.where(at > 0, steps - at, 0)
     return {o: dict(runs=int((out == o).sum()), stopped=int((at[out == o] > 0).sum()), batches=int(steps[out == o].sum()), saved=int(saved[out == o].sum())) for o in ('failed', 'between', 'fine')}
@@ -219,7 +219,7 @@ if __name__ == '__main__':
         int(a.loc[g.seed, 'alarm 100'][(g.outcome == 'fine').to_numpy()].sum())] for w,g in x.groupby(x.what.where(x.what != '', 'healthy'))}
     res['missed'] = Counter(x[(x.outcome == 'failed') & ~a['alarm 100'].to_numpy(bool)].what).most_common()
     res['problems'] = int(sum(a['problems 100'].sum() for a in answers.values()))
-    res['stopped'] = stopped(test, [probability(dict(zip(NAMES, r))) for r in test[NAMES].to_numpy(float)], answers[EXAM])
+    res['stopped'] = stopped(test, answers[EXAM])
     res['located'] = located(ds['small'][ds['small'].batches == 100], answers['small'])
     out = HERE.parent/'failures.json'
     save = lambda: out.write_text(json.dumps(res, indent=1) + '\n')
