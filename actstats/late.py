@@ -371,7 +371,7 @@ def _norms_in_eval(p:Past):
     yield Sign('trained_in_eval', row, name, True,
         f'batch norms no longer normalise by the batch: {some([o[1] for o in found])}.', _ADVICE_MODE, 'train_mode',
         dict(layers=[o[1] for o in found]),
-        Chart({name: off}, 'mean of the outputs, beyond the biases', p.step, log=True))
+        Chart({name: off}, 'mean of outputs - biases', p.step, log=True))
 
 # %% ../nbs/09d_late.ipynb #bb01bcfc
 @_sign
