@@ -91,24 +91,28 @@ def _said(why:dict)->str:
     return f' {text[0].upper()}{text[1:]}.' if text else ''
 
 # %% ../nbs/09e_diagnosis.ipynb #59026f96
-def _alarm_sentence(c:Case, p:float, why:dict, cause:Finding|None)->str:
+def _named(f:Finding)->str: return f'{f.rule.replace("_", " ")} ({f.layer or "the model"})'
+
+def _alarm_sentence(c:Case, p:float, why:dict, cause:Finding|None, other:Finding|None)->str:
     text = (f'the estimated risk of failing is {percent(p)} after {min(c.steps, MOST)} steps '
             f'(alarm from {percent(threshold(c.steps))}; learnt from {_numbers()["runs"]:,} measured runs).')
     text += _said(why)
-    if cause: text += f' Likely cause: {cause.rule.replace("_", " ")} ({cause.layer or "the model"}).'
+    if cause: text += f' Likely cause: {_named(cause)}' + (f'; if its remedy does not help, {_named(other)}.' if other else '.')
     return text
 
 _NO_CAUSE = 'Nothing was found that explains it. Look at the data and the labels; then try another learning rate.'
 
 # %% ../nbs/09e_diagnosis.ipynb #a96ee57a
-def _alarm(c:Case, p:float, cause:Finding|None)->Finding:
+def _alarm(c:Case, p:float, causes:list)->Finding:
+    cause = causes[0] if causes else None
+    other = next((f for f in causes if f.remedy != cause.remedy), None)
     why = reasons(c)
     evidence = dict(
-        risk=p, threshold=threshold(c.steps), cause=cause.rule if cause else None,
+        risk=p, threshold=threshold(c.steps), cause=cause.rule if cause else None, other=other.rule if other else None,
         symptoms={k: value for k,(value, _, _) in why.items()})
     if cause and 'factor' in cause.evidence: evidence['factor'] = cause.evidence['factor']
     return Finding(
-        rule='will_fail', severity='error', evidence=evidence, sentence=_alarm_sentence(c, p, why, cause),
+        rule='will_fail', severity='error', evidence=evidence, sentence=_alarm_sentence(c, p, why, cause, other),
         layer=cause.layer if cause else 'loss', step=cause.step if cause else c.first,
         advice=cause.advice if cause else _NO_CAUSE, remedy=cause.remedy if cause else 'clean_data',
         chart=cause.chart if cause else None)
@@ -147,7 +151,7 @@ def _judge(c:Case, note)->Diagnosis:
     try:
         p, far = risk(c), distance(c)
         if p >= threshold(min(c.steps, MOST)) and not _done(c, found) and not _recovered(c):
-            found.insert(0, _alarm(c, p, next((f for f in found if f.remedy != 'none'), None)))
+            found.insert(0, _alarm(c, p, [f for f in found if f.remedy not in ('none', 'early_stopping')]))
     except Exception as e: note('diagnose: risk', e)
     lacks = ('loss',)*(c.losses is None) + ('parameters',)*(not c.ratios)
     rows = max((len(s) for s in beginning(c).series.values() if not s.is_number), default=0)

@@ -17,7 +17,7 @@ from .ailments import some
 from .compare import Comparison
 from .files import check_writable, write_bytes
 from .heatmaps import _short, heat
-from .kinds import KINDS, kind_of
+from .kinds import KINDS, judged, kind_of
 from .layouts import ranks_text, usual_role, whose
 from .recording import History, Recording
 from .symptoms import Case
@@ -239,7 +239,7 @@ def first_not_finite(
     rec:Recording, # with its ranks
 )->str: # a sentence, or nothing
     "The ranks on which values that are not finite began"
-    bad = [s for s in Case(rec).series.values() if (s.n_bad > 0).any()]
+    bad = [s for s in Case(rec, kinds=judged()).series.values() if (s.n_bad > 0).any()]
     if not bad or not rec.ranks: return ''
     s = min(bad, key=lambda s: (s.step[s.n_bad > 0][0], kind_of(s.kind).flow))
     steps = rec.by_rank(s.name, s.kind).first_nonfinite

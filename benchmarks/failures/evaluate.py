@@ -24,7 +24,7 @@ from peers import RULES as PUBLISHED, near_zero
 from store import HERE, STORE, WATCHED, Config, origin as module_of
 
 EXAM = 'strangers'
-AT = 25, 50, 75, 100
+AT = 25, 50, 100
 
 
 # ---- what was said about each run ----
@@ -35,15 +35,20 @@ def _said(o:str, c:Config)->dict:
     for n in AT:
         d = rec.diagnose(upto=n)
         res |= {f'risk {n}': d.risk, f'alarm {n}': d.alarm, f'verdict {n}': d.verdict, f'distance {n}': d.distance, f'problems {n}': len(rec.problems),
-                f'facts {n}': [f.rule for f in d if f.severity == 'error' and f.rule != 'will_fail'], f'near_zero {n}': near_zero(rec, n),
-                **{f'{k} {n}': rule(rec, n) > 0 for k,rule in PUBLISHED.items()}}
+                f'facts {n}': [f.rule for f in d if f.severity == 'error' and f.rule != 'will_fail']}
         res[f'findings {n}'] = [(f.rule, f.layer, f.remedy, float(f.evidence.get('factor', 10.)), f.evidence.get('layers', [])) for f in d]
+        if o == EXAM: res |= {f'near_zero {n}': near_zero(rec, n), **{f'{k} {n}': rule(rec, n) > 0 for k,rule in PUBLISHED.items()}}
     return res
 
 def said(d, o:str)->pd.DataFrame:
     "What the package says of each run of an origin"
     cs = [config(r) for r in d[d.batches == WATCHED].itertuples()]
     return pd.DataFrame(Parallel(n_jobs=-1, batch_size=8)(delayed(_said)(o, c) for c in cs)).set_index('seed')
+
+def near_zero_of_fine(d, o:str, n:int, most:int=80)->list:
+    "fastai's number, of fine runs of a development origin"
+    cs = [config(r) for r in d[(d.batches == n) & (d.outcome == 'fine')].head(most).itertuples()]
+    return Parallel(n_jobs=-1, batch_size=8)(delayed(lambda c: near_zero(load(o, c), n))(c) for c in cs)
 
 
 # ---- how good that is ----
@@ -109,13 +114,13 @@ def loss_only(d)->pd.DataFrame:
 
 def peers(dev, test, answers, n:int)->dict:
     x, z = test[test.batches == n], dev[dev.batches == n]
-    fine, a = (z.outcome == 'fine').to_numpy(), answers[EXAM].loc[x.seed]
+    a = answers[EXAM].loc[x.seed]
     share, res = .03, {}
     model, inner = whole(loss_only(dev), dev.origin)
     p = probability(model.log_odds(numbers(loss_only(x))))
     res['the loss alone, fitted in the same way'] = judge(x, p, p >= alarm(dev, inner, n))
     nz = a[f'near_zero {n}'].to_numpy(float)
-    before = np.concatenate([answers[o].loc[g.seed, f'near_zero {n}'].to_numpy(float)[(g.outcome == 'fine').to_numpy()] for o,g in z.groupby('origin')])
+    before = np.concatenate([near_zero_of_fine(g, o, n) for o,g in z.groupby('origin')])
     res['share of near-zero activations (fastai), threshold set on the development runs'] = judge(x, nz, nz > np.quantile(before, 1 - share))
     return res | {f'{k}, published rules': judge(x, None, a[f'{k} {n}'].to_numpy(bool)) for k in PUBLISHED}
 
@@ -131,7 +136,8 @@ def attainable(test, n:int)->list:
 
 def truth(c:Config)->str|None:
     "The first layer that is frozen, or half dead when the run begins, told by PyTorch and not by us"
-    from small import layers, prepare
+    from small import prepare
+    from small_faults import layers
     s = prepare(c)
     names = {m: n for n,m in s.model.named_modules()}
     if c.what == 'frozen': return next(names[m] for m in layers(s.model) if not any(p.requires_grad for p in m.parameters(recurse=False)))
@@ -183,11 +189,11 @@ def advised(d, answers, o:str, most:int=10**6)->dict:
 # ---- when to stop ----
 
 def stopped(d, answers)->dict:
-    "What `should_stop` would have done: an alarm with a risk above 0.9, or values that are not finite, at two looks in succession, of 50, 75 and 100 batches"
+    "What `should_stop` would have done: an alarm with a risk above 0.9, or values that are not finite, after 50 and after 100 batches"
     last = d[d.batches == WATCHED].set_index('seed')
     a = answers.loc[last.index]
-    hopeless = {n: (a[f'alarm {n}'] & ((a[f'risk {n}'] > .9) | a[f'facts {n}'].map(lambda f: 'not_finite' in f))).to_numpy() for n in (50, 75, 100)}
-    at = np.where(hopeless[50] & hopeless[75], 75, np.where(hopeless[75] & hopeless[100], 100, 0))
+    hopeless = {n: (a[f'alarm {n}'] & ((a[f'risk {n}'] > .9) | a[f'facts {n}'].map(lambda f: 'not_finite' in f))).to_numpy() for n in (50, 100)}
+    at = np.where(hopeless[50] & hopeless[100], 100, 0)
     steps, out = last.total.to_numpy(), last.outcome.to_numpy()
     saved = np.where(at > 0, steps - at, 0)
     return {o: dict(runs=int((out == o).sum()), stopped=int((at[out == o] > 0).sum()), batches=int(steps[out == o].sum()), saved=int(saved[out == o].sum())) for o in ('failed', 'between', 'fine')}
@@ -197,6 +203,7 @@ if __name__ == '__main__':
     ds = {o: look(o) for o in (*ORIGINS, EXAM)}
     dev, test = pd.concat([ds[o] for o in ORIGINS], ignore_index=True), ds[EXAM]
     answers = {o: said(ds[o], o) for o in ds}
+    pd.to_pickle(answers, STORE/'said.pkl')
     res = dict(origins=list(ORIGINS), exam=EXAM, runs={o: int(len(d)/len(BATCHES)) for o,d in ds.items()},
         outcomes={o: {k: g.outcome.value_counts().to_dict() for k,g in d[d.batches == 100].groupby('kind')} for o,d in ds.items()})
     res['never_seen'], risks = never_seen(dev, answers)
@@ -208,7 +215,8 @@ if __name__ == '__main__':
         a = answers[EXAM].loc[x.seed]
         res['exam_judged'][n] = judge(x, a[f'risk {n}'].to_numpy(), a[f'alarm {n}'].to_numpy(bool))
         res['same_origin'][n] = judge(dev[m], same[m], same[m] >= alarm(dev, same, n))
-        res['peers'][n], res['attainable'][n] = peers(dev, test, answers, n), attainable(test, n)
+        res['attainable'][n] = attainable(test, n)
+        if n != 50: res['peers'][n] = peers(dev, test, answers, n)
         res['verdicts'][n] = {v: Counter(x.outcome[(a[f'verdict {n}'] == v).to_numpy()]) for v in ('will fail', 'not yet known', 'will train')}
         far = (a[f'distance {n}'] > 1).to_numpy()
         res['verdicts'][n]['unlike all that it has seen'] = Counter(x.outcome[far])
