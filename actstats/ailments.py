@@ -609,7 +609,8 @@ def warm_up(c:Case):
     rates, total = c.rates, c.meta.get('total_steps') or math.inf
     if len(rates) < 50 or not last < 5e-4 or not (np.diff(rates) > 0).all() or c.steps < .1*total: return
     yield warn(
-        layer='optimizer', step=c.first, evidence=dict(rate=float(rates[-1]), ratio=last, factor=_USUAL/max(last, 1e-9)),
+        layer='optimizer', step=c.first,
+        evidence=dict(rate=float(rates[-1]), ratio=last, factor=_USUAL/max(last, 1e-9)),
         sentence=f'the learning rate has only been rising for {c.steps} steps, to {rates[-1]:.2g}, '
                  f'and a step still changes a typical weight by {last:.1g} times its size.',
         advice='Shorten the warm-up: some hundred steps, or a few percent of the run.',

@@ -97,7 +97,8 @@ def _alarm_sentence(c:Case, p:float, why:dict, cause:Finding|None, other:Finding
     text = (f'the estimated risk of failing is {percent(p)} after {min(c.steps, MOST)} steps '
             f'(alarm from {percent(threshold(c.steps))}; learnt from {_numbers()["runs"]:,} measured runs).')
     text += _said(why)
-    if cause: text += f' Likely cause: {_named(cause)}' + (f'; if its remedy does not help, {_named(other)}.' if other else '.')
+    if cause: text += f' Likely cause: {_named(cause)}.'
+    if other: text += f' If its remedy does not help: {_named(other)}.'
     return text
 
 _NO_CAUSE = 'Nothing was found that explains it. Look at the data and the labels; then try another learning rate.'

@@ -52,6 +52,9 @@ _ONES = np.array([bin(i).count('1') for i in range(256)], dtype=np.int64)  # one
 # %% ../nbs/04d_recording.ipynb #078bf36b
 class History:
     "The rows of one layer: a 1-D array per statistic, one value for each row"
+    step:np.ndarray; n_steps:np.ndarray; n:np.ndarray; mean:np.ndarray; std:np.ndarray; min:np.ndarray; max:np.ndarray
+    frac_zero:np.ndarray
+
     def __init__(self,
         name:str, # of the module or parameter
         kind:str, # one of `KINDS`
@@ -436,7 +439,7 @@ def statistics(self:Recording,
                         for t in self.tracks.values() if any(k[1] in kinds for k in t.slots)]
     times = Counter(k for slots,*_ in read for k in slots)
     found = {k: self._history(*k).statistics for k,n in times.items() if n > 1}
-    for slots,span,(rows, masks) in read: found |= _of_track({k: i for k,i in slots.items() if times[k] == 1}, span, rows, masks)
+    for slots,span,heads in read: found |= _of_track({k: i for k,i in slots.items() if times[k] == 1}, span, *heads)
     return {k: found[k] for k in self.dtypes if k in found}
 
 def _of_track(slots:dict, span:list, rows, masks)->dict:

@@ -18,6 +18,14 @@ def rms(n: Any, mean: Any, std: Any) -> np.ndarray: ...
 def dead_share(units: Any, n_total: Any, masks: Any) -> np.ndarray: ...
 
 class History:
+    step: np.ndarray
+    n_steps: np.ndarray
+    n: np.ndarray
+    mean: np.ndarray
+    std: np.ndarray
+    min: np.ndarray
+    max: np.ndarray
+    frac_zero: np.ndarray
     name: str
     kind: str
     bins: Any

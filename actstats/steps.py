@@ -87,7 +87,7 @@ def _note_rates(self:Steps, opt):
     for lr in [r.detach() for r in rates if isinstance(r, Tensor)]: self.rec.put('lr', 'run', lr, self.step)
     plain = [r for r in rates if isinstance(r, (int, float))]
     if plain: self.rec.put('lr', 'run', torch.tensor(plain, dtype=torch.float64, device='cpu'), self.step)
-    decay = [g['weight_decay'] for g in opt.param_groups if isinstance(g.get('weight_decay'), (int, float)) and g['weight_decay']]
+    decay = [d for g in opt.param_groups if isinstance(d := g.get('weight_decay'), (int, float)) and d]
     if decay: self.rec.put('weight_decay', 'run', torch.tensor(decay, dtype=torch.float64, device='cpu'), self.step)
 
 # %% ../nbs/03i_steps.ipynb #1091fabc

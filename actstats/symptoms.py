@@ -196,7 +196,7 @@ def grad_norm(self:Case)->np.ndarray:
 
 # %% ../nbs/09a_symptoms.ipynb #1261fa65
 def _lost(s:Series)->int|None:
-    "The first step of values that are not finite, if they are there in the end; most of them, in a row of several steps"
+    "The first step of values that are not finite, if in the end they are; most of them, in a row of several steps"
     ends = len(s) and s.n_bad[-1] > (0 if s.n_steps[-1] == 1 else s.n_total[-1]/2)
     return int(s.step[np.flatnonzero(s.n_bad > 0)[0]]) if ends else None
 
@@ -378,6 +378,10 @@ def _guessing(v:float)->str:
     if abs(v - 1) < .05: return 'the loss is as high as that of guessing (usually {usual} times as high)'
     return 'the loss is {value} times that of guessing (usually {usual})'
 
+def _come(v:float)->str:
+    way = 'fallen' if v > 0 else 'risen'
+    return f'the loss has {way} by {{value}} times its noise (usually fallen by {{usual}})'
+
 def _steady(v:float)->str:
     way = 'tends to rise' if v > .3 else 'falls' if v < -.8 else 'falls unsteadily' if v < -.3 else 'shows no trend'
     return f'the loss {way}: its rank correlation with time is {{value}} (usually {{usual}})'
@@ -393,8 +397,7 @@ _define(
     Symptom('loss_level', 'loss over log(classes)',
         _guessing),
     Symptom('loss_drop', 'fall of the loss so far over its noise, log10 of 1 + the ratio',
-        lambda v: f'the loss has {"fallen" if v > 0 else "risen"} by {{value}} times its noise (usually fallen by {{usual}})',
-        lambda v: number(10**min(abs(v), 300.) - 1)),
+        _come, lambda v: number(10**min(abs(v), 300.) - 1)),
     Symptom('loss_rebound', 'how far the loss is above its lowest level, as a share of its fall until then',
         'of what the loss had fallen, {value} is lost again (usually {usual})', _share),
     Symptom('below_zero', 'share of the steps with a cross entropy below zero',
@@ -445,14 +448,14 @@ def _halves(a:np.ndarray, b:np.ndarray, ref:float)->dict:
 
 # %% ../nbs/09a_symptoms.ipynb #17cac052
 _define(
-    Symptom('explained', 'share of the variance that is explained, by the variance of outputs and the loss; not for classes',
+    Symptom('explained', 'share of the variance that is explained, by outputs and loss; not for classes',
         'about {value} of the variance is explained (usually {usual})', _share),
     Symptom('discerned', 'share of the variance that the outputs discern, by the slope of the loss',
         'the outputs discern about {value} of the variance (usually {usual})', _share),
-    Symptom('discerned_growth', 'how much more the outputs discern now than at the start, by the slope of the loss, log10',
+    Symptom('discerned_growth', 'how much more the outputs discern now than at the start, log10',
         'the outputs discern {value} times as much as at the start (usually {usual})', _size),
     Symptom('output_growth', 'variance of the outputs over the samples now over that at the start, log10',
-        'the variance of the outputs from sample to sample is {value} times what it was at the start (usually {usual})', _size),
+        'the outputs vary from sample to sample by {value} times their variance at the start (usually {usual})', _size),
     Symptom('output_varies', 'standard deviation of the outputs over the samples, over that of the last layer, log10',
         'from sample to sample the outputs vary by {value} times their spread (usually {usual})', _size))
 
@@ -616,7 +619,8 @@ _define(
         '{value} of the parameters never changed (usually {usual})', _share),
     Symptom('same', 'share of the weights that began with identical units',
         '{value} of the weights began with identical units (usually {usual})', _share),
-    Symptom('batch', 'samples in a batch, 16 at most, log10', 'a batch has {value} samples (usually {usual} or more)', _size),
+    Symptom('batch', 'samples in a batch, 16 at most, log10',
+        'a batch has {value} samples (usually {usual} or more)', _size),
     Symptom('input_size', 'root mean square of the input, by how many powers of ten it is away from 1',
         'the size of the input is off by a factor of {value} (usually {usual})', _size),
     Symptom('input_shift', 'mean of the input over its standard deviation',
@@ -627,7 +631,8 @@ _define(
         '{value} of the batches equal the one before (usually {usual})', _share),
     Symptom('decay', 'share of a weight that weight decay takes in a step, log10',
         'weight decay takes {value} of each weight in a step (usually {usual})', _size),
-    Symptom('dropped', 'rate of dropout, the largest', 'dropout sets {value} of the values to zero (usually {usual})', _share),
+    Symptom('dropped', 'rate of dropout, the largest',
+        'dropout sets {value} of the values to zero (usually {usual})', _share),
     Symptom('in_eval', 'share of the norms with running statistics that are in evaluation mode',
         '{value} of the norms are in evaluation mode (usually {usual})', _share),
     Symptom('half', 'are parameters in float16?', lambda v: f'parameters are {"" if v else "not "}in float16'),
