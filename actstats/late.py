@@ -328,18 +328,23 @@ def _stopped(p:Past):
     lines = {n: p.of(c.get(n, 'update'), 'rms') for n in together[-4:]}
     chart = Chart(lines, 'root mean square of updates', p.step, log=True)
     if (rows < p.n - 3).all(): yield _nothing_moves(p, row, chart)
-    else: yield _layer_still(c, row, list(dict.fromkeys(map(c.owner, together))), chart)
+    else: yield _layer_still(c, row, list(dict.fromkeys(map(c.owner, together))), chart, _share_of(c, together, names))
 
 # %% ../nbs/09d_late.ipynb #06fde3fb
 def _nothing_moves(p:Past, row:int, chart:Chart)->Sign:
     return Sign('updates_vanish', row, 'optimizer', p.n - row > 7, 'no weight changes any more.',
         'Is the learning rate zero, or does something cut the gradients off?', 'raise_lr', dict(rows=p.n - row), chart)
 
-def _layer_still(c:Case, row:int, owners:list, chart:Chart)->Sign:
-    return Sign('layer_stops', row, owners[-1], True,
+def _share_of(c:Case, some:list, names:list)->float:
+    "What share of the numbers in all weights is in some of them"
+    size = {n: c.get(n, 'param').n_total[-1] for n in names}
+    return float(sum(size[n] for n in some)/max(sum(size.values()), 1))
+
+def _layer_still(c:Case, row:int, owners:list, chart:Chart, share:float)->Sign:
+    return Sign('layer_stops', row, owners[-1], share > .05,
         f'{"layers" if len(owners) > 1 else "layer"} {some(owners)} stopped learning; others go on.',
         'Was it frozen, taken out of the optimizer, or cut off by detach() or no_grad()? If not on purpose, undo it.',
-        'unfreeze', dict(layers=owners), chart)
+        'unfreeze', dict(layers=owners, share=share), chart)
 
 # %% ../nbs/09d_late.ipynb #42b45dc1
 _ADVICE_MODE = 'Call model.train() after each validation pass.'
