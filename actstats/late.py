@@ -318,7 +318,9 @@ def _stopped(p:Past):
     names = [n for n in c.weights if c.get(n, 'update') is not None]
     if len(names) < 2 or p.n < p.late + 4: return
     u, g = (np.nan_to_num(p.grid(names, kind, 'rms')) for kind in ('update', 'param_grad'))
-    still = (u == 0) | (g == 0)
+    rates = p.of(c.get('lr', 'run'), 'max')
+    ending = rates < .02*np.nanmax(rates, initial=0)  # of a schedule: the last steps are lost in rounding
+    still = (u == 0) & ~ending | (g == 0)
     rows = p.n - _tail(still)
     hit = (p.n - rows >= 4) & (rows >= p.late)
     hit[hit] = [p.n - r > 3*_longest(still[i, 5:r]) for i,r in enumerate(rows) if hit[i]]
