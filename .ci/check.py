@@ -146,13 +146,13 @@ def check_density():
 
 
 def check_rules():
-    "Each rule of the diagnosis has its rank, and its name in the prose of 09c, which explains it, and of 09f, which shows it at work"
-    r = run(sys.executable, '-c', 'from actstats.ailments import RULES; from actstats.diagnosis import CAUSES; print(*RULES); print(*CAUSES)', cwd=root)
+    "Each rule of the diagnosis has its rank, and its name in the prose of 09c, which explains it, and of 09f, which shows it at work; or in 09d, which does both for late ones"
+    r = run(sys.executable, '-c', 'from actstats.ailments import RULES; from actstats.diagnosis import CAUSES; from actstats.late import LATE; print(*RULES); print(*CAUSES); print(*LATE)', cwd=root)
     if r.returncode: return [r.stderr]
-    rules, ranked = map(str.split, r.stdout.splitlines())
-    prose = {n: '\n'.join(source(c) for c in cells(next(nbs.glob(f'{n}_*.ipynb')), 'markdown')) for n in ('09c', '09f')}
+    rules, ranked, late = map(str.split, r.stdout.splitlines())
+    prose = {n: '\n'.join(source(c) for c in cells(next(nbs.glob(f'{n}_*.ipynb')), 'markdown')) for n in ('09c', '09d', '09f')}
     faults = [f'{name} has no rank' for name in rules if name not in ranked]
-    return faults + [f'{n} does not speak of `{name}`' for n, text in prose.items() for name in rules if f'`{name}`' not in text]
+    return faults + [f'{n} does not speak of `{name}`' for n, text in prose.items() for name in rules if (name in late) == (n == '09d') and f'`{name}`' not in text]
 
 
 def pythons(): return [sys.executable] + [frameworks.python]*frameworks.there()
