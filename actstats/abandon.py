@@ -15,7 +15,7 @@ __all__ = ['AbandonCB']
 class AbandonCB(WatchCB):
     "Watch a fit, and cancel it when it is beyond hope"
     def __init__(self,
-        above:float=.9, # the risk at two looks in succession, 25 steps apart
+        above:float=.8, # the risk at two looks in succession, 25 steps apart
         **kwargs, # as those of watch
     ): super().__init__(stop=above, **kwargs)
 

@@ -27,7 +27,7 @@ class Adapter:
         path=None, # save the recording here, during the fit and at its end
         *,
         report=None, # write a report here at the end of the fit
-        stop:bool|float=False, # stop a run whose risk is above 0.9 (or this number) at two looks in succession
+        stop:bool|float=False, # stop a run whose risk is above 0.8 (or this number) at two looks in succession
         reduce:int|None=None, # of several processes: add up what all of them see, every so many steps
         **watch_arguments, # passed to `watch`
     ):
@@ -69,7 +69,7 @@ def _check_every(every)->int|None:
 # %% ../nbs/04j_adapters.ipynb #a88cf1b7
 def _check_stop(stop)->float|None:
     "The risk at which a run is stopped; None: never"
-    if stop is True or stop is False: return .9 if stop else None
+    if stop is True or stop is False: return .8 if stop else None
     if isinstance(stop, Real) and 0 < stop < 1: return float(stop)
     raise ValueError(f'stop: expected False (never stop), True or a risk between 0 and 1, got {stop!r}')
 

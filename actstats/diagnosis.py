@@ -209,7 +209,7 @@ HOPELESS = 'diverges', 'labels_change', 'loss_turns' # late findings in which th
 # %% ../nbs/09e_diagnosis.ipynb #15c64202
 @patch
 def should_stop(self:Recording,
-    above:float=.9, # the risk at two looks in succession
+    above:float=.8, # the risk at two looks in succession
 )->bool:
     "Is this run beyond hope? To be called once a step; never raises"
     together = next((f for f in self.listeners if hasattr(f, 'should_stop')), None)

@@ -128,7 +128,7 @@ class WatchCallback(TrainerCallback, ExportableState):
         path=None, # save the recording here, during training and at its end
         *,
         report=None, # write a report here at the end
-        stop:bool|float=False, # end a training whose risk is above 0.9 (or this number) at two looks in succession
+        stop:bool|float=False, # end a training whose risk is above 0.8 (or this number) at two looks in succession
         **watch_arguments, # passed to `actstats.watch`
     ):
         self.adapter = _TrainerAdapter(path, report=report, stop=stop, **watch_arguments)

@@ -39,7 +39,7 @@ class WatchCallback(Callback):
         path=None, # save the recording here, while it grows and at the end
         *,
         report=None, # write a report here at the end of the fit
-        stop:bool|float=False, # end a fit whose risk is above 0.9 (or this number) at two looks in succession
+        stop:bool|float=False, # end a fit whose risk is above 0.8 (or this number) at two looks in succession
         **watch_arguments, # passed to `watch`
     ): self.adapter = Adapter(path, report=report, stop=stop, **watch_arguments)
 

@@ -189,10 +189,10 @@ def advised(d, answers, o:str, most:int=10**6)->dict:
 # ---- when to stop ----
 
 def stopped(d, answers)->dict:
-    "What `should_stop` would have done: an alarm with a risk above 0.9, or values that are not finite, after 50 and after 100 batches"
+    "What `should_stop` would have done: an alarm with a risk above 0.8, or values that are not finite, after 50 and after 100 batches"
     last = d[d.batches == WATCHED].set_index('seed')
     a = answers.loc[last.index]
-    hopeless = {n: (a[f'alarm {n}'] & ((a[f'risk {n}'] > .9) | a[f'facts {n}'].map(lambda f: 'not_finite' in f))).to_numpy() for n in (50, 100)}
+    hopeless = {n: (a[f'alarm {n}'] & ((a[f'risk {n}'] > .8) | a[f'facts {n}'].map(lambda f: 'not_finite' in f))).to_numpy() for n in (50, 100)}
     at = np.where(hopeless[50] & hopeless[100], 100, 0)
     steps, out = last.total.to_numpy(), last.outcome.to_numpy()
     saved = np.where(at > 0, steps - at, 0)
