@@ -36,7 +36,7 @@ class WatchCallback(Callback):
         path=None, # save the recording here, during a fit and at its end
         *,
         report=None, # write a report here at the end of each fit
-        stop:bool|float=False, # end a fit whose risk is above 0.9 (or this number) at two looks in succession
+        stop:bool|float=False, # end a fit whose risk is above 0.8 (or this number) at two looks in succession
         **watch_arguments, # passed to `watch`
     ):
         super().__init__()
