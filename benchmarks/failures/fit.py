@@ -23,18 +23,20 @@ from outcomes import BATCHES, look
 from store import HERE
 from actstats.symptoms import SYMPTOMS
 
-ORIGINS = 'small', 'networks', 'objectives'
+ORIGINS = 'small', 'networks', 'objectives', 'strangers'
 LEFT_OUT = ('input_size', 'input_shift', 'input_spike', 'gain_max', 'decay', 'dropped', 'update_first', 'saturated',
-    'grad_spread') # they differ between healthy runs of different origins, and hardly tell runs of one apart (--shift)
+    'grad_spread', # they differ between healthy runs of different origins, and hardly tell runs of one apart (--shift)
+    'same', 'loss_level', 'frozen', 'half', 'update_max', 'in_eval', 'rate_past', 'output_growth', 'batch', 'update_change',
+    'dead') # without them, runs of an origin that was left out are told apart better, or as well
 NAMES = [n for n in SYMPTOMS if n not in LEFT_OUT]
 KNOTS, EDGE = (-2., -1., -.5, .5, 1., 2.), 5. # where the lines bend, and where they end, in spreads of a symptom
-TREES = .5 # the weight of the trees
-WORSE = dict(loss_late=1, loss_level=1, loss_rebound=1, explained=-1, below_zero=1, dead=1, dead_most=1, saturated=1, frozen=1, not_finite=1, same=1,
-    input_size=1, input_shift=1, input_same=1, input_spike=1, decay=1, dropped=1, in_eval=1, half=1, batch=-1)
-LOSS = [n for n in NAMES if n.startswith('loss') or n in ('below_zero', 'explained')]
-OPTIMIZER = [n for n in NAMES if n.startswith(('grad', 'update', 'gain', 'frozen', 'rate', 'decay', 'same'))]
+TREES = 1. # the weight of the trees
+WORSE = dict(loss_late=1, loss_rebound=1, explained=-1, below_zero=1, dead_most=1, not_finite=1,
+    input_same=1, update_little=1)
+LOSS = [n for n in NAMES if n.startswith(('loss', 'discerned')) or n in ('below_zero', 'explained', 'output_loss')] # without a loss they are missing
+OPTIMIZER = [n for n in NAMES if n.startswith(('grad', 'update', 'weight', 'discerned'))] # without an optimizer
 LIMIT = 20. # no symptom counts beyond this
-FALSE = .01 # share of fine runs of an origin not seen in which an alarm may be false, at each look
+FALSE = .01 # share of healthy runs of an origin not seen that may be alarmed, at each look
 
 
 def numbers(d:pd.DataFrame)->np.ndarray: return d[NAMES].clip(-LIMIT, LIMIT).to_numpy(float)
@@ -130,8 +132,8 @@ def shift(d:pd.DataFrame):
 
 
 def alarm(d, risk, n:int)->float:
-    "The risk from which on it is an alarm: in no origin that was left out are more than `FALSE` of the fine runs above it"
-    some = (d.batches == n) & (d.outcome == 'fine')
+    "The risk from which on it is an alarm: in no origin that was left out are more than `FALSE` of the healthy runs above it"
+    some = (d.batches == n) & (d.outcome == 'fine') & (d.kind != 'fault')
     return round(float(max(np.quantile(risk[some & (d.origin == o)], 1 - FALSE) for o in d.origin.unique())) + .005, 2)
 
 def clear(d, risk, n:int, failing:float=.03)->float:
