@@ -389,7 +389,7 @@ def steady(i, n): return 1.
 class Project:
     "A script's settings; `loss` gives one number a sample"
     optimizer, options, lr, wd = torch.optim.Adam, {}, 1e-3, 0.
-    bs, steps, late_steps = 48, 250, 0
+    bs, steps, late_steps, late_bs = 48, 250, 0, 0
     schedule, clip, accumulate, average, reduction = staticmethod(steady), 0., 1, 0., 'mean'
     groups = () # (start of names, factor of the rate, factor of the decay); all others come last
     traits, chance = '', 0.
@@ -414,12 +414,13 @@ class NumeralMixer(Classes):
 
 class ChainEncoder(Classes):
     data, build, traits, chance = staticmethod(chains), Encoder, 'classes tokens padded dropout', .2
-    lr, schedule, clip, bs, steps, late_steps = 3e-3, staticmethod(linear_warmup(.1)), 1., 32, 200, 500
+    lr, schedule, clip, bs, steps, late_steps = 3e-3, staticmethod(linear_warmup(.1)), 1., 32, 200, 0
     cuts, relus = ('encoder.layers.0', 'encoder.layers.1'), ('encoder.layers.0.linear1', 'encoder.layers.1.linear1')
 
 class StrokeLSTM(Classes):
     data, build, traits, chance = staticmethod(strokes), PackedLSTM, 'classes floats padded dropout recurrent', 1/6
     optimizer, lr, clip, bs, steps = torch.optim.RMSprop, 8e-3, 1., 32, 220
+    late_steps, late_bs = 500, 16
     schedule, cuts = staticmethod(drop_at_end), ('drop',)
 
 class SpectrumTowers(Project):
@@ -504,7 +505,7 @@ class FlatsTwoHeads(Project):
 
 class MazeQ(Project):
     data, traits, optimizer, options = staticmethod(transitions), 'floats real q', torch.optim.RMSprop, dict(alpha=.95)
-    lr, clip, bs, steps, cuts, relus = 3e-3, 10., 64, 360, ('0', '2'), ('0', '2')
+    lr, clip, schedule, bs, steps, cuts, relus = 3e-3, 10., staticmethod(drop_at_end), 64, 360, ('0', '2'), ('0', '2')
     @staticmethod
     def build():
         net = nn.Sequential(nn.Linear(12, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU())
@@ -515,7 +516,7 @@ class MazeQ(Project):
         with torch.no_grad(): ahead = s.slow(*s.feed([y[:, 3:]])).float().max(1).values
         aim = y[:, 1] + DISCOUNT*(1 - y[:, 2])*ahead
         return F.smooth_l1_loss(o.gather(1, y[:, :1].long().clamp(0, 3))[:, 0], aim, reduction='none', beta=.1)
-    def score(self, o, batch): return worth(np.eye(4)[o.argmax(1).numpy()])
+    def score(self, o, batch): return worth(.85*np.eye(4)[o.argmax(1).numpy()] + .15/4) # now and then a random move: no corner holds forever
     chance = worth(np.full((SIDE**2, 4), .25))
 
 class NumeralStudent(Project):
@@ -544,6 +545,7 @@ class Script:
         s.seed, s.net, (s.train, s.valid) = seed, p.build(), p.data()
         s.dice = torch.Generator().manual_seed(5 + 3*seed)
         s.lr, s.wd, s.bs, s.clip, s.accumulate, s.average, s.reduction = p.lr, p.wd, p.bs, p.clip, p.accumulate, p.average, p.reduction
+        if late and p.late_bs: s.bs = p.late_bs
         s.steps, s.optimizer, s.options, s.groups = p.late_steps if late else p.steps, p.optimizer, dict(p.options), list(p.groups)
         s.schedule, s.constant, s.dtype, s.looks = p.schedule, False, torch.float32, 0
         s.lines, s.slow = defaultdict(list), None
@@ -1405,10 +1407,13 @@ def lottery(seed, archs, healthy, harmless, controls, faults, salt):
     r = np.random.default_rng([salt, seed])
     p, archs = r.random(), sorted(archs)
     arch = archs[int(r.integers(len(archs)))]
-    allowed = lambda found: sorted(k for k,v in found.items() if v[-1](PROJECTS[arch]))
+    def one_of(found): # what few projects can have comes more often there
+        where = {k: sum(v[-1](p) for p in PROJECTS.values()) for k,v in sorted(found.items()) if v[-1](PROJECTS[arch])}
+        odds = np.array([n**-.7 for n in where.values()])
+        return str(r.choice(list(where), p=odds/odds.sum()))
     if p < healthy: return Config(arch, 'healthy', '', 0., seed)
-    if p < healthy + harmless: return Config(arch, 'control', str(r.choice(allowed(controls))), 0., seed)
-    return Config(arch, 'fault', str(r.choice(allowed(faults))), round(float(r.random()), 4), seed)
+    if p < healthy + harmless: return Config(arch, 'control', one_of(controls), 0., seed)
+    return Config(arch, 'fault', one_of(faults), round(float(r.random()), 4), seed)
 
 def draw(seed:int)->Config:
     "A run at random; each fifth is healthy, and these take turns"
