@@ -23,7 +23,7 @@ from outcomes import FINE, load, look
 from peers import RULES as PUBLISHED, near_zero
 from store import HERE, STORE, WATCHED, Config, origin as module_of
 
-EXAM = 'strangers'
+EXAM = 'visitors'
 AT = 25, 50, 100
 
 
