@@ -563,7 +563,7 @@ def _spread_of_rates(c:Case)->float:
     rates = [g['lr'] for g in groups if isinstance(g.get('lr'), float) and g['lr'] > 0]
     return max(rates, default=1)/min(rates, default=1)
 
-# %% ../nbs/09c_ailments.ipynb #f35324e1
+# %% ../nbs/09c_ailments.ipynb #73209bff
 def usual_step()->float:
     "The ratio of update to weight of a typical healthy run after a hundred batches"
     return 10**_numbers()['typical']['update']
@@ -616,16 +616,21 @@ def updates_fade(c:Case):
         advice='Let the learning rate fall later'
                + (f', from about {_about(factor)} times as much.' if factor > 1.5 else '.'))
 
+# %% ../nbs/09c_ailments.ipynb #fbfbda38
+def _warming(c:Case)->bool:
+    "Has the learning rate risen at each of 50 steps or more?"
+    return len(c.rates) >= 50 and bool((np.diff(c.rates) > 0).all())
+
 # %% ../nbs/09c_ailments.ipynb #04f21107
 @rule(remedies='raise_lr')
 def warm_up(c:Case):
     "The learning rate has risen at each of 50 steps or more, and the weights hardly move yet"
     first, last, most = _step_sizes(c)
-    rates, total = c.rates, c.meta.get('total_steps') or math.inf
-    if len(rates) < 50 or not last < 5e-4 or not (np.diff(rates) > 0).all() or c.steps < .1*total: return
+    rates = c.rates
+    if not _warming(c) or not last < 5e-4 or c.steps < .1*(c.meta.get('total_steps') or 0): return
     yield warn(
         layer='optimizer', step=c.first,
-        evidence=dict(rate=float(rates[-1]), ratio=last, factor=usual_step()/max(last, 1e-9)),
+        evidence=dict(rate=float(rates[-1]), ratio=last, factor=1.),  # the rate at which it aims may be right
         sentence=f'the learning rate has only been rising for {c.steps} steps, to {rates[-1]:.2g}, '
                  f'and a step still changes a typical weight by {last:.1g} times its size.',
         advice='Shorten the warm-up: some hundred steps, or a few percent of the run.',
@@ -636,7 +641,7 @@ def warm_up(c:Case):
 def updates_small(c:Case):
     "The median ratio of update to weight is below 0.0004, and has not faded"
     first, last, most = _step_sizes(c)
-    if not last < 4e-4 or last < first/10 or most > .1: return
+    if not last < 4e-4 or last < first/10 or most > .1 or _warming(c): return
     factor = larger(c)
     yield warn(
         layer='optimizer', step=c.first, evidence=dict(ratio=last, first=first, factor=factor), chart=_step_chart(c),

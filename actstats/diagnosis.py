@@ -24,7 +24,7 @@ from .symptoms import SYMPTOMS, Case, median, now, percent
 # %% auto #0
 __all__ = ['CAUSES', 'FIRST_LOOK', 'HOPELESS', 'named', 'chances', 'Diagnosis', 'between_looks']
 
-# %% ../nbs/09e_diagnosis.ipynb #cfab92d5
+# %% ../nbs/09e_diagnosis.ipynb #771a88a7
 def named(
     remedies:list, # of findings, in their order
     among:list, # all that there are
@@ -33,14 +33,14 @@ def named(
     order = [r for r in dict.fromkeys(remedies) if r in among]
     return [0. if r not in order else max(.25, 1/2**order.index(r)) for r in among]
 
-# %% ../nbs/09e_diagnosis.ipynb #c924e16d
+# %% ../nbs/09e_diagnosis.ipynb #bd31cb20
 @lru_cache
 def _advice()->dict: return json.loads((files('actstats')/'advice.json').read_text())
 
 @lru_cache
 def _advice_curves()->Curves: return Curves(_advice())
 
-# %% ../nbs/09e_diagnosis.ipynb #d50cfafe
+# %% ../nbs/09e_diagnosis.ipynb #5169c8ae
 def chances(
     c:Case, # a recording's steps
     found:list, # findings
@@ -141,10 +141,10 @@ def _alarm_sentence(c:Case, p:float, why:dict, cause:Finding|None, other:Finding
     text += _said(why)
     text += f' Likely cause: {_named(cause)}.' if cause else (
         f' No finding explains it; what helped runs with such symptoms is {best} (chance {percent(chance)}).')
-    if other: text += f' If its remedy does not help: {_named(other)}.'
+    if other: text += f' If that does not help: {_named(other)}.'
     return text
 
-# %% ../nbs/09e_diagnosis.ipynb #4e04ed86
+# %% ../nbs/09e_diagnosis.ipynb #51a0b7f7
 _EXPERIENCE = dict(
     lower_lr='Lower the learning rate by a factor of about {factor}.',
     raise_lr='Raise the learning rate by a factor of about {factor}, and see that its schedule is not too short or too slow.',
@@ -161,7 +161,7 @@ _EXPERIENCE = dict(
     train_mode='Call model.train() before training, and after each evaluation.',
     bigger_batch='Use larger batches, or accumulate the gradients of several.')
 
-# %% ../nbs/09e_diagnosis.ipynb #4ebfae7c
+# %% ../nbs/09e_diagnosis.ipynb #c99beb9a
 def _factor(c:Case, cause:Finding|None, remedy:str)->float:
     "By how much to change the rate; 10 if nothing tells"
     if cause: return cause.evidence.get('factor', 10.)
