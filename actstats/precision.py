@@ -6,7 +6,6 @@
 from __future__ import annotations
 from dataclasses import dataclass, replace
 from numbers import Real
-import math
 
 import numpy as np
 import torch
@@ -43,6 +42,7 @@ def _format(name:str, dtype, **block)->Format:
     i = torch.finfo(dtype)
     return Format(name, i.max, i.smallest_normal, i.eps, **block)
 
+# %% ../nbs/05d_precision.ipynb #6849cfad
 _E4M3 = _format('e4m3', torch.float8_e4m3fn)
 FORMATS = {f.name: f for f in (
     _E4M3, _format('e5m2', torch.float8_e5m2), _format('fp16', torch.float16), _format('bf16', torch.bfloat16),
@@ -58,6 +58,7 @@ def spacing(
     "Distance between neighbouring values of the format, around `x`"
     return np.ldexp(f.eps, np.frexp(np.clip(x, f.normal, f.max))[1] - 1)
 
+# %% ../nbs/05d_precision.ipynb #3330ae70
 def nearest(
     x:np.ndarray, # any shape, float64
     f:Format, # one of `FORMATS`
@@ -67,19 +68,25 @@ def nearest(
     return np.sign(x)*np.minimum(np.rint(np.abs(x)/u)*u, f.max)
 
 # %% ../nbs/05d_precision.ipynb #eefdffec
+def _sizes(edges:np.ndarray)->tuple:
+    "The smallest and largest magnitude in bins with these edges, without repeats (sizes, 2), and the place of each bin"
+    ends = np.c_[edges[:-1], edges[1:]]
+    across = (ends[:, 0] < 0) & (ends[:, 1] > 0)
+    ends = np.sort(np.abs(ends), 1)
+    ends[across, 0] = 0
+    ends, place = np.unique(ends, axis=0, return_inverse=True)
+    return ends, place.ravel()
+
+# %% ../nbs/05d_precision.ipynb #81733941
 def _magnitudes(
     h:History, # with bins of any kind
 )->tuple: # counts, smallest and largest magnitude of each bin, (rows, bins) each, and the largest of each row, (rows,)
     "The counts of the finite values that are not zero, by magnitude"
-    counts, ends = h.finite_hist.astype(float), np.c_[h.edges[:-1], h.edges[1:]]
+    counts, (ends, place) = h.finite_hist, _sizes(h.edges)
     zero = h.bins.zero if isinstance(h.bins, FloatBins) else np.searchsorted(h.edges, 0, 'right') - 1
     counts[:, zero] -= h.n_zero
-    across = (ends[:, 0] < 0) & (ends[:, 1] > 0)
-    ends = np.sort(np.abs(ends), 1)
-    ends[across, 0] = 0
-    ends, group = np.unique(ends, axis=0, return_inverse=True)
     sums = np.zeros((len(ends), len(h)))
-    np.add.at(sums, group.ravel(), counts.T)
+    np.add.at(sums, place, counts.T)
     some = sums.any(1)
     least, most = (np.nan_to_num(v) for v in (np.maximum(np.maximum(h.min, -h.max), 0), np.maximum(h.max, -h.min)))
     a = np.maximum(ends[some, 0], least[:, None])
@@ -126,56 +133,74 @@ def _scales(most:np.ndarray, f:Format, scale)->np.ndarray:
     else: s = np.full_like(most, scale)
     return np.where(most > 0, np.minimum(s, _MOST), np.nan)
 
-# %% ../nbs/05d_precision.ipynb #30a6d75d
+# %% ../nbs/05d_precision.ipynb #3570b45f
 _ROUNDED = 2.**-22  # multiplying by a scale rounds too, in float32
 
-def _db(energy:np.ndarray, noise:np.ndarray)->np.ndarray:
-    return np.where(energy > 0, 10*np.log10(energy/noise), np.nan)
-
-def _tensor_wise(h:History, f:Format, scale, eps:float)->dict:
-    "The columns of the ledger if a scale is shared by all values of a row, which were recorded with this `eps`"
-    counts, a, b, most = _magnitudes(h)
-    n, s = np.where(h.n > 0, h.n, np.nan), _scales(most, f, scale)
-    by = np.where(s > 0, s, 1)
-    a, b = a*by[:, None], b*by[:, None]
-    errors = mean_error(a, b, f), *_error_limits(a, b, f)
-    if eps >= f.eps and (np.frexp(by)[0] == .5).all():
-        errors = [np.where((a >= f.normal) & (b <= f.max), 0, e) for e in errors]
-    snr, high, low = (_db((h.m2 + h.n*h.mean**2)*by**2, (counts*e).sum(1)) for e in errors)
+def _shares(counts:np.ndarray, a:np.ndarray, b:np.ndarray, n:np.ndarray, f:Format)->dict:
+    "Which share of `n` values underflows and overflows, and the limits of both"
     def share(w): return (counts*w).sum(1)/n
     t, T = f.tiny/2, f.max + spacing(f.max, f)/2
     return dict(
-        scale=s, headroom=np.log2(f.max/most) - (np.log2(by) if isinstance(scale, Real) else 0),
-        underflow=share(_below(t, a, b)), underflow_low=share(b <= t*(1 - _ROUNDED)),
-        underflow_high=share(a <= t*(1 + _ROUNDED)),
-        overflow=share(1 - _below(T, a, b)), overflow_low=share(a >= T*(1 + _ROUNDED)),
-        overflow_high=share(b >= T*(1 - _ROUNDED)), snr=snr, snr_low=low, snr_high=high)
+        underflow=share(_below(t, a, b)),
+        underflow_low=share(b <= t*(1 - _ROUNDED)), underflow_high=share(a <= t*(1 + _ROUNDED)),
+        overflow=share(1 - _below(T, a, b)),
+        overflow_low=share(a >= T*(1 + _ROUNDED)), overflow_high=share(b >= T*(1 - _ROUNDED)))
+
+# %% ../nbs/05d_precision.ipynb #c1a895fb
+def _db(energy:np.ndarray, noise:np.ndarray)->np.ndarray:
+    return np.where(energy > 0, 10*np.log10(energy/noise), np.nan)
+
+def _ratios(counts:np.ndarray, a:np.ndarray, b:np.ndarray, energy:np.ndarray, f:Format, exact:bool)->dict:
+    "The ratio of signal to noise, and its limits; `exact`: normal values are values of the format"
+    kept = exact & (a >= f.normal) & (b <= f.max)
+    errors = dict(zip(('snr', 'snr_high', 'snr_low'), (mean_error(a, b, f), *_error_limits(a, b, f))))
+    return {k: _db(energy, (counts*np.where(kept, 0, e)).sum(1)) for k,e in errors.items()}
+
+# %% ../nbs/05d_precision.ipynb #091814d7
+def _energy(h:History)->np.ndarray: return h.m2 + h.n*h.mean**2
+
+def _tensor_wise(h:History, f:Format, scale, eps:float)->dict:
+    "The columns of the ledger if the values of a row, which were recorded with this `eps`, share a scale"
+    counts, a, b, most = _magnitudes(h)
+    s = _scales(most, f, scale)
+    by = np.where(s > 0, s, 1)
+    a, b, n = a*by[:, None], b*by[:, None], np.where(h.n > 0, h.n, np.nan)
+    exact = eps >= f.eps and (np.frexp(by)[0] == .5).all()
+    headroom = np.log2(f.max/most) - (np.log2(by) if isinstance(scale, Real) else 0)
+    return dict(scale=s, headroom=headroom, **_shares(counts, a, b, n, f),
+                **_ratios(counts, a, b, _energy(h)*by**2, f, exact))
 
 # %% ../nbs/05d_precision.ipynb #63cab814
-def _check_format(name:str, scale)->Format:
-    if not isinstance(name, str) or name not in FORMATS:
-        raise ValueError(f'precision: expected a format, one of {", ".join(FORMATS)}, got {name!r}')
-    f, number = FORMATS[name], isinstance(scale, Real) and not isinstance(scale, bool)
-    if f.block and scale != 'tensor':
-        raise ValueError(f'precision: the blocks of {name} have scales of their own; expected scale="tensor", '
-                         f'got {scale!r}')
+def _check_scale(scale):
+    number = isinstance(scale, Real) and not isinstance(scale, bool)
     named = isinstance(scale, str) and scale in ('tensor', 'pow2')
     if not (scale is None or named or number and 0 < scale <= _MOST):
         raise ValueError(f'precision: expected scale to be "tensor", "pow2", None or a positive number, got {scale!r}')
-    return f
 
-# %% ../nbs/05d_precision.ipynb #7f94e80e
-_PRECISION = ('scale', 'headroom', 'underflow', 'underflow_low', 'underflow_high', 'overflow', 'overflow_low',
-              'overflow_high', 'snr', 'snr_low', 'snr_high')
+# %% ../nbs/05d_precision.ipynb #70b99e26
+def _check_format(name:str, scale)->Format:
+    if not isinstance(name, str) or name not in FORMATS:
+        raise ValueError(f'precision: expected a format, one of {", ".join(FORMATS)}, got {name!r}')
+    _check_scale(scale)
+    if FORMATS[name].block and scale != 'tensor':
+        raise ValueError(f'precision: the blocks of {name} have scales of their own; expected scale="tensor", '
+                         f'got {scale!r}')
+    return FORMATS[name]
 
+# %% ../nbs/05d_precision.ipynb #b82ddf75
 def _eps(dtype)->float:
     "`eps` of a type of floating-point numbers; 0 if it is another or unknown"
     return torch.finfo(dtype).eps if isinstance(dtype, torch.dtype) and dtype.is_floating_point else 0
 
+# %% ../nbs/05d_precision.ipynb #202e70f3
+_PRECISION = ('scale', 'headroom', 'underflow', 'underflow_low', 'underflow_high',
+              'overflow', 'overflow_low', 'overflow_high', 'snr', 'snr_low', 'snr_high')
+
 def _lines(h:History, f:Format, scale, dtype)->dict:
-    "The columns of the ledger for the rows of one history, (rows,) each"
+    "The columns `_PRECISION` of the ledger for the rows of one history, (rows,) each"
     with np.errstate(divide='ignore', invalid='ignore', over='ignore'):
-        return _block_wise(h, f) if f.block else _tensor_wise(h, f, scale, _eps(dtype))
+        found = _block_wise(h, f) if f.block else _tensor_wise(h, f, scale, _eps(dtype))
+    return {k: found[k] for k in _PRECISION}
 
 # %% ../nbs/05d_precision.ipynb #d339a027
 def _asked_for(rec:Recording, layers, kinds)->list:
@@ -227,34 +252,45 @@ def _lost_at_most(counts:np.ndarray, a:np.ndarray, b:np.ndarray, most:np.ndarray
     return np.minimum(lost.min(1), counts.sum(1))
 
 # %% ../nbs/05d_precision.ipynb #14d1a0a0
+def _block_noise(counts:np.ndarray, b:np.ndarray, most:np.ndarray, energy:np.ndarray, f:Format)->np.ndarray:
+    "The largest squared errors, summed over each row, of values below the normal numbers of their blocks"
+    half, least = f.slack*f.tiny/f.max/2, f.reach*most[:, None]
+    below = np.minimum((f.block - 1)*half**2*energy, (counts*np.minimum(b, half*most[:, None])**2).sum(1))
+    return below + (counts*np.minimum(b, least)**2).sum(1)
+
+# %% ../nbs/05d_precision.ipynb #bb1610d1
+def _own_noise(counts:np.ndarray, a:np.ndarray, b:np.ndarray, energy:np.ndarray, f:Format)->tuple:
+    "The squared errors of the digits alone, summed over each row: expected (NaN if unknown), least and most"
+    if f.slack < 2: return np.nan*energy, 0*energy, (f.eps/(2 + f.eps))**2*energy
+    free = replace(f, max=2.**200, normal=2.**-200)
+    return tuple((counts*e).sum(1) for e in (mean_error(a, b, free), *_error_limits(a, b, free)))
+
+# %% ../nbs/05d_precision.ipynb #20e6725c
 def _block_wise(h:History, f:Format)->dict:
     "The columns of the ledger if blocks of values have scales of their own: bounds, since their order is unknown"
     counts, a, b, most = _magnitudes(h)
-    n, none, energy = np.where(h.n > 0, h.n, np.nan), np.full(len(h), np.nan), h.m2 + h.n*h.mean**2
-    free, half = replace(f, max=2.**200, normal=2.**-200), f.slack*f.tiny/f.max/2
-    cut = half*most[:, None]
-    below = np.minimum((f.block - 1)*half**2*energy, (counts*np.minimum(b, cut)**2).sum(1))
-    snr, high, noise = none, np.where(energy > 0, np.inf, np.nan), (f.eps/(2 + f.eps))**2*energy
-    if f.slack == 2:
-        least, worst = ((counts*e).sum(1) for e in _error_limits(a, b, free))
-        snr, high, noise = _db(energy, (counts*mean_error(a, b, free)).sum(1)), _db(energy, least), worst
-    noise = noise + below + (counts*np.minimum(b, f.reach*most[:, None])**2).sum(1)
-    zero = 0*n
-    return dict(scale=none, headroom=none, underflow=none, underflow_low=zero,
-                underflow_high=_lost_at_most(counts, a, b, most, f)/n, overflow=zero, overflow_low=zero,
-                overflow_high=zero, snr=snr, snr_low=_db(energy, noise), snr_high=high)
+    n, energy = np.where(h.n > 0, h.n, np.nan), _energy(h)
+    expected, least, worst = _own_noise(counts, a, b, energy, f)
+    snr = dict(snr=expected, snr_high=least, snr_low=worst + _block_noise(counts, b, most, energy, f))
+    unknown = dict.fromkeys(('scale', 'headroom', 'underflow'), np.nan*n)
+    zero = dict.fromkeys(('underflow_low', 'overflow', 'overflow_low', 'overflow_high'), 0*n)
+    return dict(**unknown, **zero, underflow_high=_lost_at_most(counts, a, b, most, f)/n,
+                **{k: _db(energy, v) for k,v in snr.items()})
 
 # %% ../nbs/05d_precision.ipynb #494938ac
 _GRADIENTS = ('grad', 'param_grad', 'update')  # kinds for E5M2, if no format is given
 _PRODUCTS = ('act', 'grad', 'param')  # kinds that enter matrix products
 _FLOOR = 1e-4  # the smallest share that has a colour of its own
 
+def _lost(o:dict, f:Format)->np.ndarray: return o['underflow_high' if f.block else 'underflow'] + o['overflow']
+
+# %% ../nbs/05d_precision.ipynb #6ad4f142
 def _draw_precision(ax, rec:Recording, hs:list, f:Format, scale, least:float):
     "One picture: the layers of a kind over the steps"
     from matplotlib.colors import LogNorm
     lines = [_lines(h, f, scale, rec.dtypes.get((h.name, h.kind))) for h in hs]
-    lost = [o['underflow_high' if f.block else 'underflow'] + o['overflow'] for o in lines]
-    rows, style = [(h.step, np.maximum(v, _FLOOR)) for h,v in zip(hs, lost)], dict(cmap='viridis', norm=LogNorm(_FLOOR, 1))
+    rows = [(h.step, np.maximum(_lost(o, f), _FLOOR)) for h,o in zip(hs, lines)]
+    style = dict(cmap='viridis', norm=LogNorm(_FLOOR, 1))
     label = 'share lost' + ', at most'*bool(f.block)
     _draw_by_layer(ax, list(map(_label, hs)), rows, max(h.end for h in hs), label, **style)
     ax.figure.axes[-1].yaxis.set_major_formatter(lambda v,_: '≤ '*bool(v <= _FLOOR) + f'{100*v:g}%')
@@ -263,6 +299,13 @@ def _draw_precision(ax, rec:Recording, hs:list, f:Format, scale, least:float):
         ax.scatter(bad, np.full(len(bad), i), s=16, marker='X', color='w', edgecolors='k', linewidths=.5)
     _mark_epochs(ax, rec, 'w')
     ax.set_title(f'{kind_of(hs[0].kind).plural}, {f.name}', fontsize=10)
+
+# %% ../nbs/05d_precision.ipynb #eece1fd2
+def _drawn(rec:Recording, kind:str, layers, columns:int)->list:
+    "The histories of a kind that have rows, each of at most `columns`"
+    if kind not in rec.kinds: return []
+    if kind == 'param' and layers is None: layers = rec.weights
+    return [h.coarser(columns) for h in _chosen(rec, layers, kind) if len(h)]
 
 # %% ../nbs/05d_precision.ipynb #b87f988f
 @patch
@@ -277,11 +320,8 @@ def precision_map(self:Recording,
 ): # the axes, an array
     "Which layers can go down to a format, over the steps: the share of their values that a cast would lose"
     if format is not None: _check_format(format, scale)
-    kinds, found = _listed(kinds), {}
-    for kind in kinds:
-        own = self.weights if kind == 'param' and layers is None else layers
-        hs = [h.coarser(columns) for h in _chosen(self, own, kind) if len(h)] if check_kind(kind) in self.kinds else []
-        if hs: found[kind] = hs
+    kinds = [check_kind(k) for k in _listed(kinds)]
+    found = {k: hs for k in kinds if (hs := _drawn(self, k, layers, columns))}
     axs = _axes(max(1, len(found)), 3, 5.6, min(2 + .16*max(map(len, found.values()), default=4), 8), axs)
     if not found: return np.array([_empty(axs[0], _nothing(kinds[0] if kinds else 'act'))])
     for ax,(kind,hs) in zip(axs, found.items()):
@@ -295,8 +335,8 @@ _ROUNDED_AWAY = ('layer', 'step', 'n_steps', 'dtype', 'n', 'unchanged', 'no_grad
 @patch
 def rounded_away(self:Recording,
     params=None, # names of parameters, one or several; None: all whose gradients and updates were recorded
-): # a pandas frame: layer (a parameter), step, n_steps, dtype, n, then shares of n: unchanged, no_gradient, at_least, at_most
-    "The share of each parameter that steps left exactly as it was although its gradient was not zero, between two bounds"
+): # a pandas frame: layer (a parameter), step, n_steps, dtype, n; shares: unchanged, no_gradient, at_least, at_most
+    "The share of each parameter that steps left as it was although its gradient was not zero, between two bounds"
     import pandas as pd
     both = [n for n in self._names('update') if (n, 'param_grad') in self]
     names = both if params is None else [self._known((n, 'update'))[0] for n in _listed(params)]
