@@ -42,7 +42,7 @@ def _format(name:str, dtype, **block)->Format:
     i = torch.finfo(dtype)
     return Format(name, i.max, i.smallest_normal, i.eps, **block)
 
-# %% ../nbs/05d_precision.ipynb #6849cfad
+# %% ../nbs/05d_precision.ipynb #60b7f427
 _E4M3 = _format('e4m3', torch.float8_e4m3fn)
 FORMATS = {f.name: f for f in (
     _E4M3, _format('e5m2', torch.float8_e5m2), _format('fp16', torch.float16), _format('bf16', torch.bfloat16),
@@ -58,7 +58,7 @@ def spacing(
     "Distance between neighbouring values of the format, around `x`"
     return np.ldexp(f.eps, np.frexp(np.clip(x, f.normal, f.max))[1] - 1)
 
-# %% ../nbs/05d_precision.ipynb #3330ae70
+# %% ../nbs/05d_precision.ipynb #03f48503
 def nearest(
     x:np.ndarray, # any shape, float64
     f:Format, # one of `FORMATS`
@@ -77,7 +77,7 @@ def _sizes(edges:np.ndarray)->tuple:
     ends, place = np.unique(ends, axis=0, return_inverse=True)
     return ends, place.ravel()
 
-# %% ../nbs/05d_precision.ipynb #81733941
+# %% ../nbs/05d_precision.ipynb #560800a5
 def _magnitudes(
     h:History, # with bins of any kind
 )->tuple: # counts, smallest and largest magnitude of each bin, (rows, bins) each, and the largest of each row, (rows,)
@@ -133,7 +133,7 @@ def _scales(most:np.ndarray, f:Format, scale)->np.ndarray:
     else: s = np.full_like(most, scale)
     return np.where(most > 0, np.minimum(s, _MOST), np.nan)
 
-# %% ../nbs/05d_precision.ipynb #3570b45f
+# %% ../nbs/05d_precision.ipynb #13f12faa
 _ROUNDED = 2.**-22  # multiplying by a scale rounds too, in float32
 
 def _shares(counts:np.ndarray, a:np.ndarray, b:np.ndarray, n:np.ndarray, f:Format)->dict:
@@ -146,7 +146,7 @@ def _shares(counts:np.ndarray, a:np.ndarray, b:np.ndarray, n:np.ndarray, f:Forma
         overflow=share(1 - _below(T, a, b)),
         overflow_low=share(a >= T*(1 + _ROUNDED)), overflow_high=share(b >= T*(1 - _ROUNDED)))
 
-# %% ../nbs/05d_precision.ipynb #c1a895fb
+# %% ../nbs/05d_precision.ipynb #ad64e232
 def _db(energy:np.ndarray, noise:np.ndarray)->np.ndarray:
     return np.where(energy > 0, 10*np.log10(energy/noise), np.nan)
 
@@ -156,7 +156,7 @@ def _ratios(counts:np.ndarray, a:np.ndarray, b:np.ndarray, energy:np.ndarray, f:
     errors = dict(zip(('snr', 'snr_high', 'snr_low'), (mean_error(a, b, f), *_error_limits(a, b, f))))
     return {k: _db(energy, (counts*np.where(kept, 0, e)).sum(1)) for k,e in errors.items()}
 
-# %% ../nbs/05d_precision.ipynb #091814d7
+# %% ../nbs/05d_precision.ipynb #baea9c17
 def _energy(h:History)->np.ndarray: return h.m2 + h.n*h.mean**2
 
 def _tensor_wise(h:History, f:Format, scale, eps:float)->dict:
@@ -177,7 +177,7 @@ def _check_scale(scale):
     if not (scale is None or named or number and 0 < scale <= _MOST):
         raise ValueError(f'precision: expected scale to be "tensor", "pow2", None or a positive number, got {scale!r}')
 
-# %% ../nbs/05d_precision.ipynb #70b99e26
+# %% ../nbs/05d_precision.ipynb #dc889bc5
 def _check_format(name:str, scale)->Format:
     if not isinstance(name, str) or name not in FORMATS:
         raise ValueError(f'precision: expected a format, one of {", ".join(FORMATS)}, got {name!r}')
@@ -187,12 +187,12 @@ def _check_format(name:str, scale)->Format:
                          f'got {scale!r}')
     return FORMATS[name]
 
-# %% ../nbs/05d_precision.ipynb #b82ddf75
+# %% ../nbs/05d_precision.ipynb #75b8bb4d
 def _eps(dtype)->float:
     "`eps` of a type of floating-point numbers; 0 if it is another or unknown"
     return torch.finfo(dtype).eps if isinstance(dtype, torch.dtype) and dtype.is_floating_point else 0
 
-# %% ../nbs/05d_precision.ipynb #202e70f3
+# %% ../nbs/05d_precision.ipynb #e1014705
 _PRECISION = ('scale', 'headroom', 'underflow', 'underflow_low', 'underflow_high',
               'overflow', 'overflow_low', 'overflow_high', 'snr', 'snr_low', 'snr_high')
 
@@ -258,14 +258,14 @@ def _block_noise(counts:np.ndarray, b:np.ndarray, most:np.ndarray, energy:np.nda
     below = np.minimum((f.block - 1)*half**2*energy, (counts*np.minimum(b, half*most[:, None])**2).sum(1))
     return below + (counts*np.minimum(b, least)**2).sum(1)
 
-# %% ../nbs/05d_precision.ipynb #bb1610d1
+# %% ../nbs/05d_precision.ipynb #42d7a535
 def _own_noise(counts:np.ndarray, a:np.ndarray, b:np.ndarray, energy:np.ndarray, f:Format)->tuple:
     "The squared errors of the digits alone, summed over each row: expected (NaN if unknown), least and most"
     if f.slack < 2: return np.nan*energy, 0*energy, (f.eps/(2 + f.eps))**2*energy
     free = replace(f, max=2.**200, normal=2.**-200)
     return tuple((counts*e).sum(1) for e in (mean_error(a, b, free), *_error_limits(a, b, free)))
 
-# %% ../nbs/05d_precision.ipynb #20e6725c
+# %% ../nbs/05d_precision.ipynb #d7846e95
 def _block_wise(h:History, f:Format)->dict:
     "The columns of the ledger if blocks of values have scales of their own: bounds, since their order is unknown"
     counts, a, b, most = _magnitudes(h)
@@ -284,7 +284,7 @@ _FLOOR = 1e-4  # the smallest share that has a colour of its own
 
 def _lost(o:dict, f:Format)->np.ndarray: return o['underflow_high' if f.block else 'underflow'] + o['overflow']
 
-# %% ../nbs/05d_precision.ipynb #6ad4f142
+# %% ../nbs/05d_precision.ipynb #1a1878c9
 def _draw_precision(ax, rec:Recording, hs:list, f:Format, scale, least:float):
     "One picture: the layers of a kind over the steps"
     from matplotlib.colors import LogNorm
@@ -300,7 +300,7 @@ def _draw_precision(ax, rec:Recording, hs:list, f:Format, scale, least:float):
     _mark_epochs(ax, rec, 'w')
     ax.set_title(f'{kind_of(hs[0].kind).plural}, {f.name}', fontsize=10)
 
-# %% ../nbs/05d_precision.ipynb #eece1fd2
+# %% ../nbs/05d_precision.ipynb #132bb4a9
 def _drawn(rec:Recording, kind:str, layers, columns:int)->list:
     "The histories of a kind that have rows, each of at most `columns`"
     if kind not in rec.kinds: return []
