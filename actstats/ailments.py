@@ -23,11 +23,11 @@ from .symptoms import (Case, Series, decay_per_step, dropout_rate, loss_symptoms
 # %% auto #0
 __all__ = ['REMEDIES', 'RULES', 'AILMENTS', 'Chart', 'Finding', 'rule', 'warn', 'some', 'stuck', 'input_scale', 'input_outliers',
            'input_repeats', 'not_shuffled', 'small_batch', 'largest_step', 'smaller', 'not_finite', 'float16',
-           'dead_units', 'saturation', 'identical_units', 'weight_scale', 'fading_signal', 'exploding_signal',
-           'vanishing_gradient', 'tiny_gradient', 'gradient_spikes', 'rise_and_crash', 'frozen', 'slow_layers',
-           'usual_step', 'larger', 'updates_large', 'updates_fade', 'warm_up', 'updates_small', 'gradients_add_up',
-           'weight_decay', 'dropout', 'norm_in_eval', 'never_called', 'replicas_differ', 'loss_below_zero',
-           'output_never_negative', 'loss_rises', 'no_progress']
+           'updates_rounded_away', 'dead_units', 'saturation', 'identical_units', 'weight_scale', 'fading_signal',
+           'exploding_signal', 'vanishing_gradient', 'tiny_gradient', 'gradient_spikes', 'rise_and_crash', 'frozen',
+           'slow_layers', 'usual_step', 'larger', 'updates_large', 'updates_fade', 'warm_up', 'updates_small',
+           'gradients_add_up', 'weight_decay', 'dropout', 'norm_in_eval', 'never_called', 'replicas_differ',
+           'loss_below_zero', 'output_never_negative', 'loss_rises', 'no_progress']
 
 # %% ../nbs/09c_ailments.ipynb #f1e291c5
 REMEDIES = ('lower_lr', 'raise_lr', 'clip_gradients', 'reinit', 'normalise_inputs',
@@ -327,6 +327,30 @@ def float16(c:Case):
         advice='Compute in bfloat16, or keep the parameters in float32 and use torch.amp with a GradScaler.',
         chart=Chart(dict(largest=s.largest), 'largest magnitude', s.step, {'float16 ends': 65504}, log=True))
 
+# %% ../nbs/09c_ailments.ipynb #8f3a73aa
+def _rounded_away(c:Case)->tuple:
+    "The share of the values of weights that a step leaves as they were though the gradient is not zero; and their dtype"
+    lost, dtypes = [], set()
+    for p,u,g in ([c.get(n, kind) for kind in ('param', 'update', 'param_grad')] for n in c.weights):
+        short = p is not None and 'float16' in str(p.dtype)  # bfloat16 too
+        if not short or u is None or g is None or len(u) != len(g) or len(u) < 10: continue
+        late = slice(-(len(u)//3), None)
+        lost.append((median((np.clip(u.n_zero - g.n_zero, 0, None)/np.maximum(u.n, 1))[late]), u.n_total[-1]/u.n_steps[-1]))
+        dtypes.add(str(p.dtype).removeprefix('torch.'))
+    share, n = np.array(lost).T if lost else (np.zeros(1), np.ones(1))
+    return float(share @ n/n.sum()), ' and '.join(sorted(dtypes))
+
+# %% ../nbs/09c_ailments.ipynb #e467d46e
+@rule(remedies='higher_precision')
+def updates_rounded_away(c:Case):
+    "Six tenths or more of the updates of weights in 16 bits are zero although the gradient is not"
+    share, dtype = _rounded_away(c)
+    if share >= .6: yield warn(
+        layer='optimizer', step=c.first, evidence=dict(share=share), severity=_graver(c) if share > .85 else 'warning',
+        sentence=f"{dtype} rounds {percent(share)} of the weights' updates to nothing.",
+        advice='Keep the parameters in float32 and compute in 16 bits by torch.autocast, or round stochastically, '
+               'or raise the learning rate.')
+
 # %% ../nbs/09c_ailments.ipynb #a1da9237
 @rule(remedies=('reinit', 'lower_lr'))
 def dead_units(c:Case):
@@ -563,7 +587,7 @@ def _spread_of_rates(c:Case)->float:
     rates = [g['lr'] for g in groups if isinstance(g.get('lr'), float) and g['lr'] > 0]
     return max(rates, default=1)/min(rates, default=1)
 
-# %% ../nbs/09c_ailments.ipynb #73209bff
+# %% ../nbs/09c_ailments.ipynb #88d7486e
 def usual_step()->float:
     "The ratio of update to weight of a typical healthy run after a hundred batches"
     return 10**_numbers()['typical']['update']
@@ -616,7 +640,7 @@ def updates_fade(c:Case):
         advice='Let the learning rate fall later'
                + (f', from about {_about(factor)} times as much.' if factor > 1.5 else '.'))
 
-# %% ../nbs/09c_ailments.ipynb #fbfbda38
+# %% ../nbs/09c_ailments.ipynb #7aaae960
 def _warming(c:Case)->bool:
     "Has the learning rate risen at each of 50 steps or more?"
     return len(c.rates) >= 50 and bool((np.diff(c.rates) > 0).all())
@@ -836,7 +860,8 @@ def no_progress(c:Case):
 
 # %% ../nbs/09c_ailments.ipynb #60a07d56
 _LEARNT = '''replicas_differ input_outliers weight_scale input_scale slow_layers identical_units loss_below_zero
-    output_never_negative float16 dropout exploding_signal not_finite rise_and_crash weight_decay norm_in_eval frozen
+    output_never_negative float16 updates_rounded_away dropout exploding_signal not_finite rise_and_crash
+    weight_decay norm_in_eval frozen
     not_shuffled updates_fade warm_up updates_small small_batch updates_large gradients_add_up tiny_gradient loss_rises
     saturation vanishing_gradient input_repeats no_progress dead_units gradient_spikes fading_signal never_called'''
 for _name in _LEARNT.split(): RULES[_name] = RULES.pop(_name)

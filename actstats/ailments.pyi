@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from typing import Any
 
-__all__ = ['REMEDIES', 'RULES', 'AILMENTS', 'Chart', 'Finding', 'rule', 'warn', 'some', 'stuck', 'input_scale', 'input_outliers', 'input_repeats', 'not_shuffled', 'small_batch', 'largest_step', 'smaller', 'not_finite', 'float16', 'dead_units', 'saturation', 'identical_units', 'weight_scale', 'fading_signal', 'exploding_signal', 'vanishing_gradient', 'tiny_gradient', 'gradient_spikes', 'rise_and_crash', 'frozen', 'slow_layers', 'usual_step', 'larger', 'updates_large', 'updates_fade', 'warm_up', 'updates_small', 'gradients_add_up', 'weight_decay', 'dropout', 'norm_in_eval', 'never_called', 'replicas_differ', 'loss_below_zero', 'output_never_negative', 'loss_rises', 'no_progress']
+__all__ = ['REMEDIES', 'RULES', 'AILMENTS', 'Chart', 'Finding', 'rule', 'warn', 'some', 'stuck', 'input_scale', 'input_outliers', 'input_repeats', 'not_shuffled', 'small_batch', 'largest_step', 'smaller', 'not_finite', 'float16', 'updates_rounded_away', 'dead_units', 'saturation', 'identical_units', 'weight_scale', 'fading_signal', 'exploding_signal', 'vanishing_gradient', 'tiny_gradient', 'gradient_spikes', 'rise_and_crash', 'frozen', 'slow_layers', 'usual_step', 'larger', 'updates_large', 'updates_fade', 'warm_up', 'updates_small', 'gradients_add_up', 'weight_decay', 'dropout', 'norm_in_eval', 'never_called', 'replicas_differ', 'loss_below_zero', 'output_never_negative', 'loss_rises', 'no_progress']
 REMEDIES: tuple[str, ...]
 
 @dataclass
@@ -56,6 +56,8 @@ def smaller(c: Case) -> float: ...
 def not_finite(c: Case) -> Iterator[Any]: ...
 
 def float16(c: Case) -> Iterator[Any]: ...
+
+def updates_rounded_away(c: Case) -> Iterator[Any]: ...
 
 def dead_units(c: Case) -> Iterator[Any]: ...
 
