@@ -26,10 +26,13 @@ _FEWEST = 24 # rows
 # %% ../nbs/09d_late.ipynb #d6499a11
 class Past:
     "The series of a case as arrays: one value for each row of the training steps"
-    def __init__(self, c:Case):
+    def __init__(self,
+        c:Case,
+        full:Case|None=None, # the case with its values that are not finite, if there are; None: c
+    ):
         trained = [s for s in c.series.values() if s.kind in ('act', 'param', 'update')]
         longest = max(trained, key=len, default=None)
-        self.case, self.step = c, np.zeros(0, int) if longest is None else longest.step
+        self.case, self.full, self.step = c, full or c, np.zeros(0, int) if longest is None else longest.step
         self.n = len(self.step) # rows
         self.late = max(int(np.searchsorted(self.step, c.first + FROM)), _FEWEST//2) # the first row that is judged
         self.per = int(longest.n_steps.max()) if self.n else 1 # steps that share a row
@@ -186,7 +189,7 @@ def _rate_down(p:Past):
         dict(before=float(x[row - 1]), now=float(x[-1])),
         Chart({'learning rate': x}, 'learning rate', p.step, log=True))
 
-# %% ../nbs/09d_late.ipynb #be42a8f2
+# %% ../nbs/09d_late.ipynb #a3ede1a9
 def _decays_away(x:np.ndarray, left:float)->bool:
     "Does a rate fall by the same factor at each row, and is nothing, or will be after so many more rows?"
     for k,most,end in ((10, 1e-3, 1.), (30, .02, 1e-6)):
@@ -208,12 +211,20 @@ def _rate_gone(p:Past):
         'Look at the schedule: is its length that of the run?', 'raise_lr',
         dict(before=float(x.max()), now=float(x[-1])), Chart({'learning rate': x}, 'learning rate', p.step, log=True))
 
-# %% ../nbs/09d_late.ipynb #32009248
+# %% ../nbs/09d_late.ipynb #911fe131
+def _decay_negative(p:Past, d:np.ndarray)->Sign:
+    return Sign('weights_grow', max(p.late, p.n - int(_tail(d < 0))), 'optimizer', True,
+        f'weight decay is negative, {d[-1]:.3g}: all weights grow at each step.',
+        f'Look at the options of the optimizer. {_BACK}.', 'lower_weight_decay', dict(now=float(d[-1])),
+        Chart({'weight decay': d}, 'weight decay', p.step))
+
+# %% ../nbs/09d_late.ipynb #2e96eb0e
 @_sign
 def _decay_up(p:Past):
     s, x = p.case.get('weight_decay', 'run'), _largest_rates(p)
     if s is None or not len(x): return
     d = np.nan_to_num(p.of(s, 'max'))  # it is noted where there is some
+    if d[-1] < 0 <= d[:p.late].min(initial=0): yield _decay_negative(p, d)
     most = np.maximum.accumulate(d)
     up = np.flatnonzero((d[1:] > 10*most[:-1]) & (d[1:]*x[1:] > 1e-5) & (np.arange(1, p.n) >= p.late)) + 1
     if not len(up) or d[-1] < .5*d[up[0]]: return
@@ -282,9 +293,9 @@ def _batches_repeat(p:Past):
         'Look at the loader or the sampler: does it still draw from all of the data?', 'clean_data',
         dict(batches=lag), Chart({'mean': p.of(p.case.get('input', 'input'), 'mean')}, 'mean of the input', p.step))
 
-# %% ../nbs/09d_late.ipynb #9ff5d1fe
+# %% ../nbs/09d_late.ipynb #8acfb325
 @_sign
-def _few_samples(p:Past, most:int=30, k:int=25):
+def _few_samples(p:Past, most:int=12, k:int=25):
     s = p.case.get('input', 'input')
     if s is None or p.n < p.late + k: return
     again = np.zeros(p.n)
@@ -299,7 +310,8 @@ def _few_samples(p:Past, most:int=30, k:int=25):
     yield Sign('data_repeats', row, 'input', True, 'batches come from a few samples only: '
         f'in {percent(float(share[-1]))} of them the largest or smallest value is one of the last {most} batches.',
         'Look at the loader or the sampler: does it still draw from all of the data?', 'clean_data',
-        dict(share=float(share[-1]), usual=usual), Chart({'share': share}, 'batches with a known extreme', p.step), vague=k//2)
+        dict(share=float(share[-1]), usual=usual),
+        Chart({'share': share}, 'batches with a known extreme', p.step), vague=k//2)
 
 # %% ../nbs/09d_late.ipynb #046ef68c
 def _unexplained(p:Past)->tuple:
@@ -431,11 +443,12 @@ def _norms_in_eval(p:Past):
 def _more_dropout(p:Past):
     for prev,s in zip([None, *p.case.acts], p.case.acts):
         if not (m := re.match(r'\w*Dropout\w*\(p=([\d.e+-]+)', p.case.words(s.name))): continue
-        alive = 1 - p.of(s, 'frac_zero')
+        came = prev is not None and prev.n_total[-1] == s.n_total[-1]
+        alive = (1 - p.of(s, 'frac_zero'))/np.maximum(1 - p.of(prev, 'frac_zero') if came else 1., 1e-9)
         usual = float(_median(alive[:p.late]))
         rate = 1 - (1 - float(m[1]))*alive/max(usual, 1e-9)
         row = p.n - int(_tail(np.nan_to_num(rate) > .5*(1 + float(m[1])) - 1e-3))
-        was, then, now = (float(_median(v)) for v in (rate[max(0, row - 8):row], rate[row:row + 3], rate[-3:]))
+        was, then, now = (float(_median(v)) for v in (rate[max(0, row - 3):row], rate[row:row + 2], rate[-3:]))
         silent = prev is not None and bool(_median(p.of(prev, 'std')[row:]) == 0)  # nothing comes in
         if p.n - row < 3 or row < p.late or now < .6 or 1 - then > .6*(1 - was) or silent: continue
         yield Sign('dropout_rises', row, s.name, True,
@@ -462,6 +475,14 @@ def _sums(p:Past, names:list)->np.ndarray:
     d = np.diff(m, prepend=m[:, :1])
     return _median((np.log1p((m/size)**2) - np.log1p((d/size)**2)).T)
 
+# %% ../nbs/09d_late.ipynb #439d6ccd
+def _loss_jumps(p:Past, row:int)->bool:
+    "Does the loss jump, from one step to the next, just before this row?"
+    y, first = _loss_on(p), max(row - 6, 2)
+    past = y[max(0, first - WINDOW):first]
+    r = (y[first - 1:row + 2] - _median(past))/max(float(_spread(past)), 1e-12)
+    return bool(((r[1:] > 6) & (r[:-1] < 2)).any())
+
 # %% ../nbs/09d_late.ipynb #5bef1df2
 @_sign
 def _gradients_walk(p:Past, most:int=30):
@@ -475,15 +496,15 @@ def _gradients_walk(p:Past, most:int=30):
     if not seen or usual > .5: return
     rms = p.grid(names, 'param_grad', 'rms')
     fresh, rise = _median(rms[:, max(0, begin - WINDOW):begin]), np.diff(rms[:, begin - 3:begin + 4])
-    times, steps = _median((rms[:, seen:]/fresh[:, None]).T), _median((rise/fresh[:, None]).T)
-    grown = float(np.nanmax(times))
-    if not grown > 1.6 or np.nanmax(steps) > 3: return
-    yield Sign('gradients_pile_up', max(begin, p.late), 'optimizer', True,
+    times, steps = _median((rms[:, seen - 2:]/fresh[:, None]).T), _median((rise/fresh[:, None]).T)
+    grown = float(np.nanmax(_median(sliding_window_view(times, 3))))
+    if not grown > 2 or np.nanmax(steps) > 4 or _loss_jumps(p, begin): return
+    yield Sign('gradients_pile_up', max(begin - 4, p.late), 'optimizer', True,
         f'gradients add up: each is the one before and a little more; they are {number(grown)} times as large now.',
         f'Call optimizer.zero_grad() before each backward pass. {_BACK}.', 'zero_grad', dict(times=grown),
         Chart({n: p.of(p.case.get(n, 'param_grad'), 'mean') for n in names[:3]}, 'mean of the gradient', p.step))
 
-# %% ../nbs/09d_late.ipynb #2b27efe2
+# %% ../nbs/09d_late.ipynb #90880c3b
 @_sign
 def _gradients_gone(p:Past):
     names = [g.name for g in p.case.grads]
@@ -493,9 +514,12 @@ def _gradients_gone(p:Past):
     low = typical < _median(typical[max(0, p.late - WINDOW):p.late]) - math.log(30)
     row = p.n - int(_tail(low))
     past, loss = slice(max(0, row - WINDOW), row), _loss_on(p)
-    if p.n - row < 3 or row < p.late or not np.nanmin(typical[past]) - _median(typical[row:row + 3]) > math.log(8): return
+    if p.n - row < 3 or row < p.late: return
+    if not np.nanmin(typical[past]) - _median(typical[row:row + 3]) > math.log(8): return
     fallen = _median(g[:, past]) - _median(g[:, row:])
     slower = float(_median(_median(u[:, past]) - _median(u[:, -3:]))) - _rate_fell(p, row)
+    older = loss[past][:-5]  # a run that has broken before it may have gradients of zero, too
+    if _median(loss[past][-5:]) - _median(older) > 6*_spread(older): return
     if (fallen > math.log(30)).mean() < .8 or _median(loss[-6:]) < .5*_median(loss[past]): return
     norm = p.place(p.case.grad_steps, p.case.grad_norm)[row:]
     constant = float(_spread(norm)/max(_median(norm), 1e-300)) < 1e-3
@@ -624,6 +648,23 @@ def _overflow_nears(p:Past, k:int=15):
             Chart({s.name: np.exp(x)}, 'largest magnitude', p.step, {'largest number': end}, log=True))
         return
 
+# %% ../nbs/09d_late.ipynb #6d393756
+@_sign
+def _overflowed(p:Past):
+    if p.full is p.case: return
+    began = lambda s: s.step[s.n_bad > 0][0]
+    bad = [s for s in p.full.series.values() if (s.n_bad > 0).any()]
+    grads, others = ([s for s in bad if s.kind in kinds] for kinds in (('param_grad',), ('input', 'act', 'log')))
+    if not grads or min(map(began, grads)) >= min(map(began, others), default=math.inf): return
+    s = min(grads, key=began)
+    before, infinite = s.largest[s.step < began(s)], (s.n_posinf + s.n_neginf)[s.n_bad > 0][0]
+    if not infinite or len(before) < WINDOW or not np.nanmax(before[-5:]) < 30*_median(before[-WINDOW:]): return
+    yield Sign('near_overflow', p.n - 1, 'optimizer', True,
+        f'the gradient of {s.name} is infinite; outputs and loss were finite, gradients no larger than before.',
+        'Is the loss scaled by too much? torch.amp.GradScaler leaves out such steps. Or compute in bfloat16.',
+        'higher_precision', dict(parameter=s.name, largest=float(before[-1])),
+        Chart({s.name: s.largest}, 'largest magnitude of the gradient', s.step, log=True))
+
 # %% ../nbs/09d_late.ipynb #f05147f4
 def _validation(c:Case)->list:
     "Logged losses of validation"
@@ -635,18 +676,23 @@ _STOP = 'early_stopping' if 'early_stopping' in REMEDIES else 'none'
 _FEWER = '. Since step {} that falls faster than before, as it does on fewer samples.'
 
 # %% ../nbs/09d_late.ipynb #624e0e3b
-def _turned_up(v:np.ndarray)->int|None:
-    "Where a curve was lowest, if its last three values are above that, and the last ones clearly; else None"
+def _turned_up(
+    v:np.ndarray, # validation losses
+    start:float, # the loss at the start
+)->int|None:
+    "Where a curve was lowest, if its last values are above that, clearly and by a twentieth of its fall; else None"
     if len(v) < 6: return None
     smooth = np.array([np.median(v[max(0, i - 1):i + 2]) for i in range(len(v))])
     i = int(smooth[:-1].argmin())
     noise, low = float(_spread(np.diff(v[:i + 1]))) if i > 2 else 0., smooth[i]
-    clear = np.median(v[-3:]) - low > max(2*noise, .1*abs(low))
+    clear = np.median(v[-3:]) - low > max(2*noise, .1*abs(low), .05*(start - low))
     if len(v) - i > 3 and (v[-3:] > low).all() and clear: return i
     i = int(v.argmin())
-    if i > 2 and len(v) - i > 2 and v[-2:].min() - v[i] > max(4*float(_spread(np.diff(v[:i + 1]))), .12*abs(v[i])): return i
+    if i < 3 or len(v) - i < 3: return None
+    noise = float(_spread(np.diff(v[:i + 1])))
+    return i if v[-2:].min() - v[i] > max(4*noise, .12*abs(v[i]), .05*(start - v[i])) else None
 
-# %% ../nbs/09d_late.ipynb #1c87176f
+# %% ../nbs/09d_late.ipynb #12cd0f70
 def _falls_faster(p:Past, row:int)->int|None:
     "Since when the loss falls faster than before, if it began to do so about this row with no change of the rate"
     y = _loss_on(p)
@@ -663,14 +709,15 @@ def _parting(p:Past):
     loss = _loss_on(p)
     for s in _validation(p.case):
         v, step = s.mean[s.n_bad == 0], s.step[s.n_bad == 0]
-        if (i := _turned_up(v)) is None: continue
+        start = max(float(v[0]), float(_median(loss[:5]))) if len(v) else 0.
+        if (i := _turned_up(v, start)) is None: continue
         row = int(np.searchsorted(p.step, step[i]))
         if not _median(loss[-20:]) < .9*_median(loss[max(0, row - 10):row + 10]): continue
         fewer = _falls_faster(p, row)
         yield Sign('overfitting', min(max(row, p.late), p.n - 1), 'loss', True,
-            f'{s.name} was lowest at step {step[i]}, {v[i]:.3g}, and is {np.median(v[-3:]):.3g} now, while the training '
-            + (f'loss fell: the model overfits{_FEWER.format(p.step[fewer]) if fewer else "."}'),
-            f'Keep the checkpoint of step {step[i]}. ' + ('Look at what the loader gives since then: is it all of the data?'
+            f'{s.name} was lowest at step {step[i]}, {v[i]:.3g}, and is {np.median(v[-3:]):.3g} now, while '
+            + (f'the training loss fell: the model overfits{_FEWER.format(p.step[fewer]) if fewer else "."}'),
+            f'Keep the checkpoint of step {step[i]}. ' + ('Look at the loader: does it still give all of the data?'
             if fewer else 'More data, augmentation, dropout or weight decay would help; more steps do not.'),
             'clean_data' if fewer else _STOP, dict(lowest=float(v[i]), now=float(v[-1]), best=int(step[i])),
             Chart({s.name: v}, 'validation loss', step))
@@ -732,6 +779,19 @@ def _first_odd(p:Past, row:int)->Series|None:
             z = np.abs(x[now] - _median(x[past]))/max(float(_spread(x[past])), floor, 1e-12)
             if len(z) and z[0] > 4.5 and np.nanmean(z) > 4: return s
 
+def _all_odd(p:Past, row:int)->bool:
+    "Are the layers together, or the variance of the output, less usual in this row than in any of the forty before?"
+    past, far = slice(max(0, row - WINDOW), row), []
+    for s in p.case.acts:
+        mean, std, zeros = (p.of(s, k) for k in ('mean', 'std', 'frac_zero'))
+        for x,floor in ((mean, .005*float(_median(std[past]))), (_log(std), .005), (zeros, .003)):
+            if (noise := float(_spread(x[past]))) > 0:
+                far.append(np.minimum(np.abs(x[past.start:row + 1] - _median(x[past]))/max(noise, floor, 1e-12), 8))
+    mean = np.nanmean(far, 0) if far else np.zeros(2)
+    v = _log(p.of(p.case.get('output_variance', 'run'), 'mean'))
+    z = np.abs(v[past.start:row + 1] - _median(v[past]))/max(float(_spread(v[past])), .05)
+    return bool(mean[-1] > 1.2*mean[:-1].max(initial=0) or z[-1] > max(6, 2*np.nanmax(z[:-1], initial=0)))
+
 # %% ../nbs/09d_late.ipynb #165804d6
 def _other_classes(p:Past, row:int)->bool:
     "Do the classes come in other proportions from this row on?"
@@ -759,32 +819,37 @@ def _by_loss(p:Past, e:Rise):
     if not e.sudden or _thrown(p, e.row): # an update's doing
         if e.gone > .3: yield _diverging(p, e, layer)
         return
-    far = start > e.before and (e.first > 1.15*start or odd is not None and e.first - e.before > .3*(start - e.before))
-    if far and not _other_classes(p, e.row) or _stays(p, e, far): yield _told(p, e, odd)
+    confident = p.case.n_classes > 0 and e.before < .25*start
+    above = e.first > (1.6 if confident else 1.15)*start
+    far = start > e.before and (above or odd is not None and e.first - e.before > .3*(start - e.before))
+    if far and not _other_classes(p, e.row) or _stays(p, e, far, confident): yield _told(p, e, odd)
 
-def _stays(p:Past, e:Rise, far:bool)->bool:
+def _stays(p:Past, e:Rise, far:bool, confident:bool)->bool:
     "Is it known by now that the loss does not come down again by itself?"
-    since, y, shrunk = p.n - e.row, _loss_on(p), _outputs_shrunk(p, e.row)
-    if since >= 75 and e.gone > .2 and (far or e.gone > .5): return bool(_median(y[-10:]) > .93*_median(y[-40:-30]))
-    if _other_classes(p, e.row): return False
-    if since >= 8 and shrunk < .5 and _lost_learning(p, e) > .08: return True
-    return since >= 12 and e.gone > .7 or since >= 25 and e.gone > (.4 if shrunk != shrunk else .55)
+    since, y, shrunk, gone = p.n - e.row, _loss_on(p), _outputs_shrunk(p, e.row), _lost_learning(p, e)
+    if since >= 8 and shrunk < .02: return True
+    if _other_classes(p, e.row) and since < 75 or confident and not _gradients_stay_up(p, e.row): return False
+    if since >= 75 and gone > .2 and (far or gone > .5): return bool(_median(y[-10:]) > .93*_median(y[-40:-30]))
+    if since >= 8 and shrunk < .5 and gone > (.3 if p.case.n_classes else .08): return True
+    return since >= 12 and gone > .7 or since >= 25 and gone > (.4 if shrunk != shrunk else .55)
 
-# %% ../nbs/09d_late.ipynb #dc3daeca
+# %% ../nbs/09d_late.ipynb #778e3e7a
 def _outputs_shrunk(p:Past, row:int, k:int=12)->float:
     "The variance of the model's outputs over the samples, in the last rows, as a share of that before this row"
     v = p.of(p.case.get('output_variance', 'run'), 'mean')
     return float(_median(v[max(row + 4, p.n - k):])/_median(v[max(0, row - WINDOW):row]))
 
-def _lost_learning(p:Past, e:Rise)->float:
-    "How much of what had been learnt is lost since, as a share; 0 if label smoothing would look the same"
+def _gradients_stay_up(p:Past, row:int, k:int=12)->bool:
+    "Are gradients, in the last rows, twice as large as before this row? If there are none, nothing speaks against it"
+    g = p.place(p.case.grad_steps, p.case.grad_norm) if len(p.case.grad_steps) else np.full(p.n, np.nan)
+    return not _median(g[max(row + 4, p.n - k):]) < 2*_median(g[max(0, row - WINDOW):row])
+
+def _lost_learning(p:Past, e:Rise, k:int=12)->float:
+    "How much of what had been learnt is lost, as a share, by the mean of the last rows but the worst tenth"
     y = _loss_on(p)
-    ok = np.isfinite(y)
-    start, past, since = float(np.median(y[ok][:5])), y[max(0, e.row - WINDOW):e.row], y[max(e.row + 4, p.n - 25):]
+    since, start = y[max(e.row + 4, p.n - k):], float(np.median(y[np.isfinite(y)][:5]))
     some = np.sort(since[np.isfinite(since)])[:max(1, int(.9*len(since)))]  # one bad batch is none
-    gone = (float(some.mean()) - e.before)/(start - e.before) if start > e.before else math.inf
-    noisier = _spread(np.diff(since)) > 2*_spread(np.diff(past))
-    return gone if gone > .4 or noisier or not p.case.n_classes else 0.
+    return (float(some.mean()) - e.before)/(start - e.before) if start > e.before else math.inf
 
 # %% ../nbs/09d_late.ipynb #5bc523c8
 def _jumped(e:Rise)->str: return f'the loss was {e.before:.3g}, jumped to {e.first:.3g} and is {e.now:.3g} now'
@@ -794,13 +859,14 @@ def _loss_chart(p:Past)->Chart: return Chart(dict(loss=_loss_on(p)), 'loss', p.s
 def _told(p:Past, e:Rise, odd:Series|None)->Sign:
     by_labels = ('labels_change', 'loss', 'in that step nothing else was unusual, neither input nor layers',
         'Do the labels still belong to the inputs? Look at what the loader gives since then, and at the loss.')
-    changed = f'and the outputs of {getattr(odd, "name", "")} changed in the same step'
+    changed = f'and the outputs of {odd.name if odd else "the layers"} changed in the same step'
     by_input = ('data_change', 'input', changed,
         'Look at what the loader gives since then: order of features, tokens, transforms.')
     by_layer = ('weight_broken', getattr(odd, 'name', ''), f'{changed}, those of the layers before it did not',
         f'Find out what changed this layer: its weights, its mode, code around it. {_BACK}.')
-    first = odd in p.case.acts[:3]
-    name, layer, text, advice = by_labels if odd is None else by_input if first else by_layer
+    first = odd is not None and odd in p.case.acts[:3]
+    alone = odd is None and not _all_odd(p, e.row)
+    name, layer, text, advice = by_labels if alone else by_input if first or odd is None else by_layer
     return Sign(name, e.row, layer, True, f'{_jumped(e)}; {text}.', advice, 'clean_data' if name != 'weight_broken' else
         'reinit', dict(before=e.before, first=e.first, now=e.now), _loss_chart(p))
 
@@ -810,7 +876,7 @@ def _diverging(p:Past, e:Rise, where:str)->Sign:
         f'{_BACK}, with a lower learning rate, and clip gradients.', 'lower_lr',
         dict(before=e.before, now=e.now, factor=10.), _loss_chart(p))
 
-# %% ../nbs/09d_late.ipynb #f9e981a9
+# %% ../nbs/09d_late.ipynb #d4e33813
 @_sign
 def _alike(p:Past, k:int=6):
     v, y = p.of(p.case.get('output_variance', 'run'), 'mean'), _loss_on(p)
@@ -818,11 +884,13 @@ def _alike(p:Past, k:int=6):
     past = slice(max(0, p.n - 66), p.n - 26)
     usual = _median(v[past])
     row = p.n - int(_tail(v < .3*usual))
-    if not _median(v[-k:]) < .1*usual or p.n - row < k or row < p.late or not _median(y[-k:]) <= 1.1*_median(y[past]): return
+    if not _median(v[-k:]) < .1*usual or p.n - row < k or row < p.late: return
+    if not _median(y[-k:]) <= 1.1*_median(y[past]): return
     yield Sign('labels_change', row, 'loss', True, 'outputs hardly differ from sample to sample: their variance was '
         f'{usual:.3g} and is {_median(v[-k:]):.3g}, while the loss has not risen.',
         'Are all labels the same, or sorted? Look at what the loader gives since then.', 'clean_data',
-        dict(before=float(usual), now=float(_median(v[-k:]))), Chart({'output': v}, 'variance over the samples', p.step, log=True))
+        dict(before=float(usual), now=float(_median(v[-k:]))),
+        Chart({'output': v}, 'variance over the samples', p.step, log=True))
 
 # %% ../nbs/09d_late.ipynb #db66d670
 @_sign
@@ -846,7 +914,8 @@ def _turned(p:Past):
 # %% ../nbs/09d_late.ipynb #0ee7648e
 LATE = dict( # rule -> the remedies that it may name; of those that begin together, the likelier cause first
     rate_jumps='lower_lr', data_change='clean_data', data_repeats='clean_data', trained_in_eval='train_mode',
-    dropout_rises='lower_dropout', near_overflow='higher_precision', layer_stops='unfreeze', updates_vanish=('raise_lr', 'clip_gradients'),
+    dropout_rises='lower_dropout', near_overflow='higher_precision', layer_stops='unfreeze',
+    updates_vanish=('raise_lr', 'clip_gradients'),
     loss_turns='fix_loss', gradients_pile_up='zero_grad', weights_grow=('lower_lr', 'lower_weight_decay'),
     weights_shrink='lower_weight_decay', weight_broken='reinit', units_die='reinit',
     labels_change='clean_data', diverges='lower_lr', overfitting=(_STOP, 'clean_data'))
@@ -856,11 +925,13 @@ def _weigh(p:Past, signs:list)->list:
     "The signs that count, beside what the loss did"
     up = [e for e in rises(p) if e.deviations > 3 or p.n - e.row < WINDOW]
     turned = min((s.row for s in signs if s.rule == 'loss_turns'), default=p.n)
-    signs = [s for s in signs if not (s.vague and s.row > turned - 60)]
-    for s in signs: s.sure = s.sure or any(-5 <= e.row - s.row <= 80 and e.gone > .05 and not (s.vague and e.sudden) for e in up)
+    follows = lambda s: s.rule == 'near_overflow' and any(s.row - 20 <= e.row <= s.row + 2 for e in up)
+    signs = [s for s in signs if not (s.vague and s.row > turned - 60 or follows(s))]
+    shows = lambda s, e: -5 <= e.row - s.row <= 80 and e.gone > .1 and not (s.vague and e.sudden)
+    for s in signs: s.sure = s.sure or any(shows(s, e) for e in up)
     if up:
         e = up[0]
-        signs = [s for s in signs if not (s.vague and e.row <= s.row <= e.row + 60 and e.gone > .3)]
+        signs = [s for s in signs if not (s.vague and e.row <= s.row <= e.row + 60 and (e.gone > .3 or e.sudden))]
         if not any(s.sure and s.row <= e.seen + 60*(not s.vague) for s in signs): signs += _by_loss(p, e)
     return [s for s in signs if s.sure]
 
@@ -875,7 +946,7 @@ def _finite(c:Case)->Case:
 @_once
 def late(self:Case)->dict:
     "Rule -> what it found after the first hundred steps; an alarm is what came first"
-    p = Past(_finite(self))
+    p = Past(_finite(self), self)
     if p.n < 2*_FEWEST or p.n < p.late + 2: return {}
     with np.errstate(all='ignore'): signs = _weigh(p, [s for f in SIGNS for s in f(p) or ()])
     onset = lambda s: s.row + s.vague
@@ -903,19 +974,19 @@ def _late_rule(name:str, remedies, doc:str)->Callable:
 _LOOKS_FOR = dict(
     rate_jumps='The learning rate exceeds all that it was before, several times over',
     data_change='Mean, spread or zeros of the input are unlike before, or the first layer is when the loss jumps',
-    data_repeats='The last batches equal those of a few steps before',
+    data_repeats='The last batches equal those of a few steps before, or come from a few samples',
     trained_in_eval='Parameters change while the model, or its batch norms, are in evaluation mode',
-    dropout_rises='Dropout drops more than 60 %, and did not before',
-    near_overflow='Outputs in float16 grow, and will pass 65,504 soon',
+    dropout_rises='Dropout drops more than 60 %, and far fewer values survive than before',
+    near_overflow='Outputs grow, and will pass the largest number of their type soon; or gradients have, at once',
     weight_broken='A parameter changed by more than its update',
     layer_stops='The gradient or the update of some weights became zero',
-    updates_vanish='The learning rate, or all updates, became nothing in a single step',
-    loss_turns='The loss jumped below zero',
+    updates_vanish='The learning rate, the gradients or the updates became next to nothing',
+    loss_turns='The loss is below zero, where it never was or cannot be',
     gradients_pile_up='Each gradient is the one before and a little more, and was not before',
     weights_grow='A weight grows, four times as fast as ever before',
-    weights_shrink='All weights shrink, three times as fast as ever before',
+    weights_shrink='All weights shrink, three times as fast as ever before, or weight decay rises tenfold',
     units_die='The share of dead units rises by a fifth within 75 rows',
-    labels_change='The loss jumps, and nothing else is unusual in that step',
+    labels_change='The loss jumps, and nothing else is unusual in that step; or all outputs become the same',
     diverges='The loss leaves its level and stays away',
     overfitting='The validation loss rises while the training loss falls')
 
