@@ -189,7 +189,7 @@ def _rate_down(p:Past):
         dict(before=float(x[row - 1]), now=float(x[-1])),
         Chart({'learning rate': x}, 'learning rate', p.step, log=True))
 
-# %% ../nbs/09d_late.ipynb #a3ede1a9
+# %% ../nbs/09d_late.ipynb #f18f94b8
 def _decays_away(x:np.ndarray, left:float)->bool:
     "Does a rate fall by the same factor at each row, and is nothing, or will be after so many more rows?"
     for k,most,end in ((10, 1e-3, 1.), (30, .02, 1e-6)):
@@ -211,14 +211,14 @@ def _rate_gone(p:Past):
         'Look at the schedule: is its length that of the run?', 'raise_lr',
         dict(before=float(x.max()), now=float(x[-1])), Chart({'learning rate': x}, 'learning rate', p.step, log=True))
 
-# %% ../nbs/09d_late.ipynb #911fe131
+# %% ../nbs/09d_late.ipynb #7bb3ab27
 def _decay_negative(p:Past, d:np.ndarray)->Sign:
     return Sign('weights_grow', max(p.late, p.n - int(_tail(d < 0))), 'optimizer', True,
         f'weight decay is negative, {d[-1]:.3g}: all weights grow at each step.',
         f'Look at the options of the optimizer. {_BACK}.', 'lower_weight_decay', dict(now=float(d[-1])),
         Chart({'weight decay': d}, 'weight decay', p.step))
 
-# %% ../nbs/09d_late.ipynb #2e96eb0e
+# %% ../nbs/09d_late.ipynb #39473712
 @_sign
 def _decay_up(p:Past):
     s, x = p.case.get('weight_decay', 'run'), _largest_rates(p)
@@ -293,7 +293,7 @@ def _batches_repeat(p:Past):
         'Look at the loader or the sampler: does it still draw from all of the data?', 'clean_data',
         dict(batches=lag), Chart({'mean': p.of(p.case.get('input', 'input'), 'mean')}, 'mean of the input', p.step))
 
-# %% ../nbs/09d_late.ipynb #8acfb325
+# %% ../nbs/09d_late.ipynb #f611e685
 @_sign
 def _few_samples(p:Past, most:int=12, k:int=25):
     s = p.case.get('input', 'input')
@@ -475,7 +475,7 @@ def _sums(p:Past, names:list)->np.ndarray:
     d = np.diff(m, prepend=m[:, :1])
     return _median((np.log1p((m/size)**2) - np.log1p((d/size)**2)).T)
 
-# %% ../nbs/09d_late.ipynb #439d6ccd
+# %% ../nbs/09d_late.ipynb #477895d3
 def _loss_jumps(p:Past, row:int)->bool:
     "Does the loss jump, from one step to the next, just before this row?"
     y, first = _loss_on(p), max(row - 6, 2)
@@ -492,7 +492,7 @@ def _gradients_walk(p:Past, most:int=30):
     a = _sums(p, names)
     usual = float(_median(a[20:p.late]))
     r = np.where(np.arange(p.n) < p.late, 0, np.nan_to_num(a - usual + .2))
-    begin, seen = next(iter(excursions(r, 6.)), (0, 0))
+    begin, seen = next(iter(excursions(r, 4.)), (0, 0))
     if not seen or usual > .5: return
     rms = p.grid(names, 'param_grad', 'rms')
     fresh, rise = _median(rms[:, max(0, begin - WINDOW):begin]), np.diff(rms[:, begin - 3:begin + 4])
@@ -504,7 +504,7 @@ def _gradients_walk(p:Past, most:int=30):
         f'Call optimizer.zero_grad() before each backward pass. {_BACK}.', 'zero_grad', dict(times=grown),
         Chart({n: p.of(p.case.get(n, 'param_grad'), 'mean') for n in names[:3]}, 'mean of the gradient', p.step))
 
-# %% ../nbs/09d_late.ipynb #90880c3b
+# %% ../nbs/09d_late.ipynb #4c038e9b
 @_sign
 def _gradients_gone(p:Past):
     names = [g.name for g in p.case.grads]
@@ -521,14 +521,16 @@ def _gradients_gone(p:Past):
     older = loss[past][:-5]  # a run that has broken before it may have gradients of zero, too
     if _median(loss[past][-5:]) - _median(older) > 6*_spread(older): return
     if (fallen > math.log(30)).mean() < .8 or _median(loss[-6:]) < .5*_median(loss[past]): return
-    norm = p.place(p.case.grad_steps, p.case.grad_norm)[row:]
-    constant = float(_spread(norm)/max(_median(norm), 1e-300)) < 1e-3
+    n = np.array([s.n_total[-1]/max(s.n_steps[-1], 1) for s in p.case.of('param_grad')])
+    every = p.grid([s.name for s in p.case.of('param_grad')], 'param_grad', 'rms')
+    norm = np.sqrt(n@np.nan_to_num(every)**2)
+    constant = float(_spread(norm[row:])/max(_median(norm[row:]), 1e-300)) < 1e-3
     yield Sign('updates_vanish', row, 'optimizer', slower > math.log(5),
         f'gradients have shrunk to 1/{number(math.exp(float(_median(fallen))))} in one step, in all layers, '
         + ('and their norm is constant: they are clipped.' if constant else 'and the loss has not.'),
         'Is the norm or the value to which gradients are clipped far too small?' if constant else
         'Look at what scales the loss or the gradients.', 'clip_gradients' if constant else 'raise_lr',
-        dict(fallen=math.exp(float(_median(fallen)))), Chart(dict(norm=p.place(p.case.grad_steps, p.case.grad_norm)),
+        dict(fallen=math.exp(float(_median(fallen)))), Chart(dict(norm=norm),
         'norm of the gradient', p.step, log=True))
 
 def _rate_fell(p:Past, row:int)->float:
@@ -648,7 +650,7 @@ def _overflow_nears(p:Past, k:int=15):
             Chart({s.name: np.exp(x)}, 'largest magnitude', p.step, {'largest number': end}, log=True))
         return
 
-# %% ../nbs/09d_late.ipynb #6d393756
+# %% ../nbs/09d_late.ipynb #cd40b2c0
 @_sign
 def _overflowed(p:Past):
     if p.full is p.case: return
@@ -692,7 +694,7 @@ def _turned_up(
     noise = float(_spread(np.diff(v[:i + 1])))
     return i if v[-2:].min() - v[i] > max(4*noise, .12*abs(v[i]), .05*(start - v[i])) else None
 
-# %% ../nbs/09d_late.ipynb #12cd0f70
+# %% ../nbs/09d_late.ipynb #c096d453
 def _falls_faster(p:Past, row:int)->int|None:
     "Since when the loss falls faster than before, if it began to do so about this row with no change of the rate"
     y = _loss_on(p)
@@ -833,7 +835,7 @@ def _stays(p:Past, e:Rise, far:bool, confident:bool)->bool:
     if since >= 8 and shrunk < .5 and gone > (.3 if p.case.n_classes else .08): return True
     return since >= 12 and gone > .7 or since >= 25 and gone > (.4 if shrunk != shrunk else .55)
 
-# %% ../nbs/09d_late.ipynb #778e3e7a
+# %% ../nbs/09d_late.ipynb #8d1f56bf
 def _outputs_shrunk(p:Past, row:int, k:int=12)->float:
     "The variance of the model's outputs over the samples, in the last rows, as a share of that before this row"
     v = p.of(p.case.get('output_variance', 'run'), 'mean')
@@ -876,7 +878,7 @@ def _diverging(p:Past, e:Rise, where:str)->Sign:
         f'{_BACK}, with a lower learning rate, and clip gradients.', 'lower_lr',
         dict(before=e.before, now=e.now, factor=10.), _loss_chart(p))
 
-# %% ../nbs/09d_late.ipynb #d4e33813
+# %% ../nbs/09d_late.ipynb #5130e2cc
 @_sign
 def _alike(p:Past, k:int=6):
     v, y = p.of(p.case.get('output_variance', 'run'), 'mean'), _loss_on(p)
@@ -924,14 +926,14 @@ LATE = dict( # rule -> the remedies that it may name; of those that begin togeth
 def _weigh(p:Past, signs:list)->list:
     "The signs that count, beside what the loss did"
     up = [e for e in rises(p) if e.deviations > 3 or p.n - e.row < WINDOW]
-    turned = min((s.row for s in signs if s.rule == 'loss_turns'), default=p.n)
+    turned = min((s.row for s in signs if s.rule == 'loss_turns'), default=math.inf)
     follows = lambda s: s.rule == 'near_overflow' and any(s.row - 20 <= e.row <= s.row + 2 for e in up)
     signs = [s for s in signs if not (s.vague and s.row > turned - 60 or follows(s))]
     shows = lambda s, e: -5 <= e.row - s.row <= 80 and e.gone > .1 and not (s.vague and e.sudden)
     for s in signs: s.sure = s.sure or any(shows(s, e) for e in up)
     if up:
         e = up[0]
-        signs = [s for s in signs if not (s.vague and e.row <= s.row <= e.row + 60 and (e.gone > .3 or e.sudden))]
+        signs = [s for s in signs if not (s.vague and e.row <= s.row <= e.row + 60 and e.gone > .3)]
         if not any(s.sure and s.row <= e.seen + 60*(not s.vague) for s in signs): signs += _by_loss(p, e)
     return [s for s in signs if s.sure]
 
