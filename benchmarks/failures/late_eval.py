@@ -1,6 +1,6 @@
 """Judge the diagnosis after the first hundred steps: a look every 25 steps, as if live, beside a detector that sees only the loss.
 
-    python benchmarks/failures/late_eval.py late strangers    # runs of .runs/late-late and .runs/strangers-late; writes benchmarks/late.json
+    python benchmarks/failures/late_eval.py late strangers visitors    # runs of .runs/late-late and so on; writes benchmarks/late.json
     python benchmarks/failures/late_eval.py strangers 5       # a look every 5 steps; adds to the same file
 """
 from pathlib import Path
