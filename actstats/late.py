@@ -189,7 +189,7 @@ def _rate_down(p:Past):
         dict(before=float(x[row - 1]), now=float(x[-1])),
         Chart({'learning rate': x}, 'learning rate', p.step, log=True))
 
-# %% ../nbs/09d_late.ipynb #f18f94b8
+# %% ../nbs/09d_late.ipynb #ab717188
 def _decays_away(x:np.ndarray, left:float)->bool:
     "Does a rate fall by the same factor at each row, and is nothing, or will be after so many more rows?"
     for k,most,end in ((10, 1e-3, 1.), (30, .02, 1e-6)):
@@ -211,14 +211,14 @@ def _rate_gone(p:Past):
         'Look at the schedule: is its length that of the run?', 'raise_lr',
         dict(before=float(x.max()), now=float(x[-1])), Chart({'learning rate': x}, 'learning rate', p.step, log=True))
 
-# %% ../nbs/09d_late.ipynb #7bb3ab27
+# %% ../nbs/09d_late.ipynb #2349f1e8
 def _decay_negative(p:Past, d:np.ndarray)->Sign:
     return Sign('weights_grow', max(p.late, p.n - int(_tail(d < 0))), 'optimizer', True,
         f'weight decay is negative, {d[-1]:.3g}: all weights grow at each step.',
         f'Look at the options of the optimizer. {_BACK}.', 'lower_weight_decay', dict(now=float(d[-1])),
         Chart({'weight decay': d}, 'weight decay', p.step))
 
-# %% ../nbs/09d_late.ipynb #39473712
+# %% ../nbs/09d_late.ipynb #8da2e2f6
 @_sign
 def _decay_up(p:Past):
     s, x = p.case.get('weight_decay', 'run'), _largest_rates(p)
@@ -293,7 +293,7 @@ def _batches_repeat(p:Past):
         'Look at the loader or the sampler: does it still draw from all of the data?', 'clean_data',
         dict(batches=lag), Chart({'mean': p.of(p.case.get('input', 'input'), 'mean')}, 'mean of the input', p.step))
 
-# %% ../nbs/09d_late.ipynb #f611e685
+# %% ../nbs/09d_late.ipynb #c8fb4060
 @_sign
 def _few_samples(p:Past, most:int=12, k:int=25):
     s = p.case.get('input', 'input')
@@ -475,7 +475,7 @@ def _sums(p:Past, names:list)->np.ndarray:
     d = np.diff(m, prepend=m[:, :1])
     return _median((np.log1p((m/size)**2) - np.log1p((d/size)**2)).T)
 
-# %% ../nbs/09d_late.ipynb #477895d3
+# %% ../nbs/09d_late.ipynb #9a37c574
 def _loss_jumps(p:Past, row:int)->bool:
     "Does the loss jump, from one step to the next, just before this row?"
     y, first = _loss_on(p), max(row - 6, 2)
@@ -504,7 +504,7 @@ def _gradients_walk(p:Past, most:int=30):
         f'Call optimizer.zero_grad() before each backward pass. {_BACK}.', 'zero_grad', dict(times=grown),
         Chart({n: p.of(p.case.get(n, 'param_grad'), 'mean') for n in names[:3]}, 'mean of the gradient', p.step))
 
-# %% ../nbs/09d_late.ipynb #4c038e9b
+# %% ../nbs/09d_late.ipynb #1a0417d1
 @_sign
 def _gradients_gone(p:Past):
     names = [g.name for g in p.case.grads]
@@ -570,8 +570,9 @@ def _growth(p:Past):
     names, found, warmer = _growing(p), {}, _warmer(p)
     if not names or p.n < p.late + 10: return
     x = _log(p.grid(names, 'param', 'rms'))
-    early = np.nan_to_num(_rise(x, 10)[:, min(60, p.late//2) + 10:p.late]).max(1, initial=0)*warmer
-    for k,least,times in ((10, .1, 4), (25, .2, 8), (60, .4, 14)):
+    rows = lambda steps: max(4, steps//p.per)
+    early = np.nan_to_num(_rise(x, rows(10))[:, min(60, p.late//2) + rows(10):p.late]).max(1, initial=0)*warmer
+    for k,least,times in ((rows(10), .1, 4), (rows(25), .2, 8), (rows(60), .4, 14)):
         high = np.nan_to_num(_rise(x, k)) > np.maximum(least, times*early)[:, None]
         high[:, :p.late] = False
         t = _tail(high)
@@ -650,7 +651,7 @@ def _overflow_nears(p:Past, k:int=15):
             Chart({s.name: np.exp(x)}, 'largest magnitude', p.step, {'largest number': end}, log=True))
         return
 
-# %% ../nbs/09d_late.ipynb #cd40b2c0
+# %% ../nbs/09d_late.ipynb #1208a115
 @_sign
 def _overflowed(p:Past):
     if p.full is p.case: return
@@ -694,7 +695,7 @@ def _turned_up(
     noise = float(_spread(np.diff(v[:i + 1])))
     return i if v[-2:].min() - v[i] > max(4*noise, .12*abs(v[i]), .05*(start - v[i])) else None
 
-# %% ../nbs/09d_late.ipynb #c096d453
+# %% ../nbs/09d_late.ipynb #1d623d34
 def _falls_faster(p:Past, row:int)->int|None:
     "Since when the loss falls faster than before, if it began to do so about this row with no change of the rate"
     y = _loss_on(p)
@@ -835,7 +836,7 @@ def _stays(p:Past, e:Rise, far:bool, confident:bool)->bool:
     if since >= 8 and shrunk < .5 and gone > (.3 if p.case.n_classes else .08): return True
     return since >= 12 and gone > .7 or since >= 25 and gone > (.4 if shrunk != shrunk else .55)
 
-# %% ../nbs/09d_late.ipynb #8d1f56bf
+# %% ../nbs/09d_late.ipynb #59479042
 def _outputs_shrunk(p:Past, row:int, k:int=12)->float:
     "The variance of the model's outputs over the samples, in the last rows, as a share of that before this row"
     v = p.of(p.case.get('output_variance', 'run'), 'mean')
@@ -878,7 +879,7 @@ def _diverging(p:Past, e:Rise, where:str)->Sign:
         f'{_BACK}, with a lower learning rate, and clip gradients.', 'lower_lr',
         dict(before=e.before, now=e.now, factor=10.), _loss_chart(p))
 
-# %% ../nbs/09d_late.ipynb #5130e2cc
+# %% ../nbs/09d_late.ipynb #9771b36e
 @_sign
 def _alike(p:Past, k:int=6):
     v, y = p.of(p.case.get('output_variance', 'run'), 'mean'), _loss_on(p)
