@@ -22,9 +22,9 @@ from .risk import (EARLIEST, FEWEST, MOST, Curves, _numbers, all_clear, beginnin
 from .symptoms import SYMPTOMS, Case, median, now, percent
 
 # %% auto #0
-__all__ = ['CAUSES', 'FIRST_LOOK', 'HOPELESS', 'named', 'chances', 'Diagnosis', 'between_looks']
+__all__ = ['CAUSES', 'FIRST_LOOK', 'HOPELESS', 'named', 'chances', 'ordered', 'Diagnosis', 'between_looks']
 
-# %% ../nbs/09e_diagnosis.ipynb #771a88a7
+# %% ../nbs/09e_diagnosis.ipynb #732897d4
 def named(
     remedies:list, # of findings, in their order
     among:list, # all that there are
@@ -33,14 +33,14 @@ def named(
     order = [r for r in dict.fromkeys(remedies) if r in among]
     return [0. if r not in order else max(.25, 1/2**order.index(r)) for r in among]
 
-# %% ../nbs/09e_diagnosis.ipynb #bd31cb20
+# %% ../nbs/09e_diagnosis.ipynb #af9ef07e
 @lru_cache
 def _advice()->dict: return json.loads((files('actstats')/'advice.json').read_text())
 
 @lru_cache
 def _advice_curves()->Curves: return Curves(_advice())
 
-# %% ../nbs/09e_diagnosis.ipynb #5169c8ae
+# %% ../nbs/09e_diagnosis.ipynb #32672ebb
 def chances(
     c:Case, # a recording's steps
     found:list, # findings
@@ -51,20 +51,32 @@ def chances(
     x = {k: min(max(v, -o['limit']), o['limit']) for k,v in beginning(c).symptoms.items()}
     odds = np.array(o['start']) + _advice_curves()(x).sum(-1)
     for r in {f.rule for f in found}: odds = odds + o['rules'][r]
-    for r,k in zip(o['first'], named([f.remedy for f in found], list(o['first']))): odds = odds + k*np.array(o['first'][r])
+    first = named([f.remedy for f in found], list(o['first']))
+    for r,k in zip(o['first'], first): odds = odds + k*np.array(o['first'][r])
     p = np.exp(odds - odds.max())
-    return dict(sorted(zip(o['remedies'], (p/p.sum()).tolist()), key=lambda t: -t[1]))
+    return ordered(dict(zip(o['remedies'], (p/p.sum()).tolist())), dict(zip(first, o['first'])).get(1.))
+
+# %% ../nbs/09e_diagnosis.ipynb #a458618c
+def ordered(
+    p:dict, # remedy -> chance
+    named:str|None=None, # the remedy of the finding that ranks first by its rule
+)->dict: # the same, the best first
+    "By chance; but what is named first stays first, unless another remedy has twice its chance"
+    best = sorted(p, key=p.get, reverse=True)
+    if named in p and p[best[0]] < 2*p[named]: best = [named, *(r for r in best if r != named)]
+    return {r: p[r] for r in best}
 
 # %% ../nbs/09e_diagnosis.ipynb #940ec8ac
 CAUSES = RULES.keys() # names of the rules
 
 def _ranked(found:list, p:dict)->list:
     "Findings, the likeliest cause first, by the chances of their remedies"
-    names = list(CAUSES)
+    names, remedies = list(CAUSES), list(p)
     place = lambda f: names.index(f.rule) if f.rule in CAUSES else len(names)
+    worth = lambda f: remedies.index(f.remedy) if f.remedy in p else len(p)
     def rank(f):
         alarm = f.severity == 'error'
-        return not (alarm and f.rule in LATE), not (alarm and f.remedy == 'none'), -p.get(f.remedy, 0.), place(f), f.step
+        return not (alarm and f.rule in LATE), not (alarm and f.remedy == 'none'), worth(f), place(f), f.step
     taught = sorted((f for f in found if f.rule in _advice()['rules'] or f.rule in LATE), key=rank)
     for f in sorted((f for f in found if f not in taught), key=place):
         at = next((i for i,g in enumerate(taught) if place(g) > place(f)), len(taught))
@@ -144,7 +156,7 @@ def _alarm_sentence(c:Case, p:float, why:dict, cause:Finding|None, other:Finding
     if other: text += f' If that does not help: {_named(other)}.'
     return text
 
-# %% ../nbs/09e_diagnosis.ipynb #51a0b7f7
+# %% ../nbs/09e_diagnosis.ipynb #c17e587e
 _EXPERIENCE = dict(
     lower_lr='Lower the learning rate by a factor of about {factor}.',
     raise_lr='Raise the learning rate by a factor of about {factor}, and see that its schedule is not too short or too slow.',
@@ -161,7 +173,7 @@ _EXPERIENCE = dict(
     train_mode='Call model.train() before training, and after each evaluation.',
     bigger_batch='Use larger batches, or accumulate the gradients of several.')
 
-# %% ../nbs/09e_diagnosis.ipynb #c99beb9a
+# %% ../nbs/09e_diagnosis.ipynb #1e3700cb
 def _factor(c:Case, cause:Finding|None, remedy:str)->float:
     "By how much to change the rate; 10 if nothing tells"
     if cause: return cause.evidence.get('factor', 10.)

@@ -4,11 +4,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ['CAUSES', 'FIRST_LOOK', 'HOPELESS', 'named', 'chances', 'Diagnosis', 'between_looks']
+__all__ = ['CAUSES', 'FIRST_LOOK', 'HOPELESS', 'named', 'chances', 'ordered', 'Diagnosis', 'between_looks']
 
 def named(remedies: list, among: list) -> list: ...
 
 def chances(c: Case, found: list) -> dict: ...
+
+def ordered(p: dict, named: str | None=None) -> dict: ...
 CAUSES: Any
 
 @dataclass

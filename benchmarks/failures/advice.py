@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from sklearn.linear_model import LogisticRegression
 
-from actstats.diagnosis import named
+from actstats.diagnosis import named, ordered
 from actstats.ailments import REMEDIES, RULES
 from actstats.symptoms import SYMPTOMS
 from cures import TRAINED, config, found
@@ -59,7 +59,10 @@ class Advice:
         rules = [[r in {f for f,_ in fs} for r in RULES] for fs in d.finds]
         return np.c_[bent, RULE*np.array(rules, float), FIRST*np.array([named([m for _,m in fs], TAUGHT) for fs in d.finds])]
 
-    def likeliest(self, d)->np.ndarray: return self.model.classes_[np.argsort(-self.model.predict_proba(self.columns(d)), 1)]
+    def likeliest(self, d)->np.ndarray:
+        "For each run the remedies, the best first"
+        firsts = [next((m for _,m in fs if m in TAUGHT), None) for fs in d.finds]
+        return np.array([list(ordered(dict(zip(self.model.classes_, p)), f)) for p,f in zip(self.model.predict_proba(self.columns(d)), firsts)])
 
 
 def tried(d)->dict:
