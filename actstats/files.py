@@ -47,7 +47,7 @@ def to_bytes(self:Recording)->bytes:
         arrays[f'ticks{i}'] = np.array([t.first, t.last], np.int64)
     return _seal(arrays)
 
-# %% ../nbs/04i_files.ipynb #ad563b57
+# %% ../nbs/04i_files.ipynb #16be0d9e
 @patch
 def save_recent(self:Recording,
     path, # of the recording's own file; the newest steps are written beside it
@@ -151,7 +151,7 @@ def from_bytes(cls:Recording,
             return _rebuild(cls, head, partial(_unzip, z))
     except Exception as e: raise ValueError(f'{path}: cannot be read as a recording: {type(e).__name__}: {e}') from None
 
-# %% ../nbs/04i_files.ipynb #6502789a
+# %% ../nbs/04i_files.ipynb #97580061
 def _beside(rec:Recording, path:Path, max_bytes:int)->Recording|None:
     "The newest steps of this run from the file beside it; None if there is none, or it is of another run"
     try: found = Recording.from_bytes(path.read_bytes(), path, max_bytes) if rec.n_recent and path.is_file() else None

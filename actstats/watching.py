@@ -154,7 +154,7 @@ def _reset(self:watch):
     self.dims = {}               # (name, number of dimensions) -> the dimension of the units
     self.ref = ref(self)
 
-# %% ../nbs/04h_watching.ipynb #f67b4d16
+# %% ../nbs/04h_watching.ipynb #bf519176
 WHEN_STARTED = [] # called with the recording when watching starts, by chapters that come later; must not raise
 
 # %% ../nbs/04h_watching.ipynb #51d819c1
@@ -243,7 +243,7 @@ def _attach_root(self:watch, m):
         raise RuntimeError(f'watch: this {type(m).__name__} takes no hooks ({e}); '
                            'watch it before it is scripted') from None
 
-# %% ../nbs/04h_watching.ipynb #ba04d553
+# %% ../nbs/04h_watching.ipynb #e49d2ae8
 @patch
 def _note_end(self:watch, kind:type, error):
     "Keep the exception that leaves the block as a fact"
