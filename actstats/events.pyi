@@ -4,7 +4,7 @@ from .symptoms import Case
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ['WHAT', 'QUIET', 'FLOORS', 'LEAST', 'TIMES', 'BACK', 'FROM', 'GAP', 'LISTED', 'Event', 'Departures']
+__all__ = ['WHAT', 'QUIET', 'FLOORS', 'LEAST', 'TIMES', 'BACK', 'FROM', 'GAP', 'LISTED', 'NUMBERED', 'Event', 'Departures', 'in_words']
 WHAT: dict[Any, Any]
 
 @dataclass(frozen=True)
@@ -28,11 +28,15 @@ FROM: int
 class Departures:
     case: Case
     place: dict
+    at_first: float | None
     steps: Any
     keys: list[Any]
     z: np.ndarray
     why: np.ndarray
     bar: np.ndarray
-    def __init__(self, c: Case) -> None: ...
+    def __init__(self, c: Case, at_first: float | None=None) -> None: ...
 GAP: int
 LISTED: int
+
+def in_words(events: list) -> list: ...
+NUMBERED: int
