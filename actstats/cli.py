@@ -230,7 +230,7 @@ def _add_readers(sub):
     p = sub.add_parser('events', help='print what happened in a run, in the order in which it happened')
     p.set_defaults(run=_events)
     p.add_argument('file', **_FILE)
-    p.add_argument('--json', action='store_true', help='print JSON: a list of step, layer, kind, what, size, text, batch')
+    p.add_argument('--json', action='store_true', help='print JSON: step, layer, kind, what, size, text, batch of each')
     p.add_argument('--picture', metavar='FILE', help='also draw the timeline, as a .png, .svg or .pdf')
     p = sub.add_parser('report', help='write a report of a saved recording')
     p.set_defaults(run=_report)

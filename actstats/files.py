@@ -47,7 +47,7 @@ def to_bytes(self:Recording)->bytes:
         arrays[f'ticks{i}'] = np.array([t.first, t.last], np.int64)
     return _seal(arrays)
 
-# %% ../nbs/04i_files.ipynb #16be0d9e
+# %% ../nbs/04i_files.ipynb #ce59f822
 @patch
 def save_recent(self:Recording,
     path, # of the recording's own file; the newest steps are written beside it
@@ -151,7 +151,7 @@ def from_bytes(cls:Recording,
             return _rebuild(cls, head, partial(_unzip, z))
     except Exception as e: raise ValueError(f'{path}: cannot be read as a recording: {type(e).__name__}: {e}') from None
 
-# %% ../nbs/04i_files.ipynb #97580061
+# %% ../nbs/04i_files.ipynb #0264e1d0
 def _beside(rec:Recording, path:Path, max_bytes:int)->Recording|None:
     "The newest steps of this run from the file beside it; None if there is none, or it is of another run"
     try: found = Recording.from_bytes(path.read_bytes(), path, max_bytes) if rec.n_recent and path.is_file() else None
@@ -272,7 +272,8 @@ def _arranged(rows:np.ndarray, fields:list, bins)->torch.Tensor:
 
 # %% ../nbs/04i_files.ipynb #5c759abf
 def _rebuild(cls, head:dict, read)->Recording:
-    rec = cls(bins_from(head['bins']), head['max_rows'], head['sample'], n_recent=head.get('n_recent', 0), **head['meta'])
+    sizes = head['max_rows'], head['sample']
+    rec = cls(bins_from(head['bins']), *sizes, n_recent=head.get('n_recent', 0), **head['meta'])
     rec.begun = head.get('begun', 0)
     rec.step, rec.watched, rec._problems = head['step'], head['watched'], head['problems']
     rec.called = dict.fromkeys(head['called'])

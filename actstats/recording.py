@@ -249,7 +249,7 @@ class Recording:
         self.place = None    # the `Ranks` of a process that is one of several
         self.layouts = {}    # (name, kind) -> its layout: name of a dimension of the mesh -> role
         self.ranks = {}      # of a merged recording: rank -> its own recording
-        self.kept = []       # of moments at which something went wrong, the last two: timeline -> a `Track` of single steps
+        self.kept = []       # the last two moments of trouble: pairs (timeline, `Track` of single steps) of each
         self.beside = None   # of a recording from a file: the newest steps, from the file beside it
 
 # %% ../nbs/04d_recording.ipynb #9a0a2550
@@ -578,7 +578,7 @@ def weights(self:Recording)->list:
     modules = self.meta.get('modules') or {}
     return [n for n in self._names('param') if is_weight(n, self[n, 'param'], modules)]
 
-# %% ../nbs/04d_recording.ipynb #7bc53e8e
+# %% ../nbs/04d_recording.ipynb #c155122c
 @patch(as_prop=True)
 def recent(self:Recording)->Recording:
     "The newest steps, and those around the last moments of trouble, a row each; empty where `n_recent` is 0"
@@ -600,7 +600,7 @@ def _before(t:Track, tick)->Track:
     t.rows, t.masks, t.first, t.last, t.n, t.ticks = t.rows[:, :n], t.masks[:n], t.first[:n], t.last[:n], n, n
     return t
 
-# %% ../nbs/04d_recording.ipynb #8b265bba
+# %% ../nbs/04d_recording.ipynb #4e8de238
 @patch
 def _has_merged(self:Recording)->bool:
     "Is there a row of several steps?"

@@ -103,8 +103,8 @@ def _check(optimizer, modules, every, grads, params, bins, sample, max_rows, rec
            total_steps, first_step, mesh):
     check_modules(modules)
     for name,v,least in (('every', every, 1), ('max_rows', max_rows, 2), ('recent', recent, 0),
-                         ('sample', 1 if sample is None else sample, 1), ('total_steps', 1 if total_steps is None else total_steps, 1),
-                         ('first_step', first_step, 0)):
+                         ('sample', 1 if sample is None else sample, 1), ('first_step', first_step, 0),
+                         ('total_steps', 1 if total_steps is None else total_steps, 1)):
         if not hasattr(v, '__index__') or isinstance(v, bool) or v < least:
             raise ValueError(f'watch: expected {name} to be a whole number, {least} or more, got {v!r}')
     for name,v in (('grads', grads), ('params', params or False), ('on_train', on_train), ('on_valid', on_valid)):
@@ -135,7 +135,8 @@ def check_arguments(
 def _recording(self:watch, bins, max_rows, recent, sample, total_steps, first_step)->Recording:
     def whole(v): return v and operator.index(v)  # numpy's integers too
     rec = Recording(bins, whole(max_rows), whole(sample) or 0, n_recent=whole(recent), every=self.every,
-                    total_steps=whole(total_steps), first_step=whole(first_step), model=self.parts.what, torch=torch.__version__, **about(self.modules))
+                    total_steps=whole(total_steps), first_step=whole(first_step),
+                    model=self.parts.what, torch=torch.__version__, **about(self.modules))
     if self.given: rec.meta['optimizer'] = facts_of(self.given)
     rec.watched, rec.step = list(self.modules), rec.meta['first_step']
     return rec
@@ -154,7 +155,7 @@ def _reset(self:watch):
     self.dims = {}               # (name, number of dimensions) -> the dimension of the units
     self.ref = ref(self)
 
-# %% ../nbs/04h_watching.ipynb #bf519176
+# %% ../nbs/04h_watching.ipynb #7de532a0
 WHEN_STARTED = [] # called with the recording when watching starts, by chapters that come later; must not raise
 
 # %% ../nbs/04h_watching.ipynb #51d819c1
@@ -243,7 +244,7 @@ def _attach_root(self:watch, m):
         raise RuntimeError(f'watch: this {type(m).__name__} takes no hooks ({e}); '
                            'watch it before it is scripted') from None
 
-# %% ../nbs/04h_watching.ipynb #e49d2ae8
+# %% ../nbs/04h_watching.ipynb #945c65e2
 @patch
 def _note_end(self:watch, kind:type, error):
     "Keep the exception that leaves the block as a fact"
