@@ -79,9 +79,9 @@ long: .venv/.installed-dev  ## 100,000 steps, watched: are totals exact, memory 
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --target .bench --upgrade --no-deps $$(sed -n 's/^alone: //p' $<)
 	@touch $@
 
-failures: .venv/.installed-dev .bench/.installed-sweep  ## how often is the diagnosis right? trains some 4,000 models, fits the risk, judges it: three hours; runs are kept in .runs/, results go to benchmarks/; one part: make failures PARTS=fit.py
-	@for step in $(or $(PARTS),"store.py small 450" "store.py networks 300" "store.py objectives 450" "store.py strangers 240" "cures.py 75" fit.py "fit.py --shift" evaluate.py \
-		"store.py late 110 -late" "store.py strangers 90 -late" "late_eval.py late strangers" real.py "real.py --faults"); do echo "$$step" && $(BIN)/python -W ignore benchmarks/failures/$$step || exit 1; done
+failures: .venv/.installed-dev .bench/.installed-sweep  ## how often is the diagnosis right? trains some 6,000 models, fits the risk, judges it: four hours; runs are kept in .runs/, results go to benchmarks/; one part: make failures PARTS=fit.py
+	@for step in $(or $(PARTS),"store.py small 750" "store.py networks 500" "store.py objectives 900" "store.py strangers 480" "store.py visitors 240" "cures.py 75" fit.py "fit.py --shift" "advice.py --try" evaluate.py \
+		"store.py late 110 -late" "store.py strangers 90 -late" "store.py visitors 90 -late" "late_eval.py late strangers visitors" real.py "real.py --faults"); do echo "$$step" && $(BIN)/python -W ignore benchmarks/failures/$$step || exit 1; done
 
 sweep: .venv/.installed-dev .bench/.installed-sweep  ## watch what others wrote, some eight hundred models: half an hour; results go to benchmarks/sweep.json
 	@$(BIN)/python benchmarks/sweep.py $(ARGS)

@@ -16,16 +16,18 @@ from .hooks import _nearest
 from .kinds import kind_of
 from .layouts import ranks_text
 from .plots import _named
+from .risk import _numbers
 from .symptoms import (Case, Series, decay_per_step, dropout_rate, loss_symptoms, median, neumann, now,
                                output_symptoms, percent, repeated, start, trend)
 
 # %% auto #0
 __all__ = ['REMEDIES', 'RULES', 'AILMENTS', 'Chart', 'Finding', 'rule', 'warn', 'some', 'stuck', 'input_scale', 'input_outliers',
-           'input_repeats', 'not_shuffled', 'small_batch', 'largest_step', 'not_finite', 'float16', 'dead_units',
-           'saturation', 'identical_units', 'weight_scale', 'fading_signal', 'exploding_signal', 'vanishing_gradient',
-           'tiny_gradient', 'gradient_spikes', 'rise_and_crash', 'frozen', 'slow_layers', 'updates_large',
-           'updates_fade', 'warm_up', 'updates_small', 'gradients_add_up', 'weight_decay', 'dropout', 'norm_in_eval',
-           'never_called', 'replicas_differ', 'loss_below_zero', 'output_never_negative', 'loss_rises', 'no_progress']
+           'input_repeats', 'not_shuffled', 'small_batch', 'largest_step', 'smaller', 'not_finite', 'float16',
+           'updates_rounded_away', 'dead_units', 'saturation', 'identical_units', 'weight_scale', 'fading_signal',
+           'exploding_signal', 'vanishing_gradient', 'tiny_gradient', 'gradient_spikes', 'rise_and_crash', 'frozen',
+           'slow_layers', 'usual_step', 'larger', 'updates_large', 'updates_fade', 'warm_up', 'updates_small',
+           'gradients_add_up', 'weight_decay', 'dropout', 'norm_in_eval', 'never_called', 'replicas_differ',
+           'loss_below_zero', 'output_never_negative', 'loss_rises', 'no_progress']
 
 # %% ../nbs/09c_ailments.ipynb #f1e291c5
 REMEDIES = ('lower_lr', 'raise_lr', 'clip_gradients', 'reinit', 'normalise_inputs',
@@ -270,7 +272,11 @@ def largest_step(c:Case)->float:
     r = median([np.nanmax(v[:10], initial=0) for v in c.ratios.values()])
     return r if r == r else 0.
 
-def _less(c:Case)->float: return float(np.clip(largest_step(c)/.01, 10, 3000))  # how much lower a rate should be
+def smaller(
+    c:Case, # a recording's steps
+)->float:
+    "By how much to lower the learning rate"
+    return float(np.clip(largest_step(c)/.01, 10, 3000))
 
 def _ends_bad(s:Series)->bool:
     return bool(s.n_bad[-1] > (0 if s.n_steps[-1] == 1 else s.n_total[-1]/2))  # most of a row of several steps
@@ -290,7 +296,7 @@ def not_finite(c:Case):
     layer = {'input': 'input', 'log': 'loss', 'act': s.name}.get(s.kind, c.owner(s.name))
     advice, remedy = _against_nan(c, s)
     yield warn(layer=layer, step=step, severity='error' if lasts else 'warning', advice=advice, remedy=remedy,
-        evidence=dict(kind=s.kind, values=int(s.n_bad[s.n_bad > 0][0]), lasts=bool(lasts), factor=_less(c)),
+        evidence=dict(kind=s.kind, values=int(s.n_bad[s.n_bad > 0][0]), lasts=bool(lasts), factor=smaller(c)),
         sentence=f'the first values that are not finite are in {kind_of(s.kind).where} at step {step}, and they '
                  + ('stay.' if lasts else 'go away again.'),
         chart=Chart({'not finite': s.n_bad}, 'values that are not finite', s.step))
@@ -302,7 +308,7 @@ def _against_nan(c:Case, s:Series)->tuple:
     if any(map(_is_half, c.acts)):
         return ('float16 ends at 65,504. Compute in bfloat16 or float32, or use torch.amp with a GradScaler.',
                 'higher_precision')
-    return (f'Start again with a learning rate {_about(_less(c))} times lower. If it happens at the first step, '
+    return (f'Start again with a learning rate {_about(smaller(c))} times lower. If it happens at the first step, '
             'look for a division by zero or the logarithm of zero.', 'lower_lr')
 
 # %% ../nbs/09c_ailments.ipynb #9aa16980
@@ -320,6 +326,30 @@ def float16(c:Case):
         sentence=f'magnitudes reach {top:,.0f} in float16, which ends at 65,504{more}',
         advice='Compute in bfloat16, or keep the parameters in float32 and use torch.amp with a GradScaler.',
         chart=Chart(dict(largest=s.largest), 'largest magnitude', s.step, {'float16 ends': 65504}, log=True))
+
+# %% ../nbs/09c_ailments.ipynb #8f3a73aa
+def _rounded_away(c:Case)->tuple:
+    "The share of the values of weights that a step leaves as they were though the gradient is not zero; and their dtype"
+    lost, dtypes = [], set()
+    for p,u,g in ([c.get(n, kind) for kind in ('param', 'update', 'param_grad')] for n in c.weights):
+        short = p is not None and 'float16' in str(p.dtype)  # bfloat16 too
+        if not short or u is None or g is None or len(u) != len(g) or len(u) < 10: continue
+        late = slice(-(len(u)//3), None)
+        lost.append((median((np.clip(u.n_zero - g.n_zero, 0, None)/np.maximum(u.n, 1))[late]), u.n_total[-1]/u.n_steps[-1]))
+        dtypes.add(str(p.dtype).removeprefix('torch.'))
+    share, n = np.array(lost).T if lost else (np.zeros(1), np.ones(1))
+    return float(share @ n/n.sum()), ' and '.join(sorted(dtypes))
+
+# %% ../nbs/09c_ailments.ipynb #e467d46e
+@rule(remedies='higher_precision')
+def updates_rounded_away(c:Case):
+    "Six tenths or more of the updates of weights in 16 bits are zero although the gradient is not"
+    share, dtype = _rounded_away(c)
+    if share >= .6: yield warn(
+        layer='optimizer', step=c.first, evidence=dict(share=share), severity=_graver(c) if share > .85 else 'warning',
+        sentence=f"{dtype} rounds {percent(share)} of the weights' updates to nothing.",
+        advice='Keep the parameters in float32 and compute in 16 bits by torch.autocast, or round stochastically, '
+               'or raise the learning rate.')
 
 # %% ../nbs/09c_ailments.ipynb #a1da9237
 @rule(remedies=('reinit', 'lower_lr'))
@@ -486,10 +516,10 @@ def rise_and_crash(c:Case):
     s, i = max(hit, key=lambda o: o[0].std[o[1]]/start(o[0].std))
     rise, fall = s.std[i]/start(s.std), s.std[i]/max(s.std[i:].min(), 1e-30)
     yield warn(layer=s.name, step=s.step[i],
-        evidence=dict(layers=[o.name for o,_ in hit], rise=rise, fall=fall, factor=_less(c)),
+        evidence=dict(layers=[o.name for o,_ in hit], rise=rise, fall=fall, factor=smaller(c)),
         sentence=f'activations rose and crashed in {len(hit)} of {len(c.acts)} layers: '
                  f'here they peaked at {rise:,.0f} times their initial size, at step {s.step[i]}.',
-        advice=f'Stop, and start again with a learning rate {_about(_less(c))} times lower, or with normalisation.',
+        advice=f'Stop, and start again with a learning rate {_about(smaller(c))} times lower, or with normalisation.',
         chart=Chart({o.name: o.std for o,_ in hit[:5]}, 'standard deviation', s.step, log=True))
 
 # %% ../nbs/09c_ailments.ipynb #eaa31723
@@ -557,8 +587,17 @@ def _spread_of_rates(c:Case)->float:
     rates = [g['lr'] for g in groups if isinstance(g.get('lr'), float) and g['lr'] > 0]
     return max(rates, default=1)/min(rates, default=1)
 
-# %% ../nbs/09c_ailments.ipynb #17d246e4
-_USUAL = 1e-2 # update over weight, the median of healthy runs of three origins: 0.012 after 25 batches, 0.007 after 100
+# %% ../nbs/09c_ailments.ipynb #88d7486e
+def usual_step()->float:
+    "The ratio of update to weight of a typical healthy run after a hundred batches"
+    return 10**_numbers()['typical']['update']
+
+def larger(
+    c:Case, # a recording's steps
+)->float:
+    "By how much to raise the learning rate, so that a step changes a typical weight by as much as is usual"
+    first, last, _ = _step_sizes(c)
+    return float(np.clip(usual_step()/np.fmax(np.fmax(first, last), 1e-9), 3, 1e6))
 
 # %% ../nbs/09c_ailments.ipynb #e888dda8
 def _step_sizes(c:Case)->tuple:
@@ -594,23 +633,28 @@ def updates_fade(c:Case):
     "The median ratio of update to weight has faded to a tenth, and below 0.0002, and gradients have not"
     first, last, most = _step_sizes(c)
     if not last < min(2e-4, first/10) or most > .1 or now(c.grad_norm) < start(c.grad_norm)/10: return
-    factor = float(np.clip(_USUAL/max(first, 1e-9), 1, 1e6))
+    factor = float(np.clip(usual_step()/max(first, 1e-9), 1, 1e6))
     yield warn(
         layer='optimizer', step=c.first, evidence=dict(ratio=last, first=first, factor=factor), chart=_step_chart(c),
         sentence=f'the steps have faded, from {first:.1g} to {last:.1g} times the size of a typical weight.',
         advice='Let the learning rate fall later'
                + (f', from about {_about(factor)} times as much.' if factor > 1.5 else '.'))
 
+# %% ../nbs/09c_ailments.ipynb #7aaae960
+def _warming(c:Case)->bool:
+    "Has the learning rate risen at each of 50 steps or more?"
+    return len(c.rates) >= 50 and bool((np.diff(c.rates) > 0).all())
+
 # %% ../nbs/09c_ailments.ipynb #04f21107
 @rule(remedies='raise_lr')
 def warm_up(c:Case):
     "The learning rate has risen at each of 50 steps or more, and the weights hardly move yet"
     first, last, most = _step_sizes(c)
-    rates, total = c.rates, c.meta.get('total_steps') or math.inf
-    if len(rates) < 50 or not last < 5e-4 or not (np.diff(rates) > 0).all() or c.steps < .1*total: return
+    rates = c.rates
+    if not _warming(c) or not last < 5e-4 or c.steps < .1*(c.meta.get('total_steps') or 0): return
     yield warn(
         layer='optimizer', step=c.first,
-        evidence=dict(rate=float(rates[-1]), ratio=last, factor=_USUAL/max(last, 1e-9)),
+        evidence=dict(rate=float(rates[-1]), ratio=last, factor=1.),  # the rate at which it aims may be right
         sentence=f'the learning rate has only been rising for {c.steps} steps, to {rates[-1]:.2g}, '
                  f'and a step still changes a typical weight by {last:.1g} times its size.',
         advice='Shorten the warm-up: some hundred steps, or a few percent of the run.',
@@ -621,8 +665,8 @@ def warm_up(c:Case):
 def updates_small(c:Case):
     "The median ratio of update to weight is below 0.0004, and has not faded"
     first, last, most = _step_sizes(c)
-    if not last < 4e-4 or last < first/10 or most > .1: return
-    factor = float(np.clip(_USUAL/max(first, last, 1e-9), 3, 1e6))
+    if not last < 4e-4 or last < first/10 or most > .1 or _warming(c): return
+    factor = larger(c)
     yield warn(
         layer='optimizer', step=c.first, evidence=dict(ratio=last, first=first, factor=factor), chart=_step_chart(c),
         sentence=f'a step changes a typical weight by {last:.1g} times its size; 0.001 to 0.01 is usual.',
@@ -816,7 +860,8 @@ def no_progress(c:Case):
 
 # %% ../nbs/09c_ailments.ipynb #60a07d56
 _LEARNT = '''replicas_differ input_outliers weight_scale input_scale slow_layers identical_units loss_below_zero
-    output_never_negative float16 dropout exploding_signal not_finite rise_and_crash weight_decay norm_in_eval frozen
+    output_never_negative float16 updates_rounded_away dropout exploding_signal not_finite rise_and_crash
+    weight_decay norm_in_eval frozen
     not_shuffled updates_fade warm_up updates_small small_batch updates_large gradients_add_up tiny_gradient loss_rises
     saturation vanishing_gradient input_repeats no_progress dead_units gradient_spikes fading_signal never_called'''
 for _name in _LEARNT.split(): RULES[_name] = RULES.pop(_name)

@@ -6,28 +6,70 @@
 from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib.resources import files
 from threading import current_thread, main_thread
-import math, warnings
+import json, math, warnings
 
 import numpy as np
 from fastcore.basics import patch
 
-from .ailments import RULES, Finding
+from .ailments import RULES, Finding, smaller, larger
 from .late import LATE
 from .recording import Recording
-from .risk import beginning, EARLIEST, FEWEST, MOST, _numbers, all_clear, distance, reasons, risk, threshold
+from .risk import (EARLIEST, FEWEST, MOST, Curves, _numbers, all_clear, beginning, distance, reasons, risk,
+                           threshold)
 from .symptoms import SYMPTOMS, Case, median, now, percent
 
 # %% auto #0
-__all__ = ['CAUSES', 'FIRST_LOOK', 'HOPELESS', 'Diagnosis', 'between_looks']
+__all__ = ['CAUSES', 'FIRST_LOOK', 'HOPELESS', 'named', 'chances', 'Diagnosis', 'between_looks']
+
+# %% ../nbs/09e_diagnosis.ipynb #771a88a7
+def named(
+    remedies:list, # of findings, in their order
+    among:list, # all that there are
+)->list: # for each of `among` 1 if it is the first that is named, a half if it is the second, a quarter if it is a later one
+    "Which remedies are named first"
+    order = [r for r in dict.fromkeys(remedies) if r in among]
+    return [0. if r not in order else max(.25, 1/2**order.index(r)) for r in among]
+
+# %% ../nbs/09e_diagnosis.ipynb #bd31cb20
+@lru_cache
+def _advice()->dict: return json.loads((files('actstats')/'advice.json').read_text())
+
+@lru_cache
+def _advice_curves()->Curves: return Curves(_advice())
+
+# %% ../nbs/09e_diagnosis.ipynb #5169c8ae
+def chances(
+    c:Case, # a recording's steps
+    found:list, # findings
+)->dict: # remedy -> chance that it is the right one, the best first
+    "Which remedy would help, if this run fails?"
+    o, names = _advice(), list(RULES)
+    found = sorted((f for f in found if f.rule in o['rules']), key=lambda f: names.index(f.rule) if f.rule in RULES else 0)
+    x = {k: min(max(v, -o['limit']), o['limit']) for k,v in beginning(c).symptoms.items()}
+    odds = np.array(o['start']) + _advice_curves()(x).sum(-1)
+    for r in {f.rule for f in found}: odds = odds + o['rules'][r]
+    for r,k in zip(o['first'], named([f.remedy for f in found], list(o['first']))): odds = odds + k*np.array(o['first'][r])
+    p = np.exp(odds - odds.max())
+    return dict(sorted(zip(o['remedies'], (p/p.sum()).tolist()), key=lambda t: -t[1]))
 
 # %% ../nbs/09e_diagnosis.ipynb #940ec8ac
-CAUSES = RULES.keys() # names of the rules, the likeliest cause first
+CAUSES = RULES.keys() # names of the rules
 
-def _rank(f:Finding)->tuple:
+def _ranked(found:list, p:dict)->list:
+    "Findings, the likeliest cause first, by the chances of their remedies"
     names = list(CAUSES)
-    late = f.rule in LATE and f.severity == 'error'  # what broke a run that was well, before what it began with
-    return not late, names.index(f.rule) if f.rule in CAUSES else len(names), f.step
+    place = lambda f: names.index(f.rule) if f.rule in CAUSES else len(names)
+    def rank(f):
+        alarm = f.severity == 'error'
+        return not (alarm and f.rule in LATE), not (alarm and f.remedy == 'none'), -p.get(f.remedy, 0.), place(f), f.step
+    taught = sorted((f for f in found if f.rule in _advice()['rules'] or f.rule in LATE), key=rank)
+    for f in sorted((f for f in found if f not in taught), key=place):
+        at = next((i for i,g in enumerate(taught) if place(g) > place(f)), len(taught))
+        taught.insert(at, f)
+    return taught
 
 # %% ../nbs/09e_diagnosis.ipynb #3f318dab
 @dataclass
@@ -93,29 +135,53 @@ def _said(why:dict)->str:
 # %% ../nbs/09e_diagnosis.ipynb #59026f96
 def _named(f:Finding)->str: return f'{f.rule.replace("_", " ")} ({f.layer or "the model"})'
 
-def _alarm_sentence(c:Case, p:float, why:dict, cause:Finding|None, other:Finding|None)->str:
+def _alarm_sentence(c:Case, p:float, why:dict, cause:Finding|None, other:Finding|None, best:str, chance:float)->str:
     text = (f'the estimated risk of failing is {percent(p)} after {min(c.steps, MOST)} steps '
             f'(alarm from {percent(threshold(c.steps))}; learnt from {_numbers()["runs"]:,} measured runs).')
     text += _said(why)
-    if cause: text += f' Likely cause: {_named(cause)}.'
-    if other: text += f' If its remedy does not help: {_named(other)}.'
+    text += f' Likely cause: {_named(cause)}.' if cause else (
+        f' No finding explains it; what helped runs with such symptoms is {best} (chance {percent(chance)}).')
+    if other: text += f' If that does not help: {_named(other)}.'
     return text
 
-_NO_CAUSE = 'Nothing was found that explains it. Look at the data and the labels; then try another learning rate.'
+# %% ../nbs/09e_diagnosis.ipynb #51a0b7f7
+_EXPERIENCE = dict(
+    lower_lr='Lower the learning rate by a factor of about {factor}.',
+    raise_lr='Raise the learning rate by a factor of about {factor}, and see that its schedule is not too short or too slow.',
+    clip_gradients='Clip gradients by their norm, for instance at 1.',
+    reinit="Initialise the weights as PyTorch does by default, or by Kaiming's rule.",
+    normalise_inputs='Subtract the mean of the training data and divide by its standard deviation.',
+    unfreeze='See that the optimizer has all parameters, at rates of one size, and that all of them require gradients.',
+    zero_grad='Set gradients to zero once a step, before the backward pass.',
+    lower_weight_decay='Lower the weight decay by a factor of 10 or more.',
+    lower_dropout='Lower the rate of dropout to 0.1 or less.',
+    fix_loss='Look at the loss: its sign, what it is given and in which shape, and whether its gradient reaches all layers.',
+    clean_data='Look at the data: do targets belong to their inputs, is every sample whole, is their order random?',
+    higher_precision='Compute in bfloat16 or float32, or use torch.amp with a GradScaler.',
+    train_mode='Call model.train() before training, and after each evaluation.',
+    bigger_batch='Use larger batches, or accumulate the gradients of several.')
+
+# %% ../nbs/09e_diagnosis.ipynb #c99beb9a
+def _factor(c:Case, cause:Finding|None, remedy:str)->float:
+    "By how much to change the rate; 10 if nothing tells"
+    if cause: return cause.evidence.get('factor', 10.)
+    return {'lower_lr': smaller, 'raise_lr': larger}.get(remedy, lambda c: 10.)(c)
 
 # %% ../nbs/09e_diagnosis.ipynb #a96ee57a
-def _alarm(c:Case, p:float, causes:list)->Finding:
-    cause = causes[0] if causes else None
-    other = next((f for f in causes if f.remedy != cause.remedy), None)
-    why = reasons(c)
+def _alarm(c:Case, p:float, causes:list, by:dict)->Finding:
+    "The alarm, with the remedy that has the best chance"
+    best = next(iter(by), causes[0].remedy if causes else 'clean_data')
+    cause = next((f for f in causes if f.remedy == best or f.severity == 'error'), None)
+    remedy = cause.remedy if cause else best
+    other, why, factor = next((f for f in causes if f.remedy != remedy), None), reasons(c), _factor(c, cause, remedy)
     evidence = dict(
         risk=p, threshold=threshold(c.steps), cause=cause.rule if cause else None, other=other.rule if other else None,
-        symptoms={k: value for k,(value, _, _) in why.items()})
-    if cause and 'factor' in cause.evidence: evidence['factor'] = cause.evidence['factor']
+        symptoms={k: value for k,(value, _, _) in why.items()}, chances=dict(list(by.items())[:3]), factor=factor)
     return Finding(
-        rule='will_fail', severity='error', evidence=evidence, sentence=_alarm_sentence(c, p, why, cause, other),
+        rule='will_fail', severity='error', evidence=evidence, remedy=remedy,
+        sentence=_alarm_sentence(c, p, why, cause, other, best, by.get(best, math.nan)),
         layer=cause.layer if cause else 'loss', step=cause.step if cause else c.first,
-        advice=cause.advice if cause else _NO_CAUSE, remedy=cause.remedy if cause else 'clean_data',
+        advice=cause.advice if cause else _EXPERIENCE[best].format(factor=f'{factor:,.0f}'),
         chart=cause.chart if cause else None)
 
 # %% ../nbs/09e_diagnosis.ipynb #174c4c70
@@ -137,22 +203,24 @@ def _recovered(c:Case)->bool:
     return then - last > max(.2*abs(then), 3*noise)
 
 # %% ../nbs/09e_diagnosis.ipynb #fbab52ba
-def _found(c:Case, note)->list:
-    "What the rules find, the likeliest cause first"
-    found = []
+def _found(c:Case, note)->tuple:
+    "What the rules find, the likeliest cause first, and the chances of remedies"
+    found, p = [], {}
     calm = c.calm
     for name,rule in list(RULES.items()):
         try: found += rule(c if getattr(rule, 'whole', False) else calm)
         except Exception as e: note(f'diagnose: {name}', e)
-    return sorted(found, key=_rank)
+    try: p = chances(c, found)
+    except Exception as e: note('diagnose: chances', e)
+    return _ranked(found, p), p
 
 # %% ../nbs/09e_diagnosis.ipynb #e12e953d
 def _judge(c:Case, note)->Diagnosis:
-    found, p, far = _found(c, note), math.nan, math.nan
+    (found, by), p, far = _found(c, note), math.nan, math.nan
     try:
         p, far = risk(c), distance(c)
         if p >= threshold(min(c.steps, MOST)) and not _done(c, found) and not _recovered(c):
-            found.insert(0, _alarm(c, p, [f for f in found if f.remedy not in ('none', 'early_stopping')]))
+            found.insert(0, _alarm(c, p, [f for f in found if f.remedy not in ('none', 'early_stopping')], by))
     except Exception as e: note('diagnose: risk', e)
     lacks = ('loss',)*(c.losses is None) + ('parameters',)*(not c.ratios)
     rows = max((len(s) for s in beginning(c).series.values() if not s.is_number), default=0)

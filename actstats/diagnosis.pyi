@@ -1,9 +1,14 @@
 # Written by .ci/stubs.py: `make export`
+from .symptoms import Case
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ['CAUSES', 'FIRST_LOOK', 'HOPELESS', 'Diagnosis', 'between_looks']
+__all__ = ['CAUSES', 'FIRST_LOOK', 'HOPELESS', 'named', 'chances', 'Diagnosis', 'between_looks']
+
+def named(remedies: list, among: list) -> list: ...
+
+def chances(c: Case, found: list) -> dict: ...
 CAUSES: Any
 
 @dataclass

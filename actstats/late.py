@@ -26,14 +26,17 @@ _FEWEST = 24 # rows
 # %% ../nbs/09d_late.ipynb #d6499a11
 class Past:
     "The series of a case as arrays: one value for each row of the training steps"
-    def __init__(self, c:Case):
+    def __init__(self,
+        c:Case,
+        full:Case|None=None, # the case with its values that are not finite, if there are; None: c
+    ):
         trained = [s for s in c.series.values() if s.kind in ('act', 'param', 'update')]
         longest = max(trained, key=len, default=None)
-        self.case, self.step = c, np.zeros(0, int) if longest is None else longest.step
+        self.case, self.full, self.step = c, full or c, np.zeros(0, int) if longest is None else longest.step
         self.n = len(self.step) # rows
         self.late = max(int(np.searchsorted(self.step, c.first + FROM)), _FEWEST//2) # the first row that is judged
-        each = self.n > 0 and longest.n_steps.max() == 1
-        self.single = bool(each) and (c.meta.get('every') or 1) == 1 # a row for each step?
+        self.per = int(longest.n_steps.max()) if self.n else 1 # steps that share a row
+        self.whole = self.n > 0 and (c.meta.get('every') or 1) == 1 # is each step in a row?
 
     def place(self,
         step:np.ndarray, # of the values
@@ -186,17 +189,50 @@ def _rate_down(p:Past):
         dict(before=float(x[row - 1]), now=float(x[-1])),
         Chart({'learning rate': x}, 'learning rate', p.step, log=True))
 
+# %% ../nbs/09d_late.ipynb #ab717188
+def _decays_away(x:np.ndarray, left:float)->bool:
+    "Does a rate fall by the same factor at each row, and is nothing, or will be after so many more rows?"
+    for k,most,end in ((10, 1e-3, 1.), (30, .02, 1e-6)):
+        if len(x) < 2*k + 1 or not (x[-2*k - 1:] > 0).all() or x[-1] > most: continue
+        before, now = np.log(x[-2*k - 1]/x[-1 - k])/k, np.log(x[-1 - k]/x[-1])/k
+        if before > .75*now > 0 and np.log(x[-1]) - left*now < math.log(end): return True
+    return False
+
 # %% ../nbs/09d_late.ipynb #29bc3a19
 @_sign
 def _rate_gone(p:Past):
     x, total = _largest_rates(p), p.case.meta.get('total_steps')
     if not len(x) or not isinstance(total, (int, float)) or p.step[-1] - p.case.first > .7*total: return
-    if not x[-3:].max() < 1e-3*x.max() or x[:p.late].max() < 1e-2*x.max(): return
+    left, top = (total - p.step[-1] + p.case.first)/p.per, x.max()
+    if not (x[-15:].max() < 1e-3*top or _decays_away(x/top, left)) or x[:p.late].max() < 1e-2*top: return
     row = max(p.late, int(np.flatnonzero(x >= .9*x[:-3].max())[-1]) + 1)
     yield Sign('updates_vanish', row, 'optimizer', True,
         f'the learning rate has fallen from {x.max():.3g} to {x[-1]:.3g}, long before the planned end.',
         'Look at the schedule: is its length that of the run?', 'raise_lr',
         dict(before=float(x.max()), now=float(x[-1])), Chart({'learning rate': x}, 'learning rate', p.step, log=True))
+
+# %% ../nbs/09d_late.ipynb #2349f1e8
+def _decay_negative(p:Past, d:np.ndarray)->Sign:
+    return Sign('weights_grow', max(p.late, p.n - int(_tail(d < 0))), 'optimizer', True,
+        f'weight decay is negative, {d[-1]:.3g}: all weights grow at each step.',
+        f'Look at the options of the optimizer. {_BACK}.', 'lower_weight_decay', dict(now=float(d[-1])),
+        Chart({'weight decay': d}, 'weight decay', p.step))
+
+# %% ../nbs/09d_late.ipynb #8da2e2f6
+@_sign
+def _decay_up(p:Past):
+    s, x = p.case.get('weight_decay', 'run'), _largest_rates(p)
+    if s is None or not len(x): return
+    d = np.nan_to_num(p.of(s, 'max'))  # it is noted where there is some
+    if d[-1] < 0 <= d[:p.late].min(initial=0): yield _decay_negative(p, d)
+    most = np.maximum.accumulate(d)
+    up = np.flatnonzero((d[1:] > 10*most[:-1]) & (d[1:]*x[1:] > 1e-5) & (np.arange(1, p.n) >= p.late)) + 1
+    if not len(up) or d[-1] < .5*d[up[0]]: return
+    row, before = int(up[0]), float(most[up[0] - 1])
+    yield Sign('weights_shrink', row, 'optimizer', d[row]*x[row] > 3e-3,
+        f'weight decay has risen from {before:.3g} to {d[row]:.3g}.',
+        f'Look at the options of the optimizer. {_BACK}, with the weight decay of before.', 'lower_weight_decay',
+        dict(before=before, now=float(d[row])), Chart({'weight decay': d}, 'weight decay', p.step))
 
 # %% ../nbs/09d_late.ipynb #7cf539df
 _FEATURES = {'mean': 'mean', 'standard deviation': 'std', 'share of zeros': 'frac_zero'}
@@ -246,27 +282,49 @@ def _repeated(p:Past, most:int=24)->tuple:
 # %% ../nbs/09d_late.ipynb #a1fa4f46
 @_sign
 def _batches_repeat(p:Past):
-    if not p.single: return
+    if not p.whole: return
     same, lags = _repeated(p)
     row = p.n - int(_tail(same))
     if row == p.n: return
     lag = int(np.median(lags[row:]))
     if p.n - row < 6 or row - lag < p.late or same[:row - lag].mean() > .05: return
-    batches = 'the same batch comes' if lag == 1 else f'the same {lag} batches come'
+    batches = 'the same batch comes' if lag*p.per == 1 else f'the same {lag*p.per} batches come'
     yield Sign('data_repeats', row - lag, 'input', True, f'{batches} again and again.',
         'Look at the loader or the sampler: does it still draw from all of the data?', 'clean_data',
         dict(batches=lag), Chart({'mean': p.of(p.case.get('input', 'input'), 'mean')}, 'mean of the input', p.step))
+
+# %% ../nbs/09d_late.ipynb #c8fb4060
+@_sign
+def _few_samples(p:Past, most:int=12, k:int=25):
+    s = p.case.get('input', 'input')
+    if s is None or p.n < p.late + k: return
+    again = np.zeros(p.n)
+    for x in (p.of(s, 'min'), p.of(s, 'max')):
+        seen = np.zeros(p.n, bool)
+        for lag in range(1, most + 1): seen[lag:] |= x[lag:] == x[:-lag]
+        again += seen/2
+    share = np.r_[np.zeros(k - 1), np.convolve(again, np.ones(k)/k, 'valid')]
+    usual, row = float(again[most:p.late].mean()), p.n - int(_tail(share > .5))
+    if usual > .35 or share[-1] < usual + .6 or row < p.late or _batch_growth(p, row) > 1.5: return
+    row = max(p.late, row - k//2)
+    yield Sign('data_repeats', row, 'input', True, 'batches come from a few samples only: '
+        f'in {percent(float(share[-1]))} of them the largest or smallest value is one of the last {most} batches.',
+        'Look at the loader or the sampler: does it still draw from all of the data?', 'clean_data',
+        dict(share=float(share[-1]), usual=usual),
+        Chart({'share': share}, 'batches with a known extreme', p.step), vague=k//2)
 
 # %% ../nbs/09d_late.ipynb #046ef68c
 def _unexplained(p:Past)->tuple:
     "Names of parameters, and how much of each its update does not explain, relative to its size: (names, rows)"
     c, fits = p.case, lambda s: '16' not in str(s.dtype) and s.n_total[-1] > 1 and c.get(s.name, 'update') is not None
     names = [s.name for s in c.of('param') if fits(s)]
-    if not names or not p.single: return [], np.zeros((0, p.n))
+    if not names or not p.whole: return [], np.zeros((0, p.n))
     of = lambda kind: [p.grid(names, kind, k) for k in ('mean', 'rms', 'largest')]
     (mean, rms, most), (dm, dr, du) = of('param'), of('update')
-    size, rise = np.maximum(rms[:, :-1], 1e-12), np.diff(most) - du[:, 1:]
-    v = np.maximum(np.abs(np.diff(mean) - dm[:, 1:]), np.abs(np.diff(rms)) - dr[:, 1:])/size
+    way = lambda u: u[:, 1:] if p.per == 1 else p.per*(u[:, 1:] + u[:, :-1])  # the longest, in rows of several steps
+    size, rise = np.maximum(rms[:, :-1], 1e-12), np.diff(most) - way(du)
+    moved = np.abs(np.diff(mean) - dm[:, 1:]) if p.per == 1 else np.abs(np.diff(mean)) - way(dr)
+    v = np.maximum(moved, np.abs(np.diff(rms)) - way(dr))/size
     v = np.fmax(v, np.where(rise > .5*most[:, :-1], rise/np.maximum(most[:, :-1], 1e-12), 0))
     v = np.nan_to_num(np.c_[np.zeros(len(v)), v], nan=0., posinf=1e9)
     v[v < 2e-4] = 0
@@ -365,9 +423,9 @@ def _model_in_eval(p:Past):
 @_sign
 def _norms_in_eval(p:Past):
     found = []
-    for s in (s for s in p.case.acts if re.match('(Sync)?BatchNorm', p.case.words(s.name)) and p.single):
-        b = p.case.get(f'{s.name}.bias', 'param')
-        want = np.zeros(p.n) if b is None else np.r_[np.nan, p.of(b, 'mean')[:-1]]  # of the step before
+    for s in (s for s in p.case.acts if re.match('(Sync)?BatchNorm', p.case.words(s.name)) and p.whole):
+        b = p.of(p.case.get(f'{s.name}.bias', 'param'), 'mean')
+        want = np.nan_to_num(b - np.diff(b, prepend=b[:1])/p.per)  # of the step before
         off = np.abs(p.of(s, 'mean') - want)/np.maximum(p.of(s, 'std'), 1e-12)
         bad = np.nan_to_num(off) > 2e-3
         row = p.n - int(_tail(bad))
@@ -383,53 +441,102 @@ def _norms_in_eval(p:Past):
 # %% ../nbs/09d_late.ipynb #bb01bcfc
 @_sign
 def _more_dropout(p:Past):
-    acts = p.case.acts
-    for prev,s in zip(acts, acts[1:]):
-        if not re.match(r'\w*Dropout', p.case.words(s.name)) or prev.n_total[-1] != s.n_total[-1]: continue
-        rate = 1 - (1 - p.of(s, 'frac_zero'))/np.maximum(1 - p.of(prev, 'frac_zero'), 1e-9)
-        row = p.n - int(_tail(np.nan_to_num(rate) > .6))
-        was, now = float(_median(rate[:p.late])), float(_median(rate[-3:]))
-        if p.n - row < 3 or row < p.late or not was < .55: continue
+    for prev,s in zip([None, *p.case.acts], p.case.acts):
+        if not (m := re.match(r'\w*Dropout\w*\(p=([\d.e+-]+)', p.case.words(s.name))): continue
+        came = prev is not None and prev.n_total[-1] == s.n_total[-1]
+        alive = (1 - p.of(s, 'frac_zero'))/np.maximum(1 - p.of(prev, 'frac_zero') if came else 1., 1e-9)
+        usual = float(_median(alive[:p.late]))
+        rate = 1 - (1 - float(m[1]))*alive/max(usual, 1e-9)
+        row = p.n - int(_tail(np.nan_to_num(rate) > .5*(1 + float(m[1])) - 1e-3))
+        was, then, now = (float(_median(v)) for v in (rate[max(0, row - 3):row], rate[row:row + 2], rate[-3:]))
+        silent = prev is not None and bool(_median(p.of(prev, 'std')[row:]) == 0)  # nothing comes in
+        if p.n - row < 3 or row < p.late or now < .6 or 1 - then > .6*(1 - was) or silent: continue
         yield Sign('dropout_rises', row, s.name, True,
             f'dropout sets {percent(now)} of the values to zero, and set {percent(was)} before.',
             'Lower it to 0.5 or less; 0.1 is usual.', 'lower_dropout', dict(before=was, now=now),
             Chart({s.name: rate}, 'share of values that are dropped', p.step))
         return
 
-# %% ../nbs/09d_late.ipynb #27828b35
-def _moving(x:np.ndarray, k:int)->np.ndarray:
-    "Sums over the last k rows; NaN where there are fewer"
-    s = np.cumsum(np.nan_to_num(x), -1)
-    return np.concatenate([np.full((*x.shape[:-1], k), np.nan), s[..., k:] - s[..., :-k]], -1)
-
 # %% ../nbs/09d_late.ipynb #804c2a13
-def _walks(p:Past, names:list, k:int)->tuple:
-    "Of a typical gradient: von Neumann's ratio about zero, over k rows, how its log size jumps, and its log size"
-    mean, size = p.grid(names, 'param_grad', 'mean'), _log(p.grid(names, 'param_grad', 'rms'))
-    steps, jumps = (np.diff(x, prepend=x[:, :1]) for x in (mean, size))
-    ratio = _moving(steps**2, k)/np.maximum(_moving(mean**2, k), 1e-300)
-    return tuple(_median(x.T) for x in (ratio, _moving(np.abs(jumps), k)/k, size))
+def _sizes_before(x:np.ndarray, gap:int=12)->np.ndarray:
+    "Median size of the steps of each series, over so many rows, which end `gap` rows before each"
+    d, out = np.abs(np.diff(x, prepend=x[:, :1])), np.full(x.shape, np.nan)
+    if x.shape[1] <= WINDOW + gap: return out
+    every = np.arange(WINDOW, x.shape[1] - gap, 4)  # it changes slowly
+    m = np.stack([_median(d[:, j - WINDOW:j]) for j in every], 1)
+    out[:, WINDOW + gap:] = np.repeat(m, 4, 1)[:, :x.shape[1] - WINDOW - gap]
+    return out
+
+def _sums(p:Past, names:list)->np.ndarray:
+    "Of a typical gradient: how much likelier it is that it holds the one before, by the logarithm, row by row"
+    m = p.grid(names, 'param_grad', 'mean')
+    size = _sizes_before(m)/.954  # the median size of a difference of two normal values
+    size[~(size > 0)] = np.nan
+    d = np.diff(m, prepend=m[:, :1])
+    return _median((np.log1p((m/size)**2) - np.log1p((d/size)**2)).T)
+
+# %% ../nbs/09d_late.ipynb #9a37c574
+def _loss_jumps(p:Past, row:int)->bool:
+    "Does the loss jump, from one step to the next, just before this row?"
+    y, first = _loss_on(p), max(row - 6, 2)
+    past = y[max(0, first - WINDOW):first]
+    r = (y[first - 1:row + 2] - _median(past))/max(float(_spread(past)), 1e-12)
+    return bool(((r[1:] > 6) & (r[:-1] < 2)).any())
 
 # %% ../nbs/09d_late.ipynb #5bef1df2
 @_sign
-def _gradients_walk(p:Past, k:int=8, most:int=30):
+def _gradients_walk(p:Past, most:int=30):
     names = [s.name for s in p.case.of('param_grad') if s.n_total[-1] > 1]
     names = names[::-(-len(names)//most) or 1]
-    if not names or not p.single or p.n < p.late + k: return
-    walk, rough, size = _walks(p, names, k)
-    low = walk < .45
-    low[:p.late] = False
-    row = p.n - int(_tail(low)) - k + 1
-    if not low[-1] or row < p.late - 5: return
-    past = slice(max(k, row - 100), row)
-    usual, grown = float(_median(walk[past])), math.exp(_median(size[-3:]) - _median(size[max(0, row - 20):row]))
-    sudden = np.nanmax(np.diff(size[max(0, row - 4):row + k]), initial=0)  # a sum begins as what it was before
-    if not rough[-1] < .75*_median(rough[past]) or sudden > .5*math.log(grown): return
-    if usual > .5 and grown > 2.2: yield Sign('gradients_pile_up', max(row, p.late), 'optimizer', True,
+    if not names or p.n < p.late + 4: return
+    a = _sums(p, names)
+    usual = float(_median(a[20:p.late]))
+    r = np.where(np.arange(p.n) < p.late, 0, np.nan_to_num(a - usual + .2))
+    begin, seen = next(iter(excursions(r, 4.)), (0, 0))
+    if not seen or usual > .5: return
+    rms = p.grid(names, 'param_grad', 'rms')
+    fresh, rise = _median(rms[:, max(0, begin - WINDOW):begin]), np.diff(rms[:, begin - 3:begin + 4])
+    times, steps = _median((rms[:, seen - 2:]/fresh[:, None]).T), _median((rise/fresh[:, None]).T)
+    grown = float(np.nanmax(_median(sliding_window_view(times, 3))))
+    if not grown > 2 or np.nanmax(steps) > 4 or _loss_jumps(p, begin): return
+    yield Sign('gradients_pile_up', max(begin - 4, p.late), 'optimizer', True,
         f'gradients add up: each is the one before and a little more; they are {number(grown)} times as large now.',
-        f'Call optimizer.zero_grad() before each backward pass. {_BACK}.', 'zero_grad',
-        dict(ratio=float(walk[-1]), usual=usual, times=grown),
+        f'Call optimizer.zero_grad() before each backward pass. {_BACK}.', 'zero_grad', dict(times=grown),
         Chart({n: p.of(p.case.get(n, 'param_grad'), 'mean') for n in names[:3]}, 'mean of the gradient', p.step))
+
+# %% ../nbs/09d_late.ipynb #1a0417d1
+@_sign
+def _gradients_gone(p:Past):
+    names = [g.name for g in p.case.grads]
+    if not names or p.n < p.late + 3: return
+    g, u = (_log(p.grid(names, kind, 'rms')) for kind in ('param_grad', 'update'))
+    typical = _median(g.T)
+    low = typical < _median(typical[max(0, p.late - WINDOW):p.late]) - math.log(30)
+    row = p.n - int(_tail(low))
+    past, loss = slice(max(0, row - WINDOW), row), _loss_on(p)
+    if p.n - row < 3 or row < p.late: return
+    if not np.nanmin(typical[past]) - _median(typical[row:row + 3]) > math.log(8): return
+    fallen = _median(g[:, past]) - _median(g[:, row:])
+    slower = float(_median(_median(u[:, past]) - _median(u[:, -3:]))) - _rate_fell(p, row)
+    older = loss[past][:-5]  # a run that has broken before it may have gradients of zero, too
+    if _median(loss[past][-5:]) - _median(older) > 6*_spread(older): return
+    if (fallen > math.log(30)).mean() < .8 or _median(loss[-6:]) < .5*_median(loss[past]): return
+    n = np.array([s.n_total[-1]/max(s.n_steps[-1], 1) for s in p.case.of('param_grad')])
+    every = p.grid([s.name for s in p.case.of('param_grad')], 'param_grad', 'rms')
+    norm = np.sqrt(n@np.nan_to_num(every)**2)
+    constant = float(_spread(norm[row:])/max(_median(norm[row:]), 1e-300)) < 1e-3
+    yield Sign('updates_vanish', row, 'optimizer', slower > math.log(5),
+        f'gradients have shrunk to 1/{number(math.exp(float(_median(fallen))))} in one step, in all layers, '
+        + ('and their norm is constant: they are clipped.' if constant else 'and the loss has not.'),
+        'Is the norm or the value to which gradients are clipped far too small?' if constant else
+        'Look at what scales the loss or the gradients.', 'clip_gradients' if constant else 'raise_lr',
+        dict(fallen=math.exp(float(_median(fallen)))), Chart(dict(norm=norm),
+        'norm of the gradient', p.step, log=True))
+
+def _rate_fell(p:Past, row:int)->float:
+    "By how much the logarithm of the learning rate is lower than before this row"
+    x = _largest_rates(p)
+    return float(np.log(max(x[row - 1], 1e-30)/max(x[-1], 1e-30))) if len(x) else 0.
 
 # %% ../nbs/09d_late.ipynb #d7091a1f
 def _rise(x:np.ndarray, k:int)->np.ndarray:
@@ -463,8 +570,9 @@ def _growth(p:Past):
     names, found, warmer = _growing(p), {}, _warmer(p)
     if not names or p.n < p.late + 10: return
     x = _log(p.grid(names, 'param', 'rms'))
-    early = np.nan_to_num(_rise(x, 10)[:, min(60, p.late//2) + 10:p.late]).max(1, initial=0)*warmer
-    for k,least,times in ((10, .1, 4), (25, .2, 8), (60, .4, 14)):
+    rows = lambda steps: max(4, steps//p.per)
+    early = np.nan_to_num(_rise(x, rows(10))[:, min(60, p.late//2) + rows(10):p.late]).max(1, initial=0)*warmer
+    for k,least,times in ((rows(10), .1, 4), (rows(25), .2, 8), (rows(60), .4, 14)):
         high = np.nan_to_num(_rise(x, k)) > np.maximum(least, times*early)[:, None]
         high[:, :p.late] = False
         t = _tail(high)
@@ -543,6 +651,23 @@ def _overflow_nears(p:Past, k:int=15):
             Chart({s.name: np.exp(x)}, 'largest magnitude', p.step, {'largest number': end}, log=True))
         return
 
+# %% ../nbs/09d_late.ipynb #1208a115
+@_sign
+def _overflowed(p:Past):
+    if p.full is p.case: return
+    began = lambda s: s.step[s.n_bad > 0][0]
+    bad = [s for s in p.full.series.values() if (s.n_bad > 0).any()]
+    grads, others = ([s for s in bad if s.kind in kinds] for kinds in (('param_grad',), ('input', 'act', 'log')))
+    if not grads or min(map(began, grads)) >= min(map(began, others), default=math.inf): return
+    s = min(grads, key=began)
+    before, infinite = s.largest[s.step < began(s)], (s.n_posinf + s.n_neginf)[s.n_bad > 0][0]
+    if not infinite or len(before) < WINDOW or not np.nanmax(before[-5:]) < 30*_median(before[-WINDOW:]): return
+    yield Sign('near_overflow', p.n - 1, 'optimizer', True,
+        f'the gradient of {s.name} is infinite; outputs and loss were finite, gradients no larger than before.',
+        'Is the loss scaled by too much? torch.amp.GradScaler leaves out such steps. Or compute in bfloat16.',
+        'higher_precision', dict(parameter=s.name, largest=float(before[-1])),
+        Chart({s.name: s.largest}, 'largest magnitude of the gradient', s.step, log=True))
+
 # %% ../nbs/09d_late.ipynb #f05147f4
 def _validation(c:Case)->list:
     "Logged losses of validation"
@@ -551,16 +676,35 @@ def _validation(c:Case)->list:
     return [s for s in c.of('log') if fits(s)]
 
 _STOP = 'early_stopping' if 'early_stopping' in REMEDIES else 'none'
+_FEWER = '. Since step {} that falls faster than before, as it does on fewer samples.'
 
 # %% ../nbs/09d_late.ipynb #624e0e3b
-def _turned_up(v:np.ndarray)->int|None:
-    "Where a curve was lowest, if its last three values are above that, and the last ones clearly; else None"
+def _turned_up(
+    v:np.ndarray, # validation losses
+    start:float, # the loss at the start
+)->int|None:
+    "Where a curve was lowest, if its last values are above that, clearly and by a twentieth of its fall; else None"
     if len(v) < 6: return None
     smooth = np.array([np.median(v[max(0, i - 1):i + 2]) for i in range(len(v))])
     i = int(smooth[:-1].argmin())
     noise, low = float(_spread(np.diff(v[:i + 1]))) if i > 2 else 0., smooth[i]
-    clear = np.median(v[-3:]) - low > max(2*noise, .1*abs(low))
-    return i if len(v) - i > 3 and (v[-3:] > low).all() and clear else None
+    clear = np.median(v[-3:]) - low > max(2*noise, .1*abs(low), .05*(start - low))
+    if len(v) - i > 3 and (v[-3:] > low).all() and clear: return i
+    i = int(v.argmin())
+    if i < 3 or len(v) - i < 3: return None
+    noise = float(_spread(np.diff(v[:i + 1])))
+    return i if v[-2:].min() - v[i] > max(4*noise, .12*abs(v[i]), .05*(start - v[i])) else None
+
+# %% ../nbs/09d_late.ipynb #1d623d34
+def _falls_faster(p:Past, row:int)->int|None:
+    "Since when the loss falls faster than before, if it began to do so about this row with no change of the rate"
+    y = _loss_on(p)
+    ok = np.isfinite(y)
+    if not (y[ok] > 0).all(): return None
+    r = -residuals(_log(y), .02)
+    r[:max(p.late, row - 60)] = 0
+    begin = next((b for b,_ in excursions(r)), None)
+    return None if begin is None or abs(_rate_fell(p, begin)) > .7 or _batch_growth(p, begin) > 1.5 else begin
 
 # %% ../nbs/09d_late.ipynb #2f19ba47
 @_sign
@@ -568,14 +712,17 @@ def _parting(p:Past):
     loss = _loss_on(p)
     for s in _validation(p.case):
         v, step = s.mean[s.n_bad == 0], s.step[s.n_bad == 0]
-        if (i := _turned_up(v)) is None: continue
+        start = max(float(v[0]), float(_median(loss[:5]))) if len(v) else 0.
+        if (i := _turned_up(v, start)) is None: continue
         row = int(np.searchsorted(p.step, step[i]))
         if not _median(loss[-20:]) < .9*_median(loss[max(0, row - 10):row + 10]): continue
+        fewer = _falls_faster(p, row)
         yield Sign('overfitting', min(max(row, p.late), p.n - 1), 'loss', True,
-            f'{s.name} was lowest at step {step[i]}, {v[i]:.3g}, and is {np.median(v[-3:]):.3g} now, '
-            'while the training loss fell: the model overfits.',
-            f'Keep the checkpoint of step {step[i]}. More data, augmentation, dropout or weight decay would help; '
-            'more steps do not.', _STOP, dict(lowest=float(v[i]), now=float(v[-1]), best=int(step[i])),
+            f'{s.name} was lowest at step {step[i]}, {v[i]:.3g}, and is {np.median(v[-3:]):.3g} now, while '
+            + (f'the training loss fell: the model overfits{_FEWER.format(p.step[fewer]) if fewer else "."}'),
+            f'Keep the checkpoint of step {step[i]}. ' + ('Look at the loader: does it still give all of the data?'
+            if fewer else 'More data, augmentation, dropout or weight decay would help; more steps do not.'),
+            'clean_data' if fewer else _STOP, dict(lowest=float(v[i]), now=float(v[-1]), best=int(step[i])),
             Chart({s.name: v}, 'validation loss', step))
         return
 
@@ -594,6 +741,7 @@ class Rise:
     now:float # level of the last six
     gone:float # share of the way back to the start
     deviations:float # by how many standard deviations it is above now
+    sudden:bool # did it jump, and not climb?
 
 # %% ../nbs/09d_late.ipynb #dd95502b
 def rises(p:Past)->list:
@@ -611,7 +759,8 @@ def rises(p:Past)->list:
         level, noise, was = float(_median(x[past])), max(float(_spread(x[past])), floor), float(_median(y[past]))
         row, now, up = _sharpened(x, begin, seen, level, noise), float(np.median(y[last])), np.median(x[last]) - level
         gone = (now - was)/(start - was) if start > was else math.inf
-        found.append(Rise(row, seen, was, float(_median(y[row:row + 5])), now, gone, float(up/noise)))
+        sudden = bool(np.nanmax(y[row:row + 5]) - was >= .4*(np.nanmax(y[row:]) - was))
+        found.append(Rise(row, seen, was, float(_median(y[row:row + 5])), now, gone, float(up/noise), sudden))
     return found
 
 # %% ../nbs/09d_late.ipynb #7b8b8bd4
@@ -632,6 +781,19 @@ def _first_odd(p:Past, row:int)->Series|None:
             if np.isfinite(x[past]).sum() < 10: continue
             z = np.abs(x[now] - _median(x[past]))/max(float(_spread(x[past])), floor, 1e-12)
             if len(z) and z[0] > 4.5 and np.nanmean(z) > 4: return s
+
+def _all_odd(p:Past, row:int)->bool:
+    "Are the layers together, or the variance of the output, less usual in this row than in any of the forty before?"
+    past, far = slice(max(0, row - WINDOW), row), []
+    for s in p.case.acts:
+        mean, std, zeros = (p.of(s, k) for k in ('mean', 'std', 'frac_zero'))
+        for x,floor in ((mean, .005*float(_median(std[past]))), (_log(std), .005), (zeros, .003)):
+            if (noise := float(_spread(x[past]))) > 0:
+                far.append(np.minimum(np.abs(x[past.start:row + 1] - _median(x[past]))/max(noise, floor, 1e-12), 8))
+    mean = np.nanmean(far, 0) if far else np.zeros(2)
+    v = _log(p.of(p.case.get('output_variance', 'run'), 'mean'))
+    z = np.abs(v[past.start:row + 1] - _median(v[past]))/max(float(_spread(v[past])), .05)
+    return bool(mean[-1] > 1.2*mean[:-1].max(initial=0) or z[-1] > max(6, 2*np.nanmax(z[:-1], initial=0)))
 
 # %% ../nbs/09d_late.ipynb #165804d6
 def _other_classes(p:Past, row:int)->bool:
@@ -657,18 +819,40 @@ def _by_loss(p:Past, e:Rise):
     if since < 4: return
     start, odd = float(np.median(y[np.isfinite(y)][:5])), _first_odd(p, e.row)
     layer = 'optimizer' if odd is None else odd.name
-    jump = np.nanmax(y[e.row:e.row + 5]) - e.before
-    if jump < .4*(np.nanmax(y[e.row:]) - e.before) or _thrown(p, e.row): # no jump, or an update's doing
+    if not e.sudden or _thrown(p, e.row): # an update's doing
         if e.gone > .3: yield _diverging(p, e, layer)
         return
-    far = start > e.before and (e.first > 1.15*start or odd is not None and e.first - e.before > .3*(start - e.before))
-    if far and not _other_classes(p, e.row) or _stays(p, e, far): yield _told(p, e, odd)
+    confident = p.case.n_classes > 0 and e.before < .25*start
+    above = e.first > (1.6 if confident else 1.15)*start
+    far = start > e.before and (above or odd is not None and e.first - e.before > .3*(start - e.before))
+    if far and not _other_classes(p, e.row) or _stays(p, e, far, confident): yield _told(p, e, odd)
 
-def _stays(p:Past, e:Rise, far:bool)->bool:
+def _stays(p:Past, e:Rise, far:bool, confident:bool)->bool:
     "Is it known by now that the loss does not come down again by itself?"
-    since, y = p.n - e.row, _loss_on(p)
-    if since >= 75 and e.gone > .2 and (far or e.gone > .5): return bool(_median(y[-10:]) > .93*_median(y[-40:-30]))
-    return not _other_classes(p, e.row) and (since >= 12 and e.gone > .7 or since >= 25 and e.gone > .4)
+    since, y, shrunk, gone = p.n - e.row, _loss_on(p), _outputs_shrunk(p, e.row), _lost_learning(p, e)
+    if since >= 8 and shrunk < .02: return True
+    if _other_classes(p, e.row) and since < 75 or confident and not _gradients_stay_up(p, e.row): return False
+    if since >= 75 and gone > .2 and (far or gone > .5): return bool(_median(y[-10:]) > .93*_median(y[-40:-30]))
+    if since >= 8 and shrunk < .5 and gone > (.3 if p.case.n_classes else .08): return True
+    return since >= 12 and gone > .7 or since >= 25 and gone > (.4 if shrunk != shrunk else .55)
+
+# %% ../nbs/09d_late.ipynb #59479042
+def _outputs_shrunk(p:Past, row:int, k:int=12)->float:
+    "The variance of the model's outputs over the samples, in the last rows, as a share of that before this row"
+    v = p.of(p.case.get('output_variance', 'run'), 'mean')
+    return float(_median(v[max(row + 4, p.n - k):])/_median(v[max(0, row - WINDOW):row]))
+
+def _gradients_stay_up(p:Past, row:int, k:int=12)->bool:
+    "Are gradients, in the last rows, twice as large as before this row? If there are none, nothing speaks against it"
+    g = p.place(p.case.grad_steps, p.case.grad_norm) if len(p.case.grad_steps) else np.full(p.n, np.nan)
+    return not _median(g[max(row + 4, p.n - k):]) < 2*_median(g[max(0, row - WINDOW):row])
+
+def _lost_learning(p:Past, e:Rise, k:int=12)->float:
+    "How much of what had been learnt is lost, as a share, by the mean of the last rows but the worst tenth"
+    y = _loss_on(p)
+    since, start = y[max(e.row + 4, p.n - k):], float(np.median(y[np.isfinite(y)][:5]))
+    some = np.sort(since[np.isfinite(since)])[:max(1, int(.9*len(since)))]  # one bad batch is none
+    return (float(some.mean()) - e.before)/(start - e.before) if start > e.before else math.inf
 
 # %% ../nbs/09d_late.ipynb #5bc523c8
 def _jumped(e:Rise)->str: return f'the loss was {e.before:.3g}, jumped to {e.first:.3g} and is {e.now:.3g} now'
@@ -678,13 +862,14 @@ def _loss_chart(p:Past)->Chart: return Chart(dict(loss=_loss_on(p)), 'loss', p.s
 def _told(p:Past, e:Rise, odd:Series|None)->Sign:
     by_labels = ('labels_change', 'loss', 'in that step nothing else was unusual, neither input nor layers',
         'Do the labels still belong to the inputs? Look at what the loader gives since then, and at the loss.')
-    changed = f'and the outputs of {getattr(odd, "name", "")} changed in the same step'
+    changed = f'and the outputs of {odd.name if odd else "the layers"} changed in the same step'
     by_input = ('data_change', 'input', changed,
         'Look at what the loader gives since then: order of features, tokens, transforms.')
     by_layer = ('weight_broken', getattr(odd, 'name', ''), f'{changed}, those of the layers before it did not',
         f'Find out what changed this layer: its weights, its mode, code around it. {_BACK}.')
-    first = odd in p.case.acts[:3]
-    name, layer, text, advice = by_labels if odd is None else by_input if first else by_layer
+    first = odd is not None and odd in p.case.acts[:3]
+    alone = odd is None and not _all_odd(p, e.row)
+    name, layer, text, advice = by_labels if alone else by_input if first or odd is None else by_layer
     return Sign(name, e.row, layer, True, f'{_jumped(e)}; {text}.', advice, 'clean_data' if name != 'weight_broken' else
         'reinit', dict(before=e.before, first=e.first, now=e.now), _loss_chart(p))
 
@@ -693,6 +878,22 @@ def _diverging(p:Past, e:Rise, where:str)->Sign:
         f'the loss has left its level and stays away: it was {e.before:.3g} and is {e.now:.3g}.',
         f'{_BACK}, with a lower learning rate, and clip gradients.', 'lower_lr',
         dict(before=e.before, now=e.now, factor=10.), _loss_chart(p))
+
+# %% ../nbs/09d_late.ipynb #9771b36e
+@_sign
+def _alike(p:Past, k:int=6):
+    v, y = p.of(p.case.get('output_variance', 'run'), 'mean'), _loss_on(p)
+    if p.n < p.late + k: return
+    past = slice(max(0, p.n - 66), p.n - 26)
+    usual = _median(v[past])
+    row = p.n - int(_tail(v < .3*usual))
+    if not _median(v[-k:]) < .1*usual or p.n - row < k or row < p.late: return
+    if not _median(y[-k:]) <= 1.1*_median(y[past]): return
+    yield Sign('labels_change', row, 'loss', True, 'outputs hardly differ from sample to sample: their variance was '
+        f'{usual:.3g} and is {_median(v[-k:]):.3g}, while the loss has not risen.',
+        'Are all labels the same, or sorted? Look at what the loader gives since then.', 'clean_data',
+        dict(before=float(usual), now=float(_median(v[-k:]))),
+        Chart({'output': v}, 'variance over the samples', p.step, log=True))
 
 # %% ../nbs/09d_late.ipynb #db66d670
 @_sign
@@ -703,26 +904,34 @@ def _turned(p:Past):
     low = np.flatnonzero(ok & (y < 0))
     if len(low) < 2: return
     row = int(low[0])
-    past = y[max(0, row - 20):row]
-    if _median(past) - y[row] > 6*max(float(_spread(past)), 1e-12) and (y[row:row + 4] < 0).sum() > 1:
-        yield Sign('loss_turns', row, 'loss', True,
-            f'the loss jumped below zero: it was {_median(past):.3g} and is {y[row]:.3g}.',
-            f'Has its sign been turned? {_BACK}.', 'fix_loss',
-            dict(before=float(_median(past)), now=float(y[row])), _loss_chart(p))
+    past, since = y[max(0, row - 20):row], y[row:]
+    jumped = _median(past) - y[row] > 6*max(float(_spread(past)), 1e-12) and (since[:4] < 0).sum() > 1
+    mirrored = len(since) > 4 and (since[:8] < 0).all() and _median(past[-5:]) > .4*_median(past)
+    beyond = (since < 0).mean() > .3 and len(low) > 4 and p.case.n_classes > 0
+    if not (jumped or mirrored or beyond): return
+    yield Sign('loss_turns', row, 'loss', True, f'the loss {"jumped" if jumped or mirrored else "fell"} below zero: '
+        f'it was {_median(past):.3g} and is {_median(y[-3:]):.3g}.',
+        f'Has its sign been turned, or is something subtracted from it? {_BACK}.', 'fix_loss',
+        dict(before=float(_median(past)), now=float(y[ok][-1])), _loss_chart(p))
 
 # %% ../nbs/09d_late.ipynb #0ee7648e
 LATE = dict( # rule -> the remedies that it may name; of those that begin together, the likelier cause first
     rate_jumps='lower_lr', data_change='clean_data', data_repeats='clean_data', trained_in_eval='train_mode',
-    dropout_rises='lower_dropout', near_overflow='higher_precision', layer_stops='unfreeze', updates_vanish='raise_lr',
+    dropout_rises='lower_dropout', near_overflow='higher_precision', layer_stops='unfreeze',
+    updates_vanish=('raise_lr', 'clip_gradients'),
     loss_turns='fix_loss', gradients_pile_up='zero_grad', weights_grow=('lower_lr', 'lower_weight_decay'),
     weights_shrink='lower_weight_decay', weight_broken='reinit', units_die='reinit',
-    labels_change='clean_data', diverges='lower_lr', overfitting=_STOP)
+    labels_change='clean_data', diverges='lower_lr', overfitting=(_STOP, 'clean_data'))
 
 # %% ../nbs/09d_late.ipynb #11021799
 def _weigh(p:Past, signs:list)->list:
     "The signs that count, beside what the loss did"
     up = [e for e in rises(p) if e.deviations > 3 or p.n - e.row < WINDOW]
-    for s in signs: s.sure = s.sure or any(-5 <= e.row - s.row <= 80 and e.gone > .05 for e in up)
+    turned = min((s.row for s in signs if s.rule == 'loss_turns'), default=math.inf)
+    follows = lambda s: s.rule == 'near_overflow' and any(s.row - 20 <= e.row <= s.row + 2 for e in up)
+    signs = [s for s in signs if not (s.vague and s.row > turned - 60 or follows(s))]
+    shows = lambda s, e: -5 <= e.row - s.row <= 80 and e.gone > .1 and not (s.vague and e.sudden)
+    for s in signs: s.sure = s.sure or any(shows(s, e) for e in up)
     if up:
         e = up[0]
         signs = [s for s in signs if not (s.vague and e.row <= s.row <= e.row + 60 and e.gone > .3)]
@@ -740,7 +949,7 @@ def _finite(c:Case)->Case:
 @_once
 def late(self:Case)->dict:
     "Rule -> what it found after the first hundred steps; an alarm is what came first"
-    p = Past(_finite(self))
+    p = Past(_finite(self), self)
     if p.n < 2*_FEWEST or p.n < p.late + 2: return {}
     with np.errstate(all='ignore'): signs = _weigh(p, [s for f in SIGNS for s in f(p) or ()])
     onset = lambda s: s.row + s.vague
@@ -768,19 +977,19 @@ def _late_rule(name:str, remedies, doc:str)->Callable:
 _LOOKS_FOR = dict(
     rate_jumps='The learning rate exceeds all that it was before, several times over',
     data_change='Mean, spread or zeros of the input are unlike before, or the first layer is when the loss jumps',
-    data_repeats='The last batches equal those of a few steps before',
+    data_repeats='The last batches equal those of a few steps before, or come from a few samples',
     trained_in_eval='Parameters change while the model, or its batch norms, are in evaluation mode',
-    dropout_rises='Dropout drops more than 60 %, and did not before',
-    near_overflow='Outputs in float16 grow, and will pass 65,504 soon',
+    dropout_rises='Dropout drops more than 60 %, and far fewer values survive than before',
+    near_overflow='Outputs grow, and will pass the largest number of their type soon; or gradients have, at once',
     weight_broken='A parameter changed by more than its update',
     layer_stops='The gradient or the update of some weights became zero',
-    updates_vanish='The learning rate, or all updates, became nothing in a single step',
-    loss_turns='The loss jumped below zero',
+    updates_vanish='The learning rate, the gradients or the updates became next to nothing',
+    loss_turns='The loss is below zero, where it never was or cannot be',
     gradients_pile_up='Each gradient is the one before and a little more, and was not before',
     weights_grow='A weight grows, four times as fast as ever before',
-    weights_shrink='All weights shrink, three times as fast as ever before',
+    weights_shrink='All weights shrink, three times as fast as ever before, or weight decay rises tenfold',
     units_die='The share of dead units rises by a fifth within 75 rows',
-    labels_change='The loss jumps, and nothing else is unusual in that step',
+    labels_change='The loss jumps, and nothing else is unusual in that step; or all outputs become the same',
     diverges='The loss leaves its level and stays away',
     overfitting='The validation loss rises while the training loss falls')
 

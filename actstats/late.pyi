@@ -11,11 +11,13 @@ WINDOW: int
 
 class Past:
     case: Case
+    full: Case | None
     step: Any
     n: int
     late: Any
-    single: bool
-    def __init__(self, c: Case) -> None: ...
+    per: int
+    whole: bool
+    def __init__(self, c: Case, full: Case | None=None) -> None: ...
     def place(self, step: np.ndarray, y: np.ndarray) -> np.ndarray: ...
     def of(self, s: Series | None, what: str) -> np.ndarray: ...
     def grid(self, names: list, kind: str, what: str) -> np.ndarray: ...
@@ -47,6 +49,7 @@ class Rise:
     now: float
     gone: float
     deviations: float
+    sudden: bool
 
 def rises(p: Past) -> list: ...
 LATE: dict

@@ -13,7 +13,7 @@ import numpy as np
 from .symptoms import Case, SYMPTOMS, symptoms
 
 # %% auto #0
-__all__ = ['FEWEST', 'MOST', 'EARLIEST', 'contributions', 'log_odds', 'probability', 'beginning', 'risk', 'threshold',
+__all__ = ['FEWEST', 'MOST', 'EARLIEST', 'Curves', 'contributions', 'log_odds', 'probability', 'beginning', 'risk', 'threshold',
            'all_clear', 'distance', 'reasons']
 
 # %% ../nbs/09b_risk.ipynb #f7944174
@@ -29,21 +29,30 @@ def _leaf(node, x:dict)->float:
     return node
 
 # %% ../nbs/09b_risk.ipynb #d686a40b
+class Curves:
+    "Lines that bend, one for each symptom, or several for several outcomes"
+    def __init__(self, o:dict):
+        self.names, self.edge = o['names'], o['edge']
+        self.middle, self.spread, self.knots, self.slopes = (np.array(o[k], float) for k in ('middle', 'spread', 'knots', 'slopes'))
+
+    def bent(self, x:dict)->np.ndarray: # (symptoms, 2 + knots)
+        "Each symptom in its own spreads, whether it is missing, and how far it is beyond each knot"
+        z = np.clip((np.array([x[k] for k in self.names]) - self.middle)/self.spread, -self.edge, self.edge)[:, None]
+        beyond = np.where(self.knots > 0, np.clip(z - self.knots, 0, None), np.clip(self.knots - z, 0, None))
+        return np.nan_to_num(np.hstack([z, np.isnan(z), beyond]))
+
+    def __call__(self, x:dict)->np.ndarray: # (symptoms,), or (outcomes, symptoms)
+        "What each symptom adds"
+        return (self.slopes*self.bent(x)).sum(-1)
+
 @lru_cache
-def _curves()->tuple: # names; middles, spreads, knots, slopes
-    o = _numbers()['curves']
-    return o['names'], *(np.array(o[k], float) for k in ('middle', 'spread', 'knots', 'slopes'))
+def _curves()->Curves: return Curves(_numbers()['curves'])
 
 def contributions(
     x:dict, # symptoms, as `symptoms` gives them
 )->dict: # symptom -> what its curve adds
     "What each symptom by itself adds to the sum; the trees are not in it"
-    names, middle, spread, knots, slopes = _curves()
-    edge = _numbers()['curves']['edge']
-    z = np.clip((np.array([x[k] for k in names]) - middle)/spread, -edge, edge)[:, None]
-    beyond = np.where(knots > 0, np.clip(z - knots, 0, None), np.clip(knots - z, 0, None))
-    parts = np.nan_to_num(np.hstack([z, np.isnan(z), beyond]))
-    return dict(zip(names, (slopes*parts).sum(1).tolist()))
+    return dict(zip(_curves().names, _curves()(x).tolist()))
 
 # %% ../nbs/09b_risk.ipynb #a4b4a19d
 def log_odds(

@@ -1,7 +1,20 @@
 # Written by .ci/stubs.py: `make export`
+import numpy as np
 from .symptoms import Case
+from typing import Any
 
-__all__ = ['FEWEST', 'MOST', 'EARLIEST', 'contributions', 'log_odds', 'probability', 'beginning', 'risk', 'threshold', 'all_clear', 'distance', 'reasons']
+__all__ = ['FEWEST', 'MOST', 'EARLIEST', 'Curves', 'contributions', 'log_odds', 'probability', 'beginning', 'risk', 'threshold', 'all_clear', 'distance', 'reasons']
+
+class Curves:
+    names: Any
+    edge: Any
+    middle: np.ndarray
+    spread: np.ndarray
+    knots: np.ndarray
+    slopes: np.ndarray
+    def __init__(self, o: dict) -> None: ...
+    def bent(self, x: dict) -> np.ndarray: ...
+    def __call__(self, x: dict) -> np.ndarray: ...
 
 def contributions(x: dict) -> dict: ...
 

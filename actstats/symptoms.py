@@ -400,6 +400,10 @@ _define(
         _come, lambda v: number(10**min(abs(v), 300.) - 1)),
     Symptom('loss_rebound', 'how far the loss is above its lowest level, as a share of its fall until then',
         'of what the loss had fallen, {value} is lost again (usually {usual})', _share),
+    Symptom('loss_ratio', 'loss now over that at the start, log10; for losses above zero',
+        'the loss is {value} times what it was at the start (usually {usual})', _size),
+    Symptom('loss_noise', 'how much the loss changes from one step to the next, over its level, log10',
+        'from one step to the next the loss changes by {value} times its level (usually {usual})', _size),
     Symptom('below_zero', 'share of the steps with a cross entropy below zero',
         'the loss is below zero in {value} of the steps (usually {usual})', _share))
 
@@ -414,6 +418,7 @@ def loss_symptoms(c:Case)->dict:
         loss_fall=1 - last/ref if ref > 0 else math.nan,
         loss_level=last/math.log(k) if k else math.nan,
         loss_trend=trend(late),
+        loss_ratio=lg(median(y[-5:])) - lg(median(y[:5])) if (y > 0).all() else math.nan,
         below_zero=float((y < 0).mean()) if k else 0.)
     return f | _progress(y) | _halves(late[:len(late)//2], late[len(late)//2:], ref)
 
@@ -433,6 +438,7 @@ def _progress(y:np.ndarray)->dict:
     fallen, rest = level[0] - level[-1], level[-1] - level.min()
     size = max(noise, 1e-6*np.abs(level).max(), 1e-30)
     return dict(
+        loss_noise=lg(size/max(abs(level[-1]), 1e-30)),
         loss_drop=math.copysign(math.log10(1 + abs(fallen)/size), fallen),
         loss_rebound=rest/max(level[0] - level.min() + size, 1e-30))
 
@@ -447,6 +453,10 @@ def _halves(a:np.ndarray, b:np.ndarray, ref:float)->dict:
         loss_speed=(a.mean() - b.mean())/max(abs(ref), 1e-12)/steps*100)
 
 # %% ../nbs/09a_symptoms.ipynb #17cac052
+def _together(r:float)->str:
+    way = 'rises' if r > .3 else 'falls' if r < -.3 else 'neither rises nor falls'
+    return f'{way}, with a rank correlation of {number(r)}'
+
 _define(
     Symptom('explained', 'share of the variance that is explained, by outputs and loss; not for classes',
         'about {value} of the variance is explained (usually {usual})', _share),
@@ -456,6 +466,12 @@ _define(
         'the outputs discern {value} times as much as at the start (usually {usual})', _size),
     Symptom('output_growth', 'variance of the outputs over the samples now over that at the start, log10',
         'the outputs vary from sample to sample by {value} times their variance at the start (usually {usual})', _size),
+    Symptom('output_trend', 'rank correlation of the variance of the outputs with time',
+        'the rank correlation of the variance of the outputs with time is {value} (usually {usual})'),
+    Symptom('output_peak', 'largest variance of the outputs so far over that now, log10',
+        'the outputs once varied {value} times as much as now (usually {usual})', _size),
+    Symptom('output_loss', 'rank correlation of the variance of the outputs with the loss, over the last two thirds',
+        'as the outputs vary more, the loss {value} (usually {usual})', _together),
     Symptom('output_varies', 'standard deviation of the outputs over the samples, over that of the last layer, log10',
         'from sample to sample the outputs vary by {value} times their spread (usually {usual})', _size))
 
@@ -486,12 +502,24 @@ def _discerned(c:Case, v:np.ndarray)->dict:
     b = size(start(v, 5), usual(g.rms[:5]**2), start(c.loss, 5))
     return dict(discerned=a/(1 + a), discerned_growth=lg(a) - lg(b))
 
+# %% ../nbs/09a_symptoms.ipynb #ac10351a
+def _with_loss(c:Case, v:np.ndarray)->float:
+    "Rank correlation of the outputs' variance with the loss, without the first third"
+    y = c.loss
+    if len(y) != len(v): return math.nan
+    v, y = (o[np.isfinite(v) & np.isfinite(y)] for o in (v, y))
+    late = slice(len(v)//3, None)
+    return trend(v[late][np.argsort(y[late], kind='stable')])
+
 # %% ../nbs/09a_symptoms.ipynb #4a431da1
 def output_symptoms(c:Case)->dict:
     "Symptoms of what the model gives, by name"
     v, last = c.run('output_variance'), c.acts[-1] if c.acts else None
     if not len(v): return {}
     return _discerned(c, v) | dict(
+        output_trend=trend(v),
+        output_peak=lg(np.fmax.reduce(v)) - lg(now(v)),
+        output_loss=_with_loss(c, v),
         explained=_explained(c, now(v)),
         output_growth=lg(now(v)) - lg(start(v)),
         output_varies=lg(math.sqrt(now(v))/now(last.std)) if last is not None and now(last.std) > 0 else math.nan)
@@ -502,6 +530,12 @@ _define(
         "a layer's outputs have grown to {value} times their size at the start (usually {usual})", _size),
     Symptom('signal_fade', 'standard deviation of a layer now over that at the start, the smallest, log10',
         "a layer's outputs have come down to {value} times their size at the start (usually {usual})", _size),
+    Symptom('signal_last', 'standard deviation of the last layer now over that at the start, log10',
+        'the outputs of the last layer have {value} times their size at the start (usually {usual})', _size),
+    Symptom('signal_spread', 'standard deviation of a layer over the median of all but the last, the largest, log10',
+        'the outputs of a layer are {value} times as large as those of the others (usually {usual})', _size),
+    Symptom('signal_tail', 'largest magnitude of a layer over its root mean square, log10, median over layers',
+        'the largest outputs of a layer are {value} times the usual ones (usually {usual})', _size),
     Symptom('signal_peak', 'largest standard deviation of a layer over its median, log10',
         'activations peaked at {value} times their median size (usually {usual})', _size),
     Symptom('dead', 'share of dead units, mean over layers',
@@ -527,9 +561,13 @@ def signal_symptoms(c:Case)->dict:
     "Symptoms of the outputs of layers, by name"
     ss = [s for s in c.acts if np.isfinite(s.std).any()]
     units = [s for s in ss if np.isfinite(s.frac_dead).any() and not c.words(s.name).startswith('Dropout')]
-    grown = [lg(now(s.std)) - lg(start(s.std)) for s in ss if start(s.std) > 0]
+    sizes, begun = ([lg(f(s.std)) for s in ss] for f in (now, start))
+    grown = [b - a for a,b in zip(begun, sizes) if a > -12]
     dead = [now(s.frac_dead) for s in units]
     return dict(
+        signal_spread=_most(sizes[:-1] or sizes) - median(sizes[:-1] or sizes),
+        signal_last=grown[-1] if grown else math.nan,
+        signal_tail=median([lg(now(s.largest)/r) for s in ss if (r := now(s.rms)) > 0]),
         signal_growth=_most(grown),
         signal_fade=-_most(-g for g in grown),
         signal_peak=_most(lg(np.nanmax(s.std)/m) for s in ss if (m := median(s.std)) > 0),
@@ -549,6 +587,10 @@ _define(
         'the gradient was once {value} times as large as usual (usually {usual})', _size),
     Symptom('grad_walk', "von Neumann's ratio of the means of gradients, median over weights",
         "the means of gradients have a von Neumann ratio of {value} (usually {usual}; 2 for noise, 0 for a walk)"),
+    Symptom('grad_shift', 'gradient of the first weights over that of the last, now over that at the start, log10',
+        'beside that of the last, the first gradient is {value} times what it was (usually {usual})', _size),
+    Symptom('grad_zero', 'share of zeros in a gradient, median over weights',
+        '{value} of the values of a typical gradient are zero (usually {usual})', _share),
     Symptom('grad_none', 'share of the weights that have no gradient, or zero',
         '{value} of the weights have no gradient (usually {usual})', _share))
 
@@ -556,8 +598,10 @@ _define(
 def grad_symptoms(c:Case)->dict:
     "Symptoms of the gradients of weights, by name"
     if not c.grads: return {}
-    t, depth = c.grad_norm, [lg(now(s.rms)) for s in c.grads]
+    t, (depth, begun) = c.grad_norm, ([lg(f(s.rms)) for s in c.grads] for f in (now, start))
     return dict(
+        grad_shift=(depth[0] - depth[-1]) - (begun[0] - begun[-1]),
+        grad_zero=median([now(s.frac_zero) for s in c.grads]),
         grad_trend=lg(now(t)) - lg(start(t)),
         grad_depth=depth[0] - depth[-1],
         grad_spread=_most(depth) + _most(-d for d in depth),
@@ -581,6 +625,14 @@ _define(
         'the steps are {value} times as large as at the start (usually {usual})', _size),
     Symptom('update_slow', 'share of the weights of which a step changes less than a hundred-thousandth',
         '{value} of the weights hardly move (usually {usual})', _share),
+    Symptom('update_little', 'share of the values of weights of which a step changes less than a thousandth',
+        'a step changes {value} of the values of weights by less than a thousandth (usually {usual})', _share),
+    Symptom('update_depth', 'ratio of update to weight of the first weights over that of the last, log10',
+        'beside their size, the first weights move {value} times as much as the last (usually {usual})', _size),
+    Symptom('update_scale', 'update over learning rate, the smallest, log10; for adaptive optimizers',
+        'the updates of a weight are {value} times the learning rate (usually {usual})', _size),
+    Symptom('weight_growth', 'root mean square of a weight now over that at the start, the smallest, log10',
+        'all weights have grown, to {value} times their size at the start or more (usually {usual})', _size),
     Symptom('update_first', 'largest ratio of update to weight in the first ten steps, of a typical weight, log10',
         _stepping('at first a typical weight'), _size),
     Symptom('rate_past', 'mean learning rate so far over that of the last step, log10',
@@ -598,6 +650,24 @@ def _past(rates:np.ndarray)->float:
     "Positive after a decay, negative in a warm-up"
     return lg(np.nanmean(rates)/rates[-1]) if len(rates) and rates[-1] > 0 else math.nan
 
+# %% ../nbs/09a_symptoms.ipynb #eb1b3819
+_ADAPTIVE = 'Ada', 'RMS', 'Lamb', 'LAMB', 'Lion', 'Adan'  # in the names of optimizers that divide by the size of gradients
+
+def _scale(c:Case)->float:
+    "The smallest update over the learning rate, log10; NaN if nothing is known, or the optimizer is of another kind"
+    name = str((c.meta.get('optimizer') or {}).get('name', ''))
+    if not any(k in name for k in _ADAPTIVE) or not len(c.rates) or not now(c.rates) > 0: return math.nan
+    return -_most(-lg(now(c.get(n, 'update').rms)/now(c.rates)) for n in c.ratios)
+
+def _little(c:Case, ratios:list)->float:
+    "The share of the values of weights whose ratio of update to weight, as log10, is below -3"
+    sizes = np.array([c.get(n, 'param').n_total[-1]/max(1, c.get(n, 'param').n_steps[-1]) for n in c.ratios])
+    return float(sizes[[not v > -3 for v in ratios]].sum()/sizes.sum()) if sizes.sum() else math.nan
+
+def _grown(c:Case)->float:
+    "The smallest growth of a weight since the first row, log10"
+    return -_most(lg(p.rms[0]) - lg(p.rms[-1]) for p in (c.get(n, 'param') for n in c.ratios) if p.rms[0] > 0)
+
 # %% ../nbs/09a_symptoms.ipynb #814f8dce
 def update_symptoms(c:Case)->dict:
     "Symptoms of the updates of weights, relative to the weights, by name"
@@ -608,6 +678,10 @@ def update_symptoms(c:Case)->dict:
         update_max=_most(last),
         update_change=median([b - a for a,b in zip(first, last)]),
         update_slow=float(np.mean([not v > -5 for v in last])),
+        update_little=_little(c, last),
+        update_depth=last[0] - last[-1],
+        update_scale=_scale(c),
+        weight_growth=_grown(c),
         update_first=median([lg(np.nanmax(r[:10], initial=0)) for r in c.ratios.values()]),
         rate_past=_past(c.rates))
 
@@ -627,6 +701,8 @@ _define(
         "the input's mean is {value} standard deviations from zero (usually {usual})"),
     Symptom('input_spike', 'largest magnitude of the input over its median, log10',
         'the largest magnitude of a batch is {value} times the usual one (usually {usual})', _size),
+    Symptom('input_walk', "von Neumann's ratio of the input's standard deviation",
+        'the spread of the input has a von Neumann ratio of {value} (usually {usual}; 2 for noise, 0 for a walk)'),
     Symptom('input_same', 'share of the batches that equal the one before',
         '{value} of the batches equal the one before (usually {usual})', _share),
     Symptom('decay', 'share of a weight that weight decay takes in a step, log10',
@@ -714,6 +790,7 @@ def input_symptoms(c:Case)->dict:
     rms, std, usual = now(s.rms), now(s.std), np.nanmedian(s.largest)
     return same | dict(
         input_size=abs(lg(rms)),
+        input_walk=neumann(s.std),
         input_shift=abs(now(s.mean))/std if std > 0 else math.nan,
         input_spike=lg(np.nanmax(s.largest)/usual) if usual > 0 else math.nan)
 

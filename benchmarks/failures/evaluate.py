@@ -1,12 +1,14 @@
 """Judge the diagnosis on origins that it was not fitted to, beside a detector that sees only the loss, and beside published rules.
 
-    python benchmarks/failures/evaluate.py      # writes benchmarks/failures.json, which a chapter reads
+    python benchmarks/failures/evaluate.py            # writes benchmarks/failures.json, which a chapter reads
+    python benchmarks/failures/evaluate.py --again    # from what the package said of the runs last time
 
 Each development origin is judged by trees, thresholds and all-clears that were made from the other development origins only. The exam is an
 origin that nothing was ever fitted to or looked at with: it is judged by what the package ships.
 """
 from collections import Counter
 import json
+import sys
 import warnings
 
 from joblib import Parallel, delayed
@@ -17,13 +19,15 @@ from torch import nn
 import numpy as np
 import pandas as pd
 
+import actstats.risk
+from actstats.symptoms import SYMPTOMS
 from cures import TRAINED, config, scores
-from fit import BATCHES, LOSS, NAMES, ORIGINS, alarm, clear, left_out, numbers, probability, whole
+from fit import BATCHES, LOSS, NAMES, OPTIMIZER, ORIGINS, alarm, clear, left_out, numbers, probability, whole
 from outcomes import FINE, load, look
 from peers import RULES as PUBLISHED, near_zero
 from store import HERE, STORE, WATCHED, Config, origin as module_of
 
-EXAM = 'strangers'
+EXAM = 'visitors'
 AT = 25, 50, 100
 
 
@@ -72,7 +76,8 @@ def judge(x, risk, alarms)->dict:
     "AUROC, and alarms among runs that failed and among fine ones, with 95 % intervals; and what is detected at 3 % of false alarms"
     failed, fine = (x.outcome == 'failed').to_numpy(), (x.outcome == 'fine').to_numpy()
     some, (k, n), (f, m) = failed | fine, (int(alarms[failed].sum()), int(failed.sum())), (int(alarms[fine].sum()), int(fine.sum()))
-    res = dict(failed=n, detected=k, detected_ci=interval(k, n), fine=m, false=f, false_ci=interval(f, m))
+    healthy = fine & (x.kind != 'fault').to_numpy()
+    res = dict(failed=n, detected=k, detected_ci=interval(k, n), fine=m, false=f, false_ci=interval(f, m), healthy=int(healthy.sum()), healthy_false=int(alarms[healthy].sum()))
     if risk is not None and failed.any() and fine.any(): res |= dict(auroc=auroc(failed[some], risk[some]), at_3=round(float((risk[failed] > np.quantile(risk[fine], .97)).mean()), 4))
     return res
 
@@ -100,7 +105,7 @@ def never_seen(d, answers)->dict:
 
 def pooled(parts:list)->dict:
     "Several origins together: counts add up, the area is their mean"
-    res = {k: sum(p[k] for p in parts) for k in ('failed', 'detected', 'fine', 'false')}
+    res = {k: sum(p[k] for p in parts) for k in ('failed', 'detected', 'fine', 'false', 'healthy', 'healthy_false')}
     areas = [p['auroc'][0] for p in parts if 'auroc' in p]
     return res | dict(detected_ci=interval(res['detected'], res['failed']), false_ci=interval(res['false'], res['fine'])) | (dict(auroc=[round(float(np.mean(areas)), 4)]) if areas else {})
 
@@ -130,6 +135,13 @@ def attainable(test, n:int)->list:
     bad = (x.outcome == 'failed').to_numpy()
     p = cross_val_predict(ExtraTreesClassifier(1000, min_samples_leaf=3, random_state=0), x[NAMES].clip(-20, 20).fillna(-20), bad, cv=StratifiedKFold(10, shuffle=True, random_state=0), method='predict_proba')[:, 1]
     return auroc(bad, p) + [round(float((p[bad] > np.quantile(p[~bad], .97)).mean()), 4)]
+
+
+def lacking(x, names:list)->dict:
+    "Runs judged by their risk without some symptoms, as those of people who give no loss or no optimizer"
+    some = x[list(SYMPTOMS)].assign(**{k: np.nan for k in names}).to_dict('records')
+    risk = np.array([actstats.risk.probability(r) for r in some])
+    return judge(x, risk, risk >= actstats.risk.threshold(WATCHED))
 
 
 # ---- where ----
@@ -177,11 +189,11 @@ def advised(d, answers, o:str, most:int=10**6)->dict:
     for r in failed:
         ok = [bool(score[c.name] >= FINE) for c in jobs[r.seed]]
         rows.append(dict(what=r.what, alarm=bool(answers.loc[r.seed, 'alarm 100']), first=firsts[r.seed][0][0] if firsts[r.seed] else '', right=module.right(config(r))[0],
-            cured=bool(ok and ok[0]), second=any(ok), curable=any(ok) or bool(score[known[r.seed].name] >= FINE)))
+            named=bool(firsts[r.seed] and firsts[r.seed][0][0] == module.right(config(r))[0]), cured=bool(ok and ok[0]), second=any(ok), curable=any(ok) or bool(score[known[r.seed].name] >= FINE)))
     t = pd.DataFrame(rows)
     some = t[t.curable]
     told = some[some.alarm]
-    return dict(failed=len(t), curable=len(some), cured=int(some.cured.sum()), cured_ci=interval(int(some.cured.sum()), len(some)), by_two=int(some.second.sum()),
+    return dict(failed=len(t), curable=len(some), cured=int(some.cured.sum()), cured_ci=interval(int(some.cured.sum()), len(some)), by_two=int(some.second.sum()), named=int(some.named.sum()), named_of_alarmed=int(told.named.sum()),
         alarmed=len(told), cured_of_alarmed=int(told.cured.sum()), cured_of_alarmed_ci=interval(int(told.cured.sum()), len(told)),
         by_fault={w: [int(g.cured.sum()), len(g), Counter(g['first']).most_common(2), g.right.iloc[0]] for w,g in some.groupby('what')})
 
@@ -202,7 +214,7 @@ def stopped(d, answers)->dict:
 if __name__ == '__main__':
     ds = {o: look(o) for o in (*ORIGINS, EXAM)}
     dev, test = pd.concat([ds[o] for o in ORIGINS], ignore_index=True), ds[EXAM]
-    answers = {o: said(ds[o], o) for o in ds}
+    answers = pd.read_pickle(STORE/'said.pkl') if '--again' in sys.argv else {o: said(ds[o], o) for o in ds}
     pd.to_pickle(answers, STORE/'said.pkl')
     res = dict(origins=list(ORIGINS), exam=EXAM, runs={o: int(len(d)/len(BATCHES)) for o,d in ds.items()},
         outcomes={o: {k: g.outcome.value_counts().to_dict() for k,g in d[d.batches == 100].groupby('kind')} for o,d in ds.items()})
@@ -222,6 +234,7 @@ if __name__ == '__main__':
         res['verdicts'][n]['unlike all that it has seen'] = Counter(x.outcome[far])
     x = test[test.batches == 100]
     a = answers[EXAM].loc[x.seed]
+    res['lacking'] = {'no loss': lacking(x, LOSS), 'no optimizer': lacking(x, OPTIMIZER), 'neither': lacking(x, LOSS + OPTIMIZER)}
     res['calibration'] = calibration(x, a['risk 100'].to_numpy())
     res['by_fault'] = {w: [int((g.outcome == 'failed').sum()), int(a.loc[g.seed, 'alarm 100'][(g.outcome == 'failed').to_numpy()].sum()), int((g.outcome == 'fine').sum()),
         int(a.loc[g.seed, 'alarm 100'][(g.outcome == 'fine').to_numpy()].sum())] for w,g in x.groupby(x.what.where(x.what != '', 'healthy'))}

@@ -1,6 +1,6 @@
 """Judge the diagnosis after the first hundred steps: a look every 25 steps, as if live, beside a detector that sees only the loss.
 
-    python benchmarks/failures/late_eval.py late strangers    # runs of .runs/late-late and .runs/strangers-late; writes benchmarks/late.json
+    python benchmarks/failures/late_eval.py late strangers visitors    # runs of .runs/late-late and so on; writes benchmarks/late.json
     python benchmarks/failures/late_eval.py strangers 5       # a look every 5 steps; adds to the same file
 """
 from pathlib import Path
@@ -24,6 +24,7 @@ from store import HERE, STORE
 
 FIRST = 100
 EVERY = next((int(a) for a in sys.argv if a.isdigit()), 25) # a number among the arguments: steps from look to look
+SAME = {'early_stopping': 'none'} # the origins' list of remedies has no early stopping: nothing to change, but to stop
 SUMS = [(k, h) for k in (.5, 1., 2.) for h in (4, 6, 8, 10, 12, 15, 20, 25, 30, 40, 60, 80, 120, 200, 400)] # of the loss alone: what is subtracted, threshold
 
 
@@ -41,7 +42,12 @@ def looks(rec, steps:int):
         n = min(n, steps)
         yield n, [f for f in alarms(case.upto(n)) if f.rule not in known]
 
-def alone(losses:list)->dict:
+def first_step(case, at:int)->int:
+    "The first step after which a look would have found it, between the look that did and the one before"
+    known = {f.rule for f in alarms(case.upto(FIRST))}
+    return next((n for n in range(at - EVERY + 1, at) if any(f.rule not in known for f in alarms(case.upto(n)))), at)
+
+def alone(losses:list, every:int)->dict:
     "When a cumulative sum of the loss alarms, at its next look, for each setting; infinity: never"
     y = np.array([math.nan if v is None else v for v in losses], float)
     bad = np.flatnonzero(~np.isfinite(y))
@@ -53,7 +59,7 @@ def alone(losses:list)->dict:
         s = np.cumsum(np.clip(r, -4, 4) - k)
         high = np.flatnonzero(s - np.minimum.accumulate(np.minimum(s, 0)) >= h)
         at = min(high[0] if len(high) else math.inf, bad[0] if len(bad) else math.inf)
-        out[k, h] = math.inf if at == math.inf else FIRST + EVERY*math.ceil((max(at, FIRST) + 1 - FIRST)/EVERY)
+        out[k, h] = math.inf if at == math.inf else FIRST + every*math.ceil((max(at, FIRST) + 1 - FIRST)/every)
     return out
 
 def judged(folder:str, path:str, every:int)->dict:
@@ -61,17 +67,18 @@ def judged(folder:str, path:str, every:int)->dict:
     warnings.simplefilter('ignore')
     path = STORE/folder/path
     r, rec = json.loads(path.with_suffix('.json').read_text()), actstats.Recording.load(path.with_suffix('.actstats'))
-    at, first = math.inf, None
+    at, step, first = math.inf, math.inf, None
     for n,found in looks(rec, r['steps']):
         if found:
-            at, first = n, found[0]
+            at, step, first = n, first_step(Case(rec), n), found[0]
             told = [f.rule for f in rec.diagnose(upto=n) if f.severity == 'error'] # the diagnosis says the same, with all its rules
             if first.rule not in told: rec.note('diagnose', f'{first.rule} is no alarm of the whole diagnosis')
             break
     notes = [p for p in rec.problems if 'diagnose' in p]
     right = lambda names: first is not None and (first.layer in names or any(n.rpartition('.')[0] == first.layer for n in names))
-    return dict({k: r[k] for k in ('seed', 'arch', 'kind', 'what', 'severity', 'steps', 'begins', 'harmed')}, at=at, alone=alone(r['losses']), notes=notes,
-        rule=first and first.rule, where=first and first.layer, since=first and first.step, remedy=bool(first and first.remedy in r['remedies']),
+    return dict({k: r[k] for k in ('seed', 'arch', 'kind', 'what', 'severity', 'steps', 'begins', 'harmed')}, at=at, step=step, alone=alone(r['losses'], EVERY),
+        alone_step=alone(r['losses'], 1), notes=notes,
+        rule=first and first.rule, where=first and first.layer, since=first and first.step, remedy=bool(first and {first.remedy, SAME.get(first.remedy)} & {*r['remedies']}),
         places=bool(r['layers']), layer=right(r['layers']))
 
 
@@ -112,13 +119,16 @@ def report(d)->dict:
     ours, theirs = (d['at'] - begins(d)), (loss - begins(d))
     others = found(d, loss)
     sooner = mine.index[[not (0 < theirs[i] <= ours[i]) for i in mine.index]]
+    by_step = d.alone_step.map(lambda a: a[k]) - begins(d) # and not only at the looks, which see much at once
+    sooner_by_step = mine.index[[not (0 < by_step[i] <= d.step[i] - begins(d)[i]) for i in mine.index]]
     share = lambda x, n: dict(share=round(len(x)/max(n, 1), 3), interval=interval(len(x), n), of=int(n))
     quick = lambda x, t: x[t[x.index] <= 30]
     placed = mine[mine.places]
     res = dict(every=EVERY, runs=len(d), healthy_runs=int((d.kind == 'healthy').sum()), controls=int((d.kind == 'control').sum()), faults=int((d.kind == 'fault').sum()),
         harmful=len(sick), healthy_steps=none[1], notes=sorted({o for x in d.notes for o in x}),
         diagnosis=dict(found=share(mine, len(sick)), within_30=share(quick(mine, ours), len(sick)), delay=float(ours[mine.index].median()),
-            before_loss=share(sooner, len(mine)), quick_and_before=share(quick(mine.loc[sooner], ours), len(sick)), wrong=none[0], wrong_in_10000=round(1e4*none[0]/max(none[1], 1), 2),
+            before_loss=share(sooner, len(mine)), before_loss_by_step=share(sooner_by_step, len(mine)),
+            delay_by_step=float((d.step - begins(d))[mine.index].median()), quick_and_before=share(quick(mine.loc[sooner], ours), len(sick)), wrong=none[0], wrong_in_10000=round(1e4*none[0]/max(none[1], 1), 2),
             remedy=share(mine[mine.remedy], len(mine)), layer=share(placed[placed.layer], len(placed))),
         loss_alone=dict(subtracted=k[0], threshold=k[1], found=share(others, len(sick)), within_30=share(quick(others, theirs), len(sick)),
             delay=float(theirs[others.index].median()), wrong=wrong(d, loss)[0], wrong_in_10000=round(1e4*wrong(d, loss)[0]/max(wrong(d, loss)[1], 1), 2)))

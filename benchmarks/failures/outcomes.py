@@ -26,11 +26,14 @@ def _look(path)->list:
     return [dict(run, batches=n, **symptoms(case.upto(n))) for n in BATCHES]
 
 def look(origin:str)->pd.DataFrame:
-    "The symptoms of all runs of an origin, and how they ended; kept until there are other runs or other symptoms"
+    "The symptoms of all runs of an origin, and how they ended; kept, until there are other symptoms"
     paths, kept = sorted((STORE/origin).glob('*.json')), STORE/f'{origin}.pkl'
-    d = pd.read_pickle(kept) if kept.exists() else None
-    if d is None or len(d) != len(paths)*len(BATCHES) or not set(SYMPTOMS) <= set(d):
-        d = pd.DataFrame([row for rows in Parallel(n_jobs=-1, batch_size=8)(delayed(_look)(p) for p in paths) for row in rows])
+    d = pd.read_pickle(kept) if kept.exists() else pd.DataFrame()
+    if not set(SYMPTOMS) <= set(d): d = pd.DataFrame()
+    new = [p for p in paths if d.empty or int(p.stem) not in set(d.seed)]
+    if new:
+        rows = Parallel(n_jobs=-1, batch_size=8)(delayed(_look)(p) for p in new)
+        d = pd.concat([d, pd.DataFrame([r for rs in rows for r in rs])], ignore_index=True).sort_values(['seed', 'batches'], ignore_index=True)
         d.to_pickle(kept)
     return judged(d).assign(origin=origin)
 
