@@ -4,11 +4,13 @@
 
 # %% ../nbs/11_cli.ipynb #ab736d12
 from __future__ import annotations
+from dataclasses import asdict
 from pathlib import Path
 import argparse, json, sys
 
 from . import __version__
 from .ailments import some
+from .events import in_words
 from .files import check_writable
 from .kinds import KINDS
 from .recording import Recording
@@ -100,6 +102,17 @@ def _load(path)->Recording:
     for text in rec.problems if Path(path).is_dir() else ():
         if text.startswith('ranks: '): print(f'actstats: {path}: {text.removeprefix("ranks: ")}', file=sys.stderr)
     return rec
+
+def _events(a):
+    rec = _load(a.file)
+    if a.picture: print(_draw(rec, check_writable(a.picture)))
+    events = rec.events()
+    if a.json: print(json.dumps([asdict(e) for e in events], allow_nan=False))
+    else: print(*(in_words(events) or ['Nothing happened.']), sep='\n')
+
+def _draw(rec:Recording, path):
+    rec.timeline()[0].figure.savefig(path, dpi=150)
+    return path
 
 def _diagnose(a):
     d = _load(a.file).diagnose()
@@ -214,6 +227,11 @@ def _add_readers(sub):
     p.set_defaults(run=_diagnose)
     p.add_argument('file', **_FILE)
     p.add_argument('--json', action='store_true', help='print JSON: risk, alarm, steps, summary, findings')
+    p = sub.add_parser('events', help='print what happened in a run, in the order in which it happened')
+    p.set_defaults(run=_events)
+    p.add_argument('file', **_FILE)
+    p.add_argument('--json', action='store_true', help='print JSON: step, layer, kind, what, size, text, batch of each')
+    p.add_argument('--picture', metavar='FILE', help='also draw the timeline, as a .png, .svg or .pdf')
     p = sub.add_parser('report', help='write a report of a saved recording')
     p.set_defaults(run=_report)
     p.add_argument('file', **_FILE)

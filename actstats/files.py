@@ -21,7 +21,7 @@ from .rows import COL, FLOATS, INTS, empty_rows, field
 from .tracks import Track
 
 # %% auto #0
-__all__ = ['check_writable', 'write_bytes', 'is_folder', 'of_rank', 'file_of_rank']
+__all__ = ['recent_file', 'check_writable', 'write_bytes', 'is_folder', 'of_rank', 'file_of_rank']
 
 # %% ../nbs/04i_files.ipynb #9353f56a
 _FORMAT = 3
@@ -31,7 +31,9 @@ def save(self:Recording,
     path, # of the file; an existing one is replaced atomically
 )->Path:
     "Write the recording to one file: no pickle, with a checksum, atomically; OSError if it cannot be written"
-    return write_bytes(path, self.to_bytes())
+    path = write_bytes(path, self.to_bytes())
+    if self.beside is not None or any(t.ring is not None for t in self.tracks.values()): self.save_recent(path)
+    return path
 
 @patch
 def to_bytes(self:Recording)->bytes:
@@ -45,6 +47,21 @@ def to_bytes(self:Recording)->bytes:
         arrays[f'ticks{i}'] = np.array([t.first, t.last], np.int64)
     return _seal(arrays)
 
+# %% ../nbs/04i_files.ipynb #ce59f822
+@patch
+def save_recent(self:Recording,
+    path, # of the recording's own file; the newest steps are written beside it
+)->Path:
+    "Write `rec.recent` to `run.recent.actstats`, for `run.actstats`; OSError if it cannot be written"
+    return write_bytes(recent_file(path), self.recent.to_bytes())
+
+def recent_file(
+    path, # of a recording
+)->Path:
+    "The file beside it, for the newest steps"
+    path = Path(path)
+    return path.with_stem(f'{path.stem}.recent')
+
 # %% ../nbs/04i_files.ipynb #a7ca6463
 def _head(rec, tracks)->dict:
     "All of a recording except its arrays, for JSON"
@@ -54,7 +71,7 @@ def _head(rec, tracks)->dict:
     return dict(actstats=_FORMAT, fields=[*INTS, *FLOATS], bins=rec.bins.spec, max_rows=rec.max_rows, sample=rec.sample,
                 meta=rec.meta, step=rec.step, tracks=about, keys=list(rec.dtypes), dtypes=dtypes,
                 layouts=[rec.layouts.get(k) for k in rec.dtypes], watched=rec.watched, called=list(rec.called),
-                problems=dict(rec._problems))
+                problems=dict(rec._problems), n_recent=rec.n_recent, begun=rec.begun)
 
 # %% ../nbs/04i_files.ipynb #7e3245ee
 def check_writable(
@@ -106,8 +123,13 @@ def load(cls:Recording,
 )->Recording:
     "Read a recording; ValueError if the file is damaged, truncated, not a recording, or too large"
     if Path(path).is_dir(): return cls._load_folder(Path(path), max_bytes, names)
-    if not Path(path).is_file(): raise FileNotFoundError(f'{path}: there is no such file')
-    return cls.from_bytes(Path(path).read_bytes(), path, max_bytes)
+    if not Path(path).is_file():
+        beside = recent_file(path)
+        raise FileNotFoundError(f'{path}: there is no such file'
+                                + f'; {beside} is there, with the newest steps of a run'*beside.is_file())
+    rec = cls.from_bytes(Path(path).read_bytes(), path, max_bytes)
+    rec.beside = _beside(rec, recent_file(path), max_bytes)
+    return rec
 
 # %% ../nbs/04i_files.ipynb #1f079634
 @patch(cls_method=True)
@@ -128,6 +150,13 @@ def from_bytes(cls:Recording,
             _check(head, max_bytes)
             return _rebuild(cls, head, partial(_unzip, z))
     except Exception as e: raise ValueError(f'{path}: cannot be read as a recording: {type(e).__name__}: {e}') from None
+
+# %% ../nbs/04i_files.ipynb #0264e1d0
+def _beside(rec:Recording, path:Path, max_bytes:int)->Recording|None:
+    "The newest steps of this run from the file beside it; None if there is none, or it is of another run"
+    try: found = Recording.from_bytes(path.read_bytes(), path, max_bytes) if rec.n_recent and path.is_file() else None
+    except (ValueError, OSError) as e: return rec.note('recent', f'the newest steps were left out: {e}')
+    return found if found is not None and found.begun == rec.begun else None
 
 # %% ../nbs/04i_files.ipynb #718dfcde
 _HEAD_BYTES = 1 << 26 # largest head: 64 MiB
@@ -163,6 +192,8 @@ def _n_bytes(h:dict, n_fields:int, max_rows:int)->int:
 def _check(head:dict, max_bytes:int):
     "ValueError if `head` is not as `save` writes it"
     for k,least in (('max_rows', 2), ('sample', 0), ('step', 0)): _whole(head[k], least)
+    _whole(head.get('n_recent', 0))
+    if type(head.get('begun', 0)) not in (int, float): raise ValueError(f'begun: got {head["begun"]!r}')
     fields, tracks = _fields(head), head['tracks']
     size = 8*(len(fields) + _n_bins(head['bins'])) + sum(_n_bytes(h, len(fields), head['max_rows']) for h in tracks)
     if size > max_bytes:
@@ -241,7 +272,9 @@ def _arranged(rows:np.ndarray, fields:list, bins)->torch.Tensor:
 
 # %% ../nbs/04i_files.ipynb #5c759abf
 def _rebuild(cls, head:dict, read)->Recording:
-    rec = cls(bins_from(head['bins']), head['max_rows'], head['sample'], **head['meta'])
+    sizes = head['max_rows'], head['sample']
+    rec = cls(bins_from(head['bins']), *sizes, n_recent=head.get('n_recent', 0), **head['meta'])
+    rec.begun = head.get('begun', 0)
     rec.step, rec.watched, rec._problems = head['step'], head['watched'], head['problems']
     rec.called = dict.fromkeys(head['called'])
     dtypes = [getattr(torch, d, None) for d in head.get('dtypes', [])] or [None]*len(head['keys'])

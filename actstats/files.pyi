@@ -3,7 +3,9 @@ from .recording import Recording
 from pathlib import Path
 from typing import Any
 
-__all__ = ['check_writable', 'write_bytes', 'is_folder', 'of_rank', 'file_of_rank']
+__all__ = ['recent_file', 'check_writable', 'write_bytes', 'is_folder', 'of_rank', 'file_of_rank']
+
+def recent_file(path: Any) -> Path: ...
 
 def check_writable(path: Any) -> Path: ...
 

@@ -5,6 +5,8 @@
 # %% ../nbs/04d_recording.ipynb #7de4f809
 from __future__ import annotations
 from collections import Counter
+from copy import copy
+from time import time
 
 import numpy as np
 import torch
@@ -231,8 +233,10 @@ _LOCK = lock()  # modules may run in several threads; backward passes do
 
 class Recording:
     "What was recorded: `rec[layer]` or `rec[layer, kind]` is a `History`; `len` counts steps"
-    def __init__(self, bins=None, max_rows:int=1024, sample:int=0, **meta):
+    def __init__(self, bins=None, max_rows:int=1024, sample:int=0, *, n_recent:int=0, **meta):
         self.bins, self.max_rows, self.sample, self.meta = bins or FloatBins(), max_rows, sample, meta
+        self.n_recent = n_recent # how many of the newest steps stay apart from the rows that merge
+        self.begun = time()  # tells this run from another one in a file of the same name
         self.tracks = {}     # (timeline, device) -> Track
         self.dtypes = {}     # (name, kind) -> dtype, in the order first recorded
         self.watched = []    # names of the watched modules
@@ -245,6 +249,8 @@ class Recording:
         self.place = None    # the `Ranks` of a process that is one of several
         self.layouts = {}    # (name, kind) -> its layout: name of a dimension of the mesh -> role
         self.ranks = {}      # of a merged recording: rank -> its own recording
+        self.kept = []       # the last two moments of trouble: pairs (timeline, `Track` of single steps) of each
+        self.beside = None   # of a recording from a file: the newest steps, from the file beside it
 
 # %% ../nbs/04d_recording.ipynb #9a0a2550
 @patch
@@ -290,7 +296,7 @@ def _put(self:Recording, tick, step, key, x, dim, zeros=0):
 # %% ../nbs/04d_recording.ipynb #7ad59142
 @patch
 def _track(self:Recording, timeline, device):
-    t = Track(_LOG if timeline == 'log' else self.bins, self.max_rows, device, self.sample)
+    t = Track(_LOG if timeline == 'log' else self.bins, self.max_rows, device, self.sample, self.n_recent)
     t.ticks = max((o.ticks for (at,dev),o in self.tracks.items() if at == timeline and _is_past(dev)), default=0)
     return t
 
@@ -363,7 +369,7 @@ def never_called(self:Recording)->list:
 @patch(as_prop=True)
 def nbytes(self:Recording)->int:
     "Bytes of memory that the rows take now, on all devices"
-    return sum(o.nbytes for t in self.tracks.values() for o in (t.now, t.rows, t.alive, t.masks))
+    return sum(o.nbytes for t in self.tracks.values() for o in (t.now, t.rows, t.alive, t.masks, *t.apart))
 
 # %% ../nbs/04d_recording.ipynb #4cf54144
 @patch(as_prop=True)
@@ -571,3 +577,44 @@ def weights(self:Recording)->list:
     "Names of the parameters for which `is_weight` is true"
     modules = self.meta.get('modules') or {}
     return [n for n in self._names('param') if is_weight(n, self[n, 'param'], modules)]
+
+# %% ../nbs/04d_recording.ipynb #c155122c
+@patch(as_prop=True)
+def recent(self:Recording)->Recording:
+    "The newest steps, and those around the last moments of trouble, a row each; empty where `n_recent` is 0"
+    if self.ranks: return self._recent_of_ranks()
+    if self.beside is not None and (self.beside.step >= self.step or self._has_merged()): return self.beside
+    with _LOCK: blocks = [*self.kept, [(timeline, t.newest()) for (timeline,_),t in self.tracks.items()]]
+    tracks, since = [], {}
+    for block in reversed(blocks):  # no step is in two of them
+        block = [(timeline, _before(t, since.get(timeline))) for timeline,t in block]
+        tracks = [*((timeline, t) for timeline,t in block if t.n), *tracks]
+        for timeline,t in block:
+            if t.n: since[timeline] = min(t.first[0], since.get(timeline, t.first[0]))
+    return self._of_tracks(tracks)
+
+def _before(t:Track, tick)->Track:
+    "The rows of `t` that begin before a time key; None: all"
+    n = len(t.first) if tick is None else sum(o < tick for o in t.first)
+    t = copy(t)
+    t.rows, t.masks, t.first, t.last, t.n, t.ticks = t.rows[:, :n], t.masks[:n], t.first[:n], t.last[:n], n, n
+    return t
+
+# %% ../nbs/04d_recording.ipynb #4e8de238
+@patch
+def _has_merged(self:Recording)->bool:
+    "Is there a row of several steps?"
+    return any(t.n and t.slots and int(field(t.rows[:, :t.n], 'n_steps').max()) > 1 for t in self.tracks.values())
+
+@patch
+def _of_tracks(self:Recording, tracks:list)->Recording:
+    "The same run with other rows: pairs (timeline, track)"
+    out = copy(self)
+    out.tracks = {(timeline, i): t for i,(timeline,t) in enumerate(tracks)}
+    for timeline,t in tracks: t.ticks = len({tick for at,o in tracks if at == timeline for tick in o.first})
+    keys = {k for _,t in tracks for k in t.slots}
+    out.dtypes, out.layouts = ({k: v for k,v in d.items() if k in keys} for d in (self.dtypes, self.layouts))
+    out.max_rows = max(self.max_rows, self.n_recent)
+    out.called, out._problems, out.meta = dict(self.called), dict(self._problems), dict(self.meta)
+    out.listeners, out.kept, out.beside = [], [], None
+    return out

@@ -18,13 +18,14 @@ from .rows import HEAD, clear_, empty_rows, field, merge, pack, unpack
 from .stats import stamp_, summarise
 
 # %% auto #0
-__all__ = ['Track', 'regroup']
+__all__ = ['Track', 'Ring', 'regroup']
 
 # %% ../nbs/04b_tracks.ipynb #ca10590c
 class Track:
     "Rows of many keys over time: one int64 array, keys x rows x fields, of at most `max_rows` rows"
-    def __init__(self, bins, max_rows:int, device=None, sample:int=0):
+    def __init__(self, bins, max_rows:int, device=None, sample:int=0, recent:int=0):
         self.bins, self.max_rows, self.device, self.sample = bins, max_rows, torch.device(device or 'cpu'), sample
+        self.recent, self.ring = recent, None # how many of the newest steps stay apart, and where; None: in `rows`
         self.slots = {}       # key -> slot
         self.span = []        # of each slot: the first byte of its mask, and its units
         self.latest = []      # of each slot: the time key of its last values
@@ -84,6 +85,7 @@ def _widen(self:Track):
         more = empty_rows(len(self.span) - keys, n, bins=self.bins, device=self.device)
         self.rows = torch.cat([self.rows, more])
         self.masks = torch.cat([self.masks, self.masks.new_zeros(len(self.masks), self.width - width)], 1)
+        if self.ring is not None: self.ring.widen(len(self.span), self.width)
 
 # %% ../nbs/04b_tracks.ipynb #cc5fc7ff
 @patch
@@ -147,6 +149,7 @@ def flush(self:Track):
     if self.n == 0 or self.filled >= self.stride: self._next_row()
     self._widen()
     now, alive = self.now[:len(self.span)], self.alive[:8*self.width]
+    if self.ring is not None: self.ring.keep(now, alive, self.tick, self.step)
     backend(self.device.type).close_(now, alive, self.rows, self.masks, self.n - 1, self.step)
     self.filled += 1
     self.last[-1], self.tick = self.tick, None
@@ -155,7 +158,9 @@ def flush(self:Track):
 @patch
 def _next_row(self:Track):
     if self.n == self.max_rows:
-        with real_memory(): self._halve()
+        with real_memory():
+            if self.recent and self.stride == 1: self.ring = self._ring()
+            self._halve()
     if self.filled and self.filled < self.stride: return  # the last row was unpaired: it takes further steps
     if self.n == self.rows.shape[1]: self._reserve(min(self.max_rows, max(16, 2*self.n)))
     self.n, self.filled = self.n + 1, 0
@@ -205,6 +210,7 @@ def put_late(self:Track, tick, step:int, key, x:Tensor, dim:int|None=None, zeros
     self.rows[i, r].copy_(merge(self.rows[i, r], row))
     field(self.rows[i, r], 'n_steps').clamp_(max=self.filled if r == self.n - 1 else self.stride)
     self.masks[r, b:b+-(-u//8)] |= pack(alive)
+    if self.ring is not None: self.ring.add(tick, i, row, 8*b, alive)
 
 # %% ../nbs/04b_tracks.ipynb #586a8416
 @patch
@@ -251,12 +257,123 @@ def snapshot(self:Track)->Track:
     "A copy on the CPU in which the step in progress is closed; the track itself does not change"
     t = copy(self)
     t.device, t.first, t.last = torch.device('cpu'), list(self.first), list(self.last)
+    t.recent, t.ring = 0, None
     with real_memory():
         for k in ('now', 'alive', 'rows', 'masks'): setattr(t, k, getattr(self, k).to('cpu', copy=True))
         t._moved()
         t._widen()
         t.flush()
     return t
+
+# %% ../nbs/04b_tracks.ipynb #345b0138
+class Ring:
+    "The newest rows of a track, one for each time key"
+    def __init__(self,
+        rows:Tensor, # int64 (rows, keys, fields): room for the newest rows
+        alive:Tensor, # bool (rows, bytes*8): their units that are not dead
+        ticks:list, # of each row: its time key and its step; None if it is empty
+        last:int, # index of the newest
+    ):
+        self.rows, self.alive, self.ticks, self.last = rows, alive, ticks, last
+
+    def keep(self, now:Tensor, alive:Tensor, tick, step:int):
+        "Overwrite the oldest row"
+        self.last = (self.last + 1) % len(self.ticks)
+        self.rows[self.last].copy_(now)
+        self.alive[self.last].copy_(alive)
+        self.ticks[self.last] = tick, step
+
+    def order(self)->list:
+        "Indices of the rows in use, the oldest first"
+        k = len(self.ticks)
+        return [i for j in range(1, k + 1) if self.ticks[i := (self.last + j) % k] is not None]
+
+# %% ../nbs/04b_tracks.ipynb #3be31372
+@patch
+def widen(self:Ring, keys:int, width:int):
+    "Make room for all keys, and for `width` bytes of masks"
+    (n, old, f), bits = self.rows.shape, self.alive.shape[1]
+    more = clear_(self.rows.new_empty(n, keys - old, f))
+    self.rows = torch.cat([self.rows, more], 1)
+    self.alive = torch.cat([self.alive, self.alive.new_zeros(n, 8*width - bits)], 1)
+
+@patch
+def add(self:Ring, tick, i:int, row:Tensor, begin:int, alive:Tensor):
+    "Merge `row` and its units into the row of key `i` at a past `tick`, if that is still here"
+    r = next((r for r,o in enumerate(self.ticks) if o is not None and o[0] == tick), None)
+    if r is None: return
+    self.rows[r, i].copy_(merge(self.rows[r, i], row))
+    self.alive[r, begin:begin+len(alive)] |= alive
+
+# %% ../nbs/04b_tracks.ipynb #bb44599a
+@patch
+def _ring(self:Track)->Ring:
+    "A ring with the newest rows, each of which still holds a single step"
+    k, keys = min(self.recent, self.n), len(self.span)
+    self._widen()
+    rows = empty_rows(self.recent, keys, bins=self.bins, device=self.device)
+    alive = torch.zeros(self.recent, 8*self.width, dtype=torch.bool, device=self.device)
+    newest = slice(self.n - k, self.n)
+    rows[:k], alive[:k] = self.rows[:, newest].transpose(0, 1), unpack(self.masks[newest], 8*self.width)
+    steps = field(rows[:k], 'step').amin(1).tolist()
+    return Ring(rows, alive, [*zip(self.first[newest], steps), *[None]*(self.recent - k)], k - 1)
+
+# %% ../nbs/04b_tracks.ipynb #31cbfd19
+@patch
+def newest(self:Track)->Track:
+    "A copy on the CPU of the last `recent` time keys, a row for each, with the step in progress; fewer if some merged"
+    t = Track(self.bins, max(2, self.recent), sample=self.sample)
+    for key,(_, units) in zip(self.slots, self.span): t.add(key, units)
+    with real_memory():
+        self._widen()
+        parts = [self._single(), *([self._in_progress()] if self.tick is not None else [])]
+        t.rows, t.masks = torch.cat([p[0] for p in parts], 1), torch.cat([p[1] for p in parts])
+    t.first = [tick for p in parts for tick in p[2]][-self.recent:] if self.recent else []
+    t.n = t.ticks = len(t.first)
+    t.last, begin = list(t.first), t.rows.shape[1] - t.n
+    t.rows, t.masks = t.rows[:, begin:].contiguous(), t.masks[begin:].contiguous()
+    return t
+
+# %% ../nbs/04b_tracks.ipynb #0e442b53
+@patch
+def _single(self:Track)->tuple: # rows (keys, rows, fields), masks (rows, bytes), time keys
+    "Copies of the newest closed rows that hold a step each"
+    if self.ring is not None: return self.ring.read()
+    n, single = self.n, torch.zeros(0)
+    if n and self.slots: single = field(self.rows[:, :n], 'n_steps').amax(0) <= 1
+    begin = max([n - self.recent, 0, *(1 + (~single.bool()).nonzero().flatten()[-1:]).tolist()]) if len(single) else n
+    return self.rows[:, begin:n].to('cpu', copy=True), self.masks[begin:n].to('cpu', copy=True), self.first[begin:n]
+
+@patch
+def read(self:Ring)->tuple:
+    "Copies of the rows as a track holds them, the oldest first"
+    order = self.order()
+    rows = self.rows[order].transpose(0, 1).cpu().contiguous()
+    stamp_(rows, torch.tensor([self.ticks[i][1] for i in order]))
+    return rows, pack(self.alive[order]).cpu(), [self.ticks[i][0] for i in order]
+
+@patch
+def lately(self:Track,
+    k:int, # at most so many rows
+)->tuple: # int64 (rows, keys, HEAD), and their time keys
+    "The newest closed rows that hold a step each, without histograms, on the track's own device"
+    self._widen()
+    if self.ring is None:
+        some = slice(max(0, self.n - k), self.n if self.stride == 1 else 0)
+        return self.rows[:, some, :HEAD].transpose(0, 1), self.first[some]
+    order = self.ring.order()[-k:]
+    return self.ring.rows[:, :, :HEAD][order], [self.ring.ticks[i][0] for i in order]
+
+@patch(as_prop=True)
+def apart(self:Track)->tuple: # tensors
+    "The memory of the rows that are kept apart"
+    return () if self.ring is None else (self.ring.rows, self.ring.alive)
+
+@patch
+def _in_progress(self:Track)->tuple:
+    now = self.now[:len(self.span)].clone()
+    stamp_(now, self.step)
+    return now[:, None].cpu(), pack(self.alive[:8*self.width])[None].cpu(), [self.tick]
 
 # %% ../nbs/04b_tracks.ipynb #111a99d8
 def regroup(
@@ -301,4 +418,4 @@ def _reopen(self:Track):
     alive |= unpack(masks[0], 8*self.width).to(self.device)
     clear_(self.rows)
     self.masks.zero_()
-    self.n, self.filled, self.stride, self.first, self.last = 0, 0, 1, [], []
+    self.n, self.filled, self.stride, self.first, self.last, self.ring = 0, 0, 1, [], [], None

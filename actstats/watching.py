@@ -33,7 +33,7 @@ from .stats import is_plain
 from .steps import Steps
 
 # %% auto #0
-__all__ = ['watch', 'check_arguments']
+__all__ = ['WHEN_STARTED', 'watch', 'check_arguments']
 
 # %% ../nbs/04h_watching.ipynb #7f1a3bfe
 class watch(Steps):
@@ -49,6 +49,7 @@ class watch(Steps):
         bins=None, # of the histograms; None: FloatBins()
         sample:int|None=None, # use about this many values of each output; None: all
         max_rows:int=1024, # rows kept for each layer
+        recent:int=64, # the newest steps, which stay apart when rows merge; 0: none
         outputs:str='first', # of an output with several tensors, record the "first" or "all"
         on_train:bool=True, # record in training mode
         on_valid:bool=False, # record in evaluation mode
@@ -56,7 +57,7 @@ class watch(Steps):
         first_step:int=0, # the number of the first step, for a resumed run
         mesh=None, # the torch DeviceMesh of several processes, where it cannot be seen from the model
     ):
-        _check(optimizer, modules, every, grads, params, bins, sample, max_rows, outputs, on_train, on_valid,
+        _check(optimizer, modules, every, grads, params, bins, sample, max_rows, recent, outputs, on_train, on_valid,
                total_steps, first_step, mesh)
         self.model, self.parts = model, _parts(model)
         self.modules = choose_modules(self.parts, modules)
@@ -66,11 +67,13 @@ class watch(Steps):
         self.on_train, self.on_valid = on_train, on_valid
         wanted = on_train and (bool(self.given) if params is None else params)
         self.params = self.parts.places(None if modules is None else self.modules.values()) if wanted else {}
-        self.rec = self._recording(bins, max_rows, sample, total_steps, first_step)
+        self.rec = self._recording(bins, max_rows, recent, sample, total_steps, first_step)
         self._reset()
 
     def __enter__(self): return self.start()
-    def __exit__(self, kind, *args): self.stop(tell=kind is None)
+    def __exit__(self, kind, error=None, trace=None):
+        if kind is not None: self._note_end(kind, error)
+        self.stop(tell=kind is None)
 
 # %% ../nbs/04h_watching.ipynb #e45cd042
 def _parts(model)->Parts:
@@ -96,11 +99,12 @@ def _given(optimizer, parts:Parts)->list|None:
     return given
 
 # %% ../nbs/04h_watching.ipynb #fc7129e3
-def _check(optimizer, modules, every, grads, params, bins, sample, max_rows, outputs, on_train, on_valid, total_steps,
-           first_step, mesh):
+def _check(optimizer, modules, every, grads, params, bins, sample, max_rows, recent, outputs, on_train, on_valid,
+           total_steps, first_step, mesh):
     check_modules(modules)
-    for name,v,least in (('every', every, 1), ('max_rows', max_rows, 2), ('sample', 1 if sample is None else sample, 1),
-                         ('total_steps', 1 if total_steps is None else total_steps, 1), ('first_step', first_step, 0)):
+    for name,v,least in (('every', every, 1), ('max_rows', max_rows, 2), ('recent', recent, 0),
+                         ('sample', 1 if sample is None else sample, 1), ('first_step', first_step, 0),
+                         ('total_steps', 1 if total_steps is None else total_steps, 1)):
         if not hasattr(v, '__index__') or isinstance(v, bool) or v < least:
             raise ValueError(f'watch: expected {name} to be a whole number, {least} or more, got {v!r}')
     for name,v in (('grads', grads), ('params', params or False), ('on_train', on_train), ('on_valid', on_valid)):
@@ -128,10 +132,11 @@ def check_arguments(
 
 # %% ../nbs/04h_watching.ipynb #35e2d5f4
 @patch
-def _recording(self:watch, bins, max_rows, sample, total_steps, first_step)->Recording:
+def _recording(self:watch, bins, max_rows, recent, sample, total_steps, first_step)->Recording:
     def whole(v): return v and operator.index(v)  # numpy's integers too
-    rec = Recording(bins, whole(max_rows), whole(sample) or 0, every=self.every, total_steps=whole(total_steps),
-                    first_step=whole(first_step), model=self.parts.what, torch=torch.__version__, **about(self.modules))
+    rec = Recording(bins, whole(max_rows), whole(sample) or 0, n_recent=whole(recent), every=self.every,
+                    total_steps=whole(total_steps), first_step=whole(first_step),
+                    model=self.parts.what, torch=torch.__version__, **about(self.modules))
     if self.given: rec.meta['optimizer'] = facts_of(self.given)
     rec.watched, rec.step = list(self.modules), rec.meta['first_step']
     return rec
@@ -150,6 +155,9 @@ def _reset(self:watch):
     self.dims = {}               # (name, number of dimensions) -> the dimension of the units
     self.ref = ref(self)
 
+# %% ../nbs/04h_watching.ipynb #7de532a0
+WHEN_STARTED = [] # called with the recording when watching starts, by chapters that come later; must not raise
+
 # %% ../nbs/04h_watching.ipynb #51d819c1
 @patch
 def start(self:watch)->Recording:
@@ -166,6 +174,7 @@ def start(self:watch)->Recording:
         raise
     for name,cost in internals.LOST.items(): self.rec.note(f'PyTorch {torch.__version__}', f'has no {name}: {cost}')
     internals.forget_compiled()
+    for f in WHEN_STARTED: f(self.rec)
     return self.rec
 
 # %% ../nbs/04h_watching.ipynb #a1f00cc9
@@ -234,6 +243,12 @@ def _attach_root(self:watch, m):
     except RuntimeError as e:
         raise RuntimeError(f'watch: this {type(m).__name__} takes no hooks ({e}); '
                            'watch it before it is scripted') from None
+
+# %% ../nbs/04h_watching.ipynb #945c65e2
+@patch
+def _note_end(self:watch, kind:type, error):
+    "Keep the exception that leaves the block as a fact"
+    with suppress(Exception): self.rec.meta['ended'] = dict(step=self.rec.step, why=f'{kind.__name__}: {error}'[:300])
 
 # %% ../nbs/04h_watching.ipynb #d669653c
 @patch

@@ -1,0 +1,42 @@
+# Written by .ci/stubs.py: `make export`
+import numpy as np
+from .symptoms import Case
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ['WHAT', 'QUIET', 'FLOORS', 'LEAST', 'TIMES', 'BACK', 'FROM', 'GAP', 'LISTED', 'NUMBERED', 'Event', 'Departures', 'in_words']
+WHAT: dict[Any, Any]
+
+@dataclass(frozen=True)
+class Event:
+    step: int
+    layer: str
+    kind: str
+    what: str
+    size: float
+    text: str = ...
+    batch: float | None = ...
+    width: int = ...
+    def __str__(self) -> str: ...
+QUIET: int
+FLOORS: dict
+LEAST: float
+TIMES: float
+BACK: int
+FROM: int
+
+class Departures:
+    case: Case
+    place: dict
+    at_first: float | None
+    steps: Any
+    keys: list[Any]
+    z: np.ndarray
+    why: np.ndarray
+    bar: np.ndarray
+    def __init__(self, c: Case, at_first: float | None=None) -> None: ...
+GAP: int
+LISTED: int
+
+def in_words(events: list) -> list: ...
+NUMBERED: int
