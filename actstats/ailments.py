@@ -329,13 +329,14 @@ def float16(c:Case):
 
 # %% ../nbs/09c_ailments.ipynb #8f3a73aa
 def _rounded_away(c:Case)->tuple:
-    "The share of the values of weights that a step leaves as they were though the gradient is not zero; and their dtype"
+    "The share of the weights' values that a step leaves as they were though the gradient is not zero; their dtype"
     lost, dtypes = [], set()
     for p,u,g in ([c.get(n, kind) for kind in ('param', 'update', 'param_grad')] for n in c.weights):
         short = p is not None and 'float16' in str(p.dtype)  # bfloat16 too
         if not short or u is None or g is None or len(u) != len(g) or len(u) < 10: continue
         late = slice(-(len(u)//3), None)
-        lost.append((median((np.clip(u.n_zero - g.n_zero, 0, None)/np.maximum(u.n, 1))[late]), u.n_total[-1]/u.n_steps[-1]))
+        gone = np.clip(u.n_zero - g.n_zero, 0, None)/np.maximum(u.n, 1)
+        lost.append((median(gone[late]), u.n_total[-1]/u.n_steps[-1]))
         dtypes.add(str(p.dtype).removeprefix('torch.'))
     share, n = np.array(lost).T if lost else (np.zeros(1), np.ones(1))
     return float(share @ n/n.sum()), ' and '.join(sorted(dtypes))

@@ -28,7 +28,7 @@ __all__ = ['CAUSES', 'FIRST_LOOK', 'HOPELESS', 'named', 'chances', 'ordered', 'D
 def named(
     remedies:list, # of findings, in their order
     among:list, # all that there are
-)->list: # for each of `among` 1 if it is the first that is named, a half if it is the second, a quarter if it is a later one
+)->list: # for each of `among` 1 if it is named first, a half if second, a quarter if later, 0 if not at all
     "Which remedies are named first"
     order = [r for r in dict.fromkeys(remedies) if r in among]
     return [0. if r not in order else max(.25, 1/2**order.index(r)) for r in among]
@@ -47,7 +47,7 @@ def chances(
 )->dict: # remedy -> chance that it is the right one, the best first
     "Which remedy would help, if this run fails?"
     o, names = _advice(), list(RULES)
-    found = sorted((f for f in found if f.rule in o['rules']), key=lambda f: names.index(f.rule) if f.rule in RULES else 0)
+    found = sorted((f for f in found if f.rule in o['rules'] and f.rule in RULES), key=lambda f: names.index(f.rule))
     x = {k: min(max(v, -o['limit']), o['limit']) for k,v in beginning(c).symptoms.items()}
     odds = np.array(o['start']) + _advice_curves()(x).sum(-1)
     for r in {f.rule for f in found}: odds = odds + o['rules'][r]
@@ -159,7 +159,7 @@ def _alarm_sentence(c:Case, p:float, why:dict, cause:Finding|None, other:Finding
 # %% ../nbs/09e_diagnosis.ipynb #c17e587e
 _EXPERIENCE = dict(
     lower_lr='Lower the learning rate by a factor of about {factor}.',
-    raise_lr='Raise the learning rate by a factor of about {factor}, and see that its schedule is not too short or too slow.',
+    raise_lr='Raise the learning rate by a factor of about {factor}; see that its schedule is not too short or slow.',
     clip_gradients='Clip gradients by their norm, for instance at 1.',
     reinit="Initialise the weights as PyTorch does by default, or by Kaiming's rule.",
     normalise_inputs='Subtract the mean of the training data and divide by its standard deviation.',
@@ -167,7 +167,7 @@ _EXPERIENCE = dict(
     zero_grad='Set gradients to zero once a step, before the backward pass.',
     lower_weight_decay='Lower the weight decay by a factor of 10 or more.',
     lower_dropout='Lower the rate of dropout to 0.1 or less.',
-    fix_loss='Look at the loss: its sign, what it is given and in which shape, and whether its gradient reaches all layers.',
+    fix_loss='Look at the loss: its sign, what it is given, in which shape, and if its gradient reaches all layers.',
     clean_data='Look at the data: do targets belong to their inputs, is every sample whole, is their order random?',
     higher_precision='Compute in bfloat16 or float32, or use torch.amp with a GradScaler.',
     train_mode='Call model.train() before training, and after each evaluation.',

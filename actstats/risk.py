@@ -33,7 +33,8 @@ class Curves:
     "Lines that bend, one for each symptom, or several for several outcomes"
     def __init__(self, o:dict):
         self.names, self.edge = o['names'], o['edge']
-        self.middle, self.spread, self.knots, self.slopes = (np.array(o[k], float) for k in ('middle', 'spread', 'knots', 'slopes'))
+        numbers = (np.array(o[k], float) for k in ('middle', 'spread', 'knots', 'slopes'))
+        self.middle, self.spread, self.knots, self.slopes = numbers
 
     def bent(self, x:dict)->np.ndarray: # (symptoms, 2 + knots)
         "Each symptom in its own spreads, whether it is missing, and how far it is beyond each knot"

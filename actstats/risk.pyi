@@ -8,10 +8,10 @@ __all__ = ['FEWEST', 'MOST', 'EARLIEST', 'Curves', 'contributions', 'log_odds', 
 class Curves:
     names: Any
     edge: Any
-    middle: np.ndarray
-    spread: np.ndarray
-    knots: np.ndarray
-    slopes: np.ndarray
+    middle: Any
+    spread: Any
+    knots: Any
+    slopes: Any
     def __init__(self, o: dict) -> None: ...
     def bent(self, x: dict) -> np.ndarray: ...
     def __call__(self, x: dict) -> np.ndarray: ...

@@ -651,7 +651,7 @@ def _past(rates:np.ndarray)->float:
     return lg(np.nanmean(rates)/rates[-1]) if len(rates) and rates[-1] > 0 else math.nan
 
 # %% ../nbs/09a_symptoms.ipynb #eb1b3819
-_ADAPTIVE = 'Ada', 'RMS', 'Lamb', 'LAMB', 'Lion', 'Adan'  # in the names of optimizers that divide by the size of gradients
+_ADAPTIVE = 'Ada', 'RMS', 'Lamb', 'LAMB', 'Lion', 'Adan'  # in names of optimizers that divide by gradients' size
 
 def _scale(c:Case)->float:
     "The smallest update over the learning rate, log10; NaN if nothing is known, or the optimizer is of another kind"
