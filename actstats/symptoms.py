@@ -220,8 +220,9 @@ def median(
     xs, # numbers
 )->float:
     "Median of the finite ones; NaN if there are none"
-    xs = [x for x in xs if math.isfinite(x)]
-    return float(np.median(xs)) if xs else math.nan
+    x = np.array(xs if isinstance(xs, np.ndarray) else list(xs), float)
+    x = np.sort(x[np.isfinite(x)])  # np.median takes four times as long
+    return float((x[(len(x) - 1)//2] + x[len(x)//2])/2) if len(x) else math.nan
 
 # %% ../nbs/09a_symptoms.ipynb #cd9b8dae
 def start(
