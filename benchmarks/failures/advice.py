@@ -19,9 +19,9 @@ from actstats.diagnosis import named, ordered
 from actstats.ailments import REMEDIES, RULES
 from actstats.symptoms import SYMPTOMS
 from cures import TRAINED, config, found
-from fit import EDGE, KNOTS, LIMIT, ORIGINS
+from fit import EDGE, KNOTS, LIMIT, ORIGINS, bent
 from outcomes import look
-from store import HERE, STORE, WATCHED, origin as module_of
+from store import HERE, WATCHED, origin as module_of
 
 NAMES = [s for s in SYMPTOMS if s != 'steps']
 TAUGHT = [r for r in REMEDIES if r not in TRAINED]
@@ -29,7 +29,7 @@ RULE, FIRST = 2., 6. # how much more than a symptom a rule counts, and a remedy 
 
 
 def failed()->pd.DataFrame:
-    "Runs with faults that failed: their symptoms, what the rules find, and the right remedy; kept until rules find other things"
+    "Runs with faults that failed: their symptoms, what the rules find, and the right remedy"
     d = pd.concat([look(o) for o in ORIGINS], ignore_index=True)
     d = d[(d.batches == WATCHED) & (d.outcome == 'failed') & (d.kind == 'fault')]
     cs = [config(r) for r in d.itertuples()]
@@ -53,11 +53,8 @@ class Advice:
     def x(self, d): return d[NAMES].clip(-LIMIT, LIMIT).to_numpy(float)
 
     def columns(self, d)->np.ndarray:
-        z = np.clip((self.x(d) - self.middle)/self.spread, -EDGE, EDGE)
-        bent = [z, np.isnan(z).astype(float)] + [np.clip(z - k, 0, None) if k > 0 else np.clip(k - z, 0, None) for k in KNOTS]
-        bent = np.nan_to_num(np.stack(bent, -1)).reshape(len(d), -1)
         rules = [[r in {f for f,_ in fs} for r in RULES] for fs in d.finds]
-        return np.c_[bent, RULE*np.array(rules, float), FIRST*np.array([named([m for _,m in fs], TAUGHT) for fs in d.finds])]
+        return np.c_[bent(self.x(d), self.middle, self.spread), RULE*np.array(rules, float), FIRST*np.array([named([m for _,m in fs], TAUGHT) for fs in d.finds])]
 
     def likeliest(self, d)->np.ndarray:
         "For each run the remedies, the best first"

@@ -40,6 +40,12 @@ FALSE = .02 # share of healthy runs of origins not seen that may be alarmed, at 
 
 def numbers(d:pd.DataFrame)->np.ndarray: return d[NAMES].clip(-LIMIT, LIMIT).to_numpy(float)
 
+def bent(x, middle, spread)->np.ndarray:
+    "For each symptom a line, whether it is missing, and a line from each knot on outwards"
+    z = np.clip((x - middle)/spread, -EDGE, EDGE)
+    parts = [z, np.isnan(z).astype(float)] + [np.clip(z - k, 0, None) if k > 0 else np.clip(k - z, 0, None) for k in KNOTS]
+    return np.nan_to_num(np.stack(parts, -1)).reshape(len(x), -1)
+
 class Model:
     "Curves and trees together"
     def fit(self, x, bad, weight):
@@ -51,11 +57,7 @@ class Model:
         self.slope, self.offset = 1., 0.
         return self
 
-    def bent(self, x)->np.ndarray:
-        "For each symptom a line, whether it is missing, and a line from each knot on outwards"
-        z = np.clip((x - self.middle)/self.spread, -EDGE, EDGE)
-        parts = [z, np.isnan(z).astype(float)] + [np.clip(z - k, 0, None) if k > 0 else np.clip(k - z, 0, None) for k in KNOTS]
-        return np.nan_to_num(np.stack(parts, -1)).reshape(len(x), -1)
+    def bent(self, x)->np.ndarray: return bent(x, self.middle, self.spread)
 
     def log_odds(self, x)->np.ndarray:
         return self.slope*(self.curves.decision_function(self.bent(x)) + TREES*self.trees.decision_function(x)) + self.offset
