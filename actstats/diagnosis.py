@@ -77,8 +77,9 @@ def _ranked(found:list, p:dict)->list:
     def rank(f):
         alarm = f.severity == 'error'
         return not (alarm and f.rule in LATE), not (alarm and f.remedy == 'none'), worth(f), place(f), f.step
-    taught = sorted((f for f in found if f.rule in _advice()['rules'] or f.rule in LATE), key=rank)
-    for f in sorted((f for f in found if f not in taught), key=place):
+    known = {*_advice()['rules'], *LATE}
+    taught = sorted((f for f in found if f.rule in known), key=rank)
+    for f in sorted((f for f in found if f.rule not in known), key=place):
         at = next((i for i,g in enumerate(taught) if place(g) > place(f)), len(taught))
         taught.insert(at, f)
     return taught

@@ -5,6 +5,7 @@
 # %% ../nbs/09i_events.ipynb #bae0dc03
 from __future__ import annotations
 from dataclasses import dataclass, replace
+from textwrap import shorten
 import math
 
 import numpy as np
@@ -439,6 +440,6 @@ def _write(ax, events:list):
     "The events in words, below the picture"
     words = [f'{i}  {e}' for i,e in enumerate(events[:NUMBERED], 1)]
     if len(events) > NUMBERED: words.append(f'and {len(events) - NUMBERED} more')
-    text = '\n'.join(w[:130].replace('$', r'\$') for w in words) or 'nothing happened'
+    text = '\n'.join(shorten(w, 130, placeholder=' ...').replace('$', r'\$') for w in words) or 'nothing happened'
     below = dict(xycoords='axes fraction', textcoords='offset points', va='top', fontsize=7.5)
     ax.annotate(text, (0, 0), (0, -34), **below)
