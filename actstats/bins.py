@@ -64,12 +64,19 @@ def count(self:LinearBins,
 # dtype: integer view, exponent bits, mantissa bits
 _FLOAT = {torch.float32: (torch.int32, 8, 23), torch.float64: (torch.int64, 11, 52)}
 
+def _wider(mantissa_bits:int, lo:int, hi:int)->tuple|None:
+    "Of as many bins at half the resolution: bits of mantissa, exponents; None where a float has no such exponents"
+    top = hi + (hi - lo)//10
+    wider = mantissa_bits - 1, top - 2*(hi - lo), top
+    return wider if mantissa_bits and wider[1] >= -126 and top <= 127 else None
+
 class FloatBins:
     "Bins from the bits of a float, half-open away from zero: no range to choose; zero has a bin of its own"
     def __init__(self,
         mantissa_bits:int=2, # 0 to 5; there are 2**mantissa_bits bins per power of two
         lo_exp:int=-24, # magnitudes below 2**lo_exp share a bin
         hi_exp:int=16, # magnitudes from 2**hi_exp share a bin
+        small:bool=True, # bins of their own for gradients and updates, which are small, if as many bins reach further down?
     ):
         whole = all(int(v) == v for v in (mantissa_bits, lo_exp, hi_exp))
         if not (whole and 0 <= mantissa_bits <= 5 and -126 <= lo_exp < hi_exp <= 127):
@@ -80,13 +87,16 @@ class FloatBins:
         pos = [2.**e * (1 + k/per) for e in range(self.lo_exp, self.hi_exp) for k in range(per)] + [2.**self.hi_exp]
         self.edges = np.r_[-np.inf, -np.array(pos)[::-1], 0, 0, pos, np.inf]
         self.zero = len(self) // 2  # column of exact zeros
-        self.spec = [1., float(self.mantissa_bits), float(self.lo_exp), float(self.hi_exp)]
+        wider = _wider(self.mantissa_bits, self.lo_exp, self.hi_exp)
+        self.small = FloatBins(*wider, small=False) if small and wider else None
+        self.told = ', small=False'*(wider is not None and not small)
+        self.spec = [1., *map(float, (self.mantissa_bits, self.lo_exp, self.hi_exp)), *[1.]*(self.small is not None)]
         self.hash = hash(tuple(self.spec))
 
     def __len__(self): return len(self.edges) - 1
     def __eq__(self, o): return isinstance(o, FloatBins) and self.spec == o.spec
     def __hash__(self): return self.hash
-    def __repr__(self): return f'FloatBins({self.mantissa_bits}, {self.lo_exp}, {self.hi_exp})'
+    def __repr__(self): return f'FloatBins({self.mantissa_bits}, {self.lo_exp}, {self.hi_exp}{self.told})'
 
 # %% ../nbs/03c_bins.ipynb #614f6a07
 @lru_cache(maxsize=64)
@@ -120,7 +130,7 @@ def count(self:FloatBins,
 @lru_cache(maxsize=64)
 def _bins_from(spec):
     kind, *args = spec
-    return (LinearBins, FloatBins)[int(kind)](*(args if kind == 0 else map(int, args)))
+    return LinearBins(*args) if kind == 0 else FloatBins(*map(int, args[:3]), small=bool(args[3:]))
 
 # %% ../nbs/03c_bins.ipynb #0ee997f5
 def bins_from(
@@ -128,6 +138,24 @@ def bins_from(
 ): # LinearBins or FloatBins
     "Rebuild bins from their numbers"
     return _bins_from(tuple(spec))
+
+# %% ../nbs/03c_bins.ipynb #98adb92a
+@lru_cache(maxsize=64)
+def _whole(n:int)->LinearBins: return LinearBins(-.5, n - .5, n)
+
+# %% ../nbs/03c_bins.ipynb #ca4882ed
+@patch
+def of(self:FloatBins,
+    values:str, # "": any; "small": gradients and updates; "whole": whole numbers from 0 on
+):
+    "As many bins for this sort of values"
+    if values == 'whole': return _whole(len(self) - 2)
+    return self.small or self if values == 'small' else self
+
+@patch
+def of(self:LinearBins, values:str):
+    "These bins, or for whole numbers as many that hold one each"
+    return self if values != 'whole' or (self.lo, self.hi) == (-.5, self.n - .5) else _whole(self.n)
 
 # %% ../nbs/03c_bins.ipynb #2b5e8fcb
 def quantile(

@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 # %% auto #0
-__all__ = ['KINDS', 'Kind', 'check_kind', 'kind_of', 'kinds_of', 'judged']
+__all__ = ['KINDS', 'Kind', 'check_kind', 'kind_of', 'kinds_of', 'values_of', 'judged']
 
 # %% ../nbs/04c_kinds.ipynb #10d2d330
 @dataclass(frozen=True)
@@ -16,31 +16,38 @@ class Kind:
     name:str # as in rec[layer, name]
     label:str # its name in pictures and reports, singular
     plural:str # the same, plural
-    of:str = 'layer' # its source: "layer", "parameter", "input" or "number"
+    of:str = 'layer' # its source: "layer", "parameter", "input", "number" or "lens"
     timeline:str = 'train' # its time axis: "train", "valid" or "log"
     ask:str = '' # the call that records it
     flow:int|None = None # its place in the order in which a step computes; None: not diagnosed
     where:str = '' # the name of the place in a finding
     outputs:bool = False # outputs of layers, to be compared with mean 0 and standard deviation 1?
     masked:bool = False # may hold minus infinity on purpose, as masked attention scores do?
+    values:str = '' # which bins suit: "small", "whole" (numbers from 0 on) or any others: see `FloatBins.of`
 
 # %% ../nbs/04c_kinds.ipynb #a6e1f71d
-_WITH_OPT = 'watch(model, optimizer)'
+_WITH_OPT, _LENS = 'watch(model, optimizer)', 'watch(model, lenses=[%s()])'
 
 KINDS = {k.name: k for k in (
     Kind('act', 'output', 'outputs', flow=1, where='the output', outputs=True, masked=True),
-    Kind('grad', 'gradient', 'gradients of the outputs', ask='watch(model, grads=True)'),
+    Kind('grad', 'gradient', 'gradients of the outputs', ask='watch(model, grads=True)',
+         values='small'),
     Kind('valid', 'output in evaluation mode', 'outputs in evaluation mode', timeline='valid',
          ask='watch(model, on_valid=True)', outputs=True, masked=True),
     Kind('param', 'parameter', 'parameters', 'parameter', ask=_WITH_OPT, flow=5, where='a parameter'),
     Kind('param_grad', 'gradient of the parameter', 'gradients of parameters', 'parameter', ask=_WITH_OPT,
-         flow=3, where='the gradient of a parameter'),
+         flow=3, where='the gradient of a parameter', values='small'),
     Kind('update', 'update', 'updates of parameters', 'parameter', ask=_WITH_OPT,
-         flow=4, where='the update of a parameter'),
+         flow=4, where='the update of a parameter', values='small'),
     Kind('input', 'input', 'inputs', 'input', flow=0, where='the input'),
     Kind('log', 'logged number', 'logged numbers', 'number', timeline='log', ask='rec.log(loss=loss)',
          flow=2, where='the loss'),
     Kind('run', 'number of the run', 'numbers of the run', 'number', timeline='log', ask='watch(model)'),
+    Kind('index', 'index', 'indices', 'lens', ask=_LENS % 'Experts', values='whole'),
+    Kind('entropy', 'entropy', 'entropies', 'lens', ask=_LENS % 'Experts'),
+    Kind('logit', 'largest attention logit', 'largest attention logits', 'lens', ask=_LENS % 'Attention'),
+    Kind('first', 'attention to the first token', 'attention to the first token', 'lens', ask=_LENS % 'Attention'),
+    Kind('outlier', 'outlier channels', 'outlier channels', 'lens', ask=_LENS % 'Outliers'),
 )}
 
 # %% ../nbs/04c_kinds.ipynb #a77363f7
@@ -60,10 +67,16 @@ def kind_of(name:str)->Kind:
 
 # %% ../nbs/04c_kinds.ipynb #2617c8c3
 def kinds_of(
-    *of:str, # "layer", "parameter", "input" or "number"
+    *of:str, # "layer", "parameter", "input", "number" or "lens"
 )->list: # names
     "The names of the kinds with one of these sources"
     return [k.name for k in KINDS.values() if k.of in of]
+
+def values_of(
+    key:tuple, # of a row: its name and its kind
+)->str: # "", "small" or "whole"
+    "Which bins suit the values of this row"
+    return kind_of(key[-1]).values
 
 def judged()->list:
     "The names of the kinds that the diagnosis checks, in the order in which a step computes them"

@@ -16,7 +16,7 @@ from fastcore.basics import patch
 from .bins import FloatBins, LinearBins, quantile, rebin
 from .hooks import _nearest, plain
 from .internals import aside, lock, modes, real_memory, transform
-from .kinds import KINDS, kind_of, kinds_of
+from .kinds import KINDS, kind_of, kinds_of, values_of
 from .layouts import whose
 from .names import spellings
 from .rows import FIELDS, FLOATS, INTS, field, std, unpack
@@ -296,7 +296,8 @@ def _put(self:Recording, tick, step, key, x, dim, zeros=0):
 # %% ../nbs/04d_recording.ipynb #7ad59142
 @patch
 def _track(self:Recording, timeline, device):
-    t = Track(_LOG if timeline == 'log' else self.bins, self.max_rows, device, self.sample, self.n_recent)
+    bins = _LOG if timeline == 'log' else self.bins
+    t = Track(bins, self.max_rows, device, self.sample, self.n_recent, values_of)
     t.ticks = max((o.ticks for (at,dev),o in self.tracks.items() if at == timeline and _is_past(dev)), default=0)
     return t
 
@@ -433,7 +434,7 @@ def _history(self:Recording, name, kind)->History:
     if len(parts) > 1:
         order = field(rows, 'step').argsort(stable=True)
         rows, masks = rows[order], masks[order]
-    return History(name, kind, rows, masks, parts[0][0])
+    return History(name, kind, rows, masks, parts[0][0].of(kind_of(kind).values))
 
 # %% ../nbs/04d_recording.ipynb #d36439da
 @patch

@@ -23,10 +23,12 @@ __all__ = ['Track', 'Ring', 'regroup']
 # %% ../nbs/04b_tracks.ipynb #ca10590c
 class Track:
     "Rows of many keys over time: one int64 array, keys x rows x fields, of at most `max_rows` rows"
-    def __init__(self, bins, max_rows:int, device=None, sample:int=0, recent:int=0):
+    def __init__(self, bins, max_rows:int, device=None, sample:int=0, recent:int=0, sort=None):
         self.bins, self.max_rows, self.device, self.sample = bins, max_rows, torch.device(device or 'cpu'), sample
         self.recent, self.ring = recent, None # how many of the newest steps stay apart, and where; None: in `rows`
+        self.sort = sort      # sort(key): which of the bins suit its values, as for `FloatBins.of`; None: any
         self.slots = {}       # key -> slot
+        self.binned = []      # of each slot: its bins
         self.span = []        # of each slot: the first byte of its mask, and its units
         self.latest = []      # of each slot: the time key of its last values
         self.recorders = []   # of each slot: its recorder, or None
@@ -69,6 +71,7 @@ def add(self:Track, key, units:int)->int:
             self.alive = torch.cat([self.alive, self.alive.new_zeros(max(len(self.alive), 8*n_bytes))])
     self.slots[key] = k
     self.span.append((self.width, units))
+    self.binned.append(self.bins.of(self.sort(key)) if self.sort else self.bins)
     self.width += n_bytes
     self.latest.append(None)
     self.recorders.append(None)
@@ -100,8 +103,8 @@ def put(self:Track,
     if i is None: i = self._slot(key, x, dim)
     self.latest[i] = self.tick
     if x.numel() and not zeros: (self.recorders[i] or self._recorder(i))(x, dim or 0)
-    else: record(x, *self._now(i), dim or 0, self.bins, 0)  # sampling would give zeros the wrong weight
-    if zeros: _add_zeros_(self.now[i], zeros, self.bins)
+    else: record(x, *self._now(i), dim or 0, self.binned[i], 0)  # sampling would give zeros the wrong weight
+    if zeros: _add_zeros_(self.now[i], zeros, self.binned[i])
 
 # %% ../nbs/04b_tracks.ipynb #06556fc2
 def _add_zeros_(row:Tensor, n:int, bins):
@@ -113,7 +116,7 @@ def _add_zeros_(row:Tensor, n:int, bins):
 
 @patch
 def _recorder(self:Track, i:int):
-    self.recorders[i] = backend(self.device.type).Recorder(*self._now(i), self.bins, self.sample)
+    self.recorders[i] = backend(self.device.type).Recorder(*self._now(i), self.binned[i], self.sample)
     return self.recorders[i]
 
 # %% ../nbs/04b_tracks.ipynb #84f15084
@@ -202,8 +205,8 @@ def put_late(self:Track, tick, step:int, key, x:Tensor, dim:int|None=None, zeros
     b, u = self.span[i]
     row = empty_rows(bins=self.bins, device=self.device)
     alive = torch.zeros(u, dtype=torch.bool, device=self.device)
-    record(x, row, alive, dim or 0, self.bins, 0 if zeros else self.sample)
-    if zeros: _add_zeros_(row, zeros, self.bins)
+    record(x, row, alive, dim or 0, self.binned[i], 0 if zeros else self.sample)
+    if zeros: _add_zeros_(row, zeros, self.binned[i])
     field(row, 'n_steps').fill_(self.latest[i] != tick)  # a step counts once
     field(row, 'step').fill_(step)
     self.latest[i] = tick

@@ -11,7 +11,9 @@ class Track:
     sample: int
     recent: int
     ring: Any
+    sort: Any
     slots: dict[Any, Any]
+    binned: list[Any]
     span: list[Any]
     latest: list[Any]
     recorders: list[Any]
@@ -28,7 +30,7 @@ class Track:
     rows: Tensor
     alive: Tensor
     masks: Tensor
-    def __init__(self, bins: Any, max_rows: int, device: Any=None, sample: int=0, recent: int=0) -> None: ...
+    def __init__(self, bins: Any, max_rows: int, device: Any=None, sample: int=0, recent: int=0, sort: Any=None) -> None: ...
     def add(self, key: Any, units: int) -> int: ...
     def put(self, key: Any, x: Tensor, dim: int | None=None, zeros: int=0) -> None: ...
     def at(self, tick: Any, step: int) -> None: ...

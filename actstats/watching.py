@@ -4,6 +4,7 @@
 
 # %% ../nbs/04h_watching.ipynb #25b79afc
 from __future__ import annotations
+from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
 from itertools import islice
@@ -56,13 +57,14 @@ class watch(Steps):
         total_steps:int|None=None, # the planned length of the run
         first_step:int=0, # the number of the first step, for a resumed run
         mesh=None, # the torch DeviceMesh of several processes, where it cannot be seen from the model
+        lenses=(), # what else to see: `Experts()`, `Attention()`, `Outliers()`
     ):
         _check(optimizer, modules, every, grads, params, bins, sample, max_rows, recent, outputs, on_train, on_valid,
-               total_steps, first_step, mesh)
+               total_steps, first_step, mesh, lenses)
         self.model, self.parts = model, _parts(model)
         self.modules = choose_modules(self.parts, modules)
         self.given = _given(optimizer, self.parts)  # optimizers; None: those that turn out to be the model's
-        self.mesh = mesh
+        self.mesh, self.lenses = mesh, list(lenses)
         self.every, self.grads, self.all = operator.index(every), grads, outputs == 'all'
         self.on_train, self.on_valid = on_train, on_valid
         wanted = on_train and (bool(self.given) if params is None else params)
@@ -100,7 +102,7 @@ def _given(optimizer, parts:Parts)->list|None:
 
 # %% ../nbs/04h_watching.ipynb #fc7129e3
 def _check(optimizer, modules, every, grads, params, bins, sample, max_rows, recent, outputs, on_train, on_valid,
-           total_steps, first_step, mesh):
+           total_steps, first_step, mesh, lenses):
     check_modules(modules)
     for name,v,least in (('every', every, 1), ('max_rows', max_rows, 2), ('recent', recent, 0),
                          ('sample', 1 if sample is None else sample, 1), ('first_step', first_step, 0),
@@ -115,6 +117,8 @@ def _check(optimizer, modules, every, grads, params, bins, sample, max_rows, rec
         raise ValueError(f'watch: expected outputs to be "first" or "all", got {outputs!r}')
     if mesh is not None and not hasattr(mesh, 'mesh_dim_names'):
         raise TypeError(f'watch: expected mesh to be a torch DeviceMesh, got {type(mesh).__name__}')
+    if not isinstance(lenses, Iterable) or not all(callable(getattr(o, 'attach', None)) for o in lenses):
+        raise TypeError(f'watch: expected lenses to be a list such as [Experts()], got {lenses!r}')
     if params and optimizer is None:
         raise ValueError('watch: params=True needs an optimizer, whose steps change them; leave out optimizer=None')
 
@@ -198,6 +202,7 @@ def _attach(self:watch):
     fused = set() if self.on_valid else _parts_of_fused(roots)
     for m in roots: self._attach_root(m)
     self._attach_end(roots[-1])
+    for lens in self.lenses: self.handles += lens.attach(self)
     for name,m in self.modules.items():
         probe = Probe(self, partial(self._saw, name), partial(self._from_graph, name), m, self.all, self.grads)
         try: self.handles.append(probe.attach(m.register_forward_hook))
@@ -452,6 +457,36 @@ def _attach_fused(self:watch, *args):
     for probe,m in self.fused: probe.attach(m.register_forward_hook)
     self.hidden = False
 
+# %% ../nbs/04h_watching.ipynb #cfe1b971
+@patch
+def due(self:watch,
+    every:int=1, # look at every so many steps
+)->bool:
+    "Are values of the pass that runs now to be recorded by a lens? It is no evaluation, no recomputation, no tracing"
+    if torch.compiler.is_compiling() or self.paused or self.dry or not self.handles: return False
+    if in_backward() or is_tracing(): return False
+    if self.stepped and self.parts.training: self._complete()
+    where = self._moment()
+    return where is not None and where[0] and not where[2] % every
+
+# %% ../nbs/04h_watching.ipynb #598d5d32
+@patch
+def see(self:watch,
+    name:str, # of the layer that the values are about
+    kind:str, # one of `KINDS`
+    x:Tensor, # values: floating-point or whole numbers
+    dim:int|None=None, # dimension of their units; None: no units
+):
+    "Merge values that a lens has seen into the row of the step whose pass runs now; never raises"
+    try: self._see(name, kind, x, dim) if not modes() else aside(self._see, name, kind, x, dim)
+    except Exception as e: self.rec.note(name, e)
+
+@patch
+def _see(self:watch, name, kind, x, dim):
+    if x.is_floating_point(): return self.rec.put(name, kind, x, self.step, dim)
+    self.rec.put(name, kind, x.cpu().double() if x.is_mps else x.double(), self.step, dim)
+    self.rec.dtypes[name, kind] = x.dtype
+
 # %% ../nbs/04h_watching.ipynb #97a7f845
 @patch
 def _record_input(self:watch, args, kwargs):
@@ -463,6 +498,5 @@ def _record_input(self:watch, args, kwargs):
         if rec.meta['input'] is None and x.numel(): rec.meta['input'] = [int(n) for n in x.shape]
         if x.is_floating_point() or x.is_quantized:
             return rec.put('input', 'input', x, step, unit_dim(self.parts.first, x))
-        rec.put('input', 'input', x.cpu().double() if x.is_mps else x.double(), step)
-        rec.dtypes['input', 'input'] = x.dtype
+        self._see('input', 'input', x, None)
     except Exception as e: self.rec.note('input', e)
