@@ -34,7 +34,7 @@ class Series:
         dtype:torch.dtype|None=None, # of the values
     ):
         vars(self).update(statistics)
-        self.name, self.kind, self.dtype, self.saturated, self.loads = name, kind, dtype, None, None
+        self.name, self.kind, self.dtype, self.saturated, self.load = name, kind, dtype, None, None
         self.n_bad = self.n_nan + self.n_posinf
         if not kind_of(kind).masked: self.n_bad = self.n_bad + self.n_neginf  # in an output, it is a mask
         self.largest = np.fmax(np.abs(self.min), np.abs(self.max))
@@ -66,8 +66,8 @@ def _repeats(h:History)->np.ndarray:
     same &= (h.hist[1:] > 0).sum(1) >= 8
     return np.r_[np.zeros(min(1, len(h)), bool), same]
 
-# %% ../nbs/09a_symptoms.ipynb #a3562bb0
-def _loads(h:History)->np.ndarray: # (rows, numbers)
+# %% ../nbs/09a_symptoms.ipynb #5a96e303
+def _load(h:History)->np.ndarray: # (rows, numbers)
     "How often each whole number occurs, up to the largest that does"
     seen = h.hist[:, 1:-1]
     return seen[:, :np.flatnonzero(seen.any(0)).max(initial=-1) + 1].copy()
@@ -88,7 +88,7 @@ def _read(rec:Recording, kinds)->dict:
     for key,s in series.items():
         if s.kind == 'input': s.repeats = _repeats(rec._history(*key))
         if s.kind == 'act' and _is_bounded(s): s.saturated = _saturated(rec._history(*key), _range(s)[0])
-        if s.kind == 'index': s.loads = _loads(rec._history(*key))
+        if s.kind == 'index': s.load = _load(rec._history(*key))
     return series
 
 # %% ../nbs/09a_symptoms.ipynb #b5b30f74

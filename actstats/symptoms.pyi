@@ -13,7 +13,7 @@ class Series:
     kind: str
     dtype: torch.dtype | None
     saturated: Any
-    loads: Any
+    load: Any
     n_bad: Any
     largest: Any
     def __init__(self, name: str, kind: str, statistics: dict, dtype: torch.dtype | None=None) -> None: ...
