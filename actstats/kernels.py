@@ -436,7 +436,8 @@ def _close(now, alive, rows, masks, keys, width, n_rows, n_bytes, r, step):
     for k in range(keys):
         if b[k, CALLS] == 0: continue
         b[k, N_STEPS], b[k, STEP] = 1, step
-        merge_row(a[k, r], fa[k, r], b[k], fb[k])
+        if a[k, r, CALLS]: merge_row(a[k, r], fa[k, r], b[k], fb[k])
+        else: a[k, r] = b[k]  # the row is still empty
         _empty(b[k])
     lives = carray(_pointer(alive), (n_bytes, 8), np.uint8)
     mask = carray(_pointer(masks), (r + 1, n_bytes), np.uint8)
