@@ -48,7 +48,7 @@ class watch(Steps):
         grads:bool=False, # also record the gradients of the loss with respect to the outputs
         params:bool|None=None, # also record parameters, their gradients and updates; None: if an optimizer is given
         bins=None, # of the histograms; None: FloatBins()
-        sample:int|None=None, # use about this many values of each output; None: all
+        sample:int|None=None, # use about this many values of each tensor; None: all
         max_rows:int=1024, # rows kept for each layer
         recent:int=64, # the newest steps, which stay apart when rows merge; 0: none
         outputs:str='first', # of an output with several tensors, record the "first" or "all"
