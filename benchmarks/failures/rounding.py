@@ -104,7 +104,7 @@ def best(d, by:str='share')->tuple:
 def halves_of(d, by:str='share')->dict:
     "Thresholds by runs of even seeds, judged by those of odd ones, and the other way round"
     even = d.seed % 2 == 0
-    return {name: dict(zip(('at', 'grave'), best(a, by))) | counted(b, *best(a, by), by)
+    return {name: dict(zip(('warn_from', 'grave_above'), best(a, by))) | counted(b, *best(a, by), by)
             for name,a,b in (('by even seeds, on odd ones', d[even], d[~even]), ('by odd seeds, on even ones', d[~even], d[even]))}
 
 def steps_of(d)->list:
@@ -112,6 +112,11 @@ def steps_of(d)->list:
     edges = [0, .2, .4, .6, .7, .8, .85, .9, .95, .98, 1.001]
     return [dict(share=[a, min(b, 1.)], runs=int(m.sum()), harmed=int(d.harmed[m].sum()), score=round(float(d.score[m].median()), 3))
             for a,b in zip(edges, edges[1:]) if (m := (d.share >= a) & (d.share < b)).any()]
+
+def thresholds_of(d)->list:
+    "How many runs have at least such a share: harmed ones, those of them with less than half the score of the twin, and harmless ones"
+    return [dict(at=t, harmed=int((d.harmed & (d.share >= t)).sum()), fatal=int(((d.score < .5) & (d.share >= t)).sum()), harmless=int((~d.harmed & (d.share >= t)).sum()))
+            for t in (.5, .6, .65, .7, .75, .8, .85, .9, .95)]
 
 def study()->tuple:
     d = pd.DataFrame(Parallel(n_jobs=1)(delayed(look)(p) for p in sorted((STORE/'halves').glob('*.json'))))
@@ -125,20 +130,20 @@ def study()->tuple:
     heavy = half[half.share >= .4]
     res = dict(runs=len(d), left_out=len(left_out), seconds=round(float(d.seconds.mean()), 2),
         float32=dict(runs=len(full), warned=int((full.found != '').sum()), harmed=int(full.harmed.sum())),
-        half=dict(runs=len(half), harmed=int(half.harmed.sum()), **counted(half), errors=int((half.found == 'error').sum())),
+        half=dict(runs=len(half), **counted(half), errors=int((half.found == 'error').sum())),
         plain=counted(plain) | dict(errors_harmed=int((plain[plain.harmed].found == 'error').sum()), errors_harmless=int((plain[~plain.harmed].found == 'error').sum())),
         keeping=counted(kept) | dict(errors=int((kept.found == 'error').sum()), shares=sorted(kept.share.round(2).tolist())),
         auroc={s: area(half, s) for s in SIGNS}, auroc_plain={s: area(plain, s) for s in SIGNS},
         by_optimizer={o: dict(auroc=area(x, 'share'), **counted(x)) for o,x in plain.groupby('optimizer')},
         by_dtype={o: dict(auroc=area(x, 'share'), **counted(x)) for o,x in plain.groupby('dtype')},
-        by_share=steps_of(plain), all=dict(zip(('at', 'grave'), best(plain))) | counted(plain, *best(plain)), halves=halves_of(plain),
+        by_share=steps_of(plain), thresholds=thresholds_of(plain), fatal=int((plain.score < .5).sum()), all=dict(zip(('warn_from', 'grave_above'), best(plain))) | counted(plain, *best(plain)), halves=halves_of(plain),
         keeping_told_by_slope=round(float(roc_auc_score(heavy.keeps != '', heavy.slope.fillna(0))), 3) if heavy.keeps.ne('').nunique() == 2 else None)
     return d, res
 
 def told(res:dict):
     print('share lost   runs  harmed  median score')
     for r in res['by_share']: print(f"{r['share'][0]:.2f} to {r['share'][1]:.2f}  {r['runs']:4}  {r['harmed']:6}  {r['score']:.2f}")
-    for k in ('float32', 'half', 'plain', 'keeping', 'auroc', 'auroc_plain', 'by_optimizer', 'by_dtype', 'all', 'halves', 'keeping_told_by_slope'): print(f'{k}: {res[k]}')
+    for k in ('float32', 'half', 'plain', 'keeping', 'auroc', 'auroc_plain', 'thresholds', 'fatal', 'by_optimizer', 'by_dtype', 'all', 'halves', 'keeping_told_by_slope'): print(f'{k}: {res[k]}')
 
 
 if __name__ == '__main__':
