@@ -3,7 +3,7 @@
     python benchmarks/failures/store.py halves 160     # draw, train, store
     python benchmarks/failures/halves.py               # a trial: what each rate does in float32, nothing stored
 
-Six small tasks, four optimizers, rates from usual ones down to a thirtieth. The twin of a run shares its seed and thus its weights, its batches,
+Six small tasks, four optimizers, rates from usual ones down to a three-hundredth (in longer runs). The twin of a run shares its seed and thus its weights, its batches,
 its rates; it is trained in float32 alone. A run is harmed if its score relative to the twin's is below .9.
 """
 from dataclasses import asdict, dataclass, field

@@ -15,7 +15,7 @@ from sklearn.metrics import roc_auc_score
 import numpy as np
 import pandas as pd
 
-from actstats.ailments import RULES, _rounded_away
+from actstats.ailments import RULES, _graver, _rounded_away
 from actstats.symptoms import Case
 from outcomes import load
 from store import HERE, STORE, Config
@@ -79,7 +79,7 @@ def look(path)->dict:
         if w: slopes.append((s, w))
     def mean(pairs): return float(np.average([a for a,_ in pairs], weights=[b for _,b in pairs])) if pairs else math.nan
     return {k: run[k] for k in ('arch', 'kind', 'what', 'severity', 'seed', 'steps', 'metric', 'chance', 'twin', 'harmed', 'optimizer', 'dtype', 'keeps', 'rate', 'seconds')} | dict(
-        share=share, found=found[0] if found else '', lost_l1=mean(l1), lost_l2=mean(l2), slope=mean(slopes))
+        share=share, found=found[0] if found else '', stuck=_graver(case) == 'error', lost_l1=mean(l1), lost_l2=mean(l2), slope=mean(slopes))
 
 
 # ---- all of them ----
@@ -114,8 +114,9 @@ def steps_of(d)->list:
             for a,b in zip(edges, edges[1:]) if (m := (d.share >= a) & (d.share < b)).any()]
 
 def thresholds_of(d)->list:
-    "How many runs have at least such a share: harmed ones, those of them with less than half the score of the twin, and harmless ones"
-    return [dict(at=t, harmed=int((d.harmed & (d.share >= t)).sum()), fatal=int(((d.score < .5) & (d.share >= t)).sum()), harmless=int((~d.harmed & (d.share >= t)).sum()))
+    "How many runs have at least such a share: harmed ones, those with less than half the score of the twin, and harmless ones; and of those that are stuck"
+    return [dict(at=t, harmed=int((d.harmed & (d.share >= t)).sum()), fatal=int(((d.score < .5) & (d.share >= t)).sum()), harmless=int((~d.harmed & (d.share >= t)).sum()),
+                 stuck=dict(harmed=int((d.harmed & d.stuck & (d.share >= t)).sum()), fatal=int((d.stuck & (d.score < .5) & (d.share >= t)).sum()), harmless=int((~d.harmed & d.stuck & (d.share >= t)).sum())))
             for t in (.5, .6, .65, .7, .75, .8, .85, .9, .95)]
 
 def study()->tuple:
@@ -143,7 +144,9 @@ def study()->tuple:
 def told(res:dict):
     print('share lost   runs  harmed  median score')
     for r in res['by_share']: print(f"{r['share'][0]:.2f} to {r['share'][1]:.2f}  {r['runs']:4}  {r['harmed']:6}  {r['score']:.2f}")
-    for k in ('float32', 'half', 'plain', 'keeping', 'auroc', 'auroc_plain', 'thresholds', 'fatal', 'by_optimizer', 'by_dtype', 'all', 'halves', 'keeping_told_by_slope'): print(f'{k}: {res[k]}')
+    print('share from  harmed  fatal  harmless   the same, if stuck')
+    for r in res['thresholds']: print(f"{r['at']:10.2f}  {r['harmed']:6}  {r['fatal']:5}  {r['harmless']:8}   {r['stuck']['harmed']:4} {r['stuck']['fatal']:4} {r['stuck']['harmless']:4}")
+    for k in ('float32', 'half', 'plain', 'keeping', 'auroc', 'auroc_plain', 'fatal', 'by_optimizer', 'by_dtype', 'all', 'halves', 'keeping_told_by_slope'): print(f'{k}: {res[k]}')
 
 
 if __name__ == '__main__':
