@@ -20,7 +20,7 @@ from actstats.symptoms import Case
 from outcomes import load
 from store import HERE, STORE, Config
 
-AT, GRAVE = .6, .85   # the thresholds of the rule
+AT, GRAVE = .75, .85   # the thresholds of the rule
 LEARNT = .3           # a twin with a lower score, relative to healthy runs of its task, has not learnt enough to be compared with
 SIGNS = 'share', 'lost_l1', 'lost_l2'
 
