@@ -23,7 +23,7 @@ from .backends import backend
 from .bins import FloatBins, LinearBins
 from .facts import about, device_type, identical_units, numbers, output_variance
 from .gradients import hook_grad
-from .hooks import _nearest, check_modules, choose_modules, plain, tensors, unit_dim
+from .hooks import _nearest, check_modules, choose_modules, plain, tensors, unit_dim, whole_numbers
 from .internals import aside, in_backward, in_dry_run, inside_itself, is_tracing, modes, undisturbed
 from .layouts import Ranks, rank_and_world, restart
 from .names import Parts
@@ -384,10 +384,18 @@ def _record_output(self:watch, name, m, out):
 @patch
 def _put_outputs(self:watch, name, m, out, where):
     xs = list(tensors(out) if self.all else islice(tensors(out), 1))
+    if not xs: return self._put_whole(name, out, where)
+    for i,x in enumerate(xs): self._put_output(name, f'{name}[{i}]' if self.all else name, m, x, where)
+
+@patch
+def _put_whole(self:watch, name, out, where):
+    "Whole numbers, of an output that holds no others"
+    xs = list(whole_numbers(out) if self.all else islice(whole_numbers(out), 1))
     if not xs:
         what = out.dtype if isinstance(out, Tensor) else type(out).__name__
-        self.rec.note(name, f'its output holds no floating point tensor ({what})')
-    for i,x in enumerate(xs): self._put_output(name, f'{name}[{i}]' if self.all else name, m, x, where)
+        self.rec.note(name, f'its output holds neither floating-point nor whole numbers ({what})')
+    if not where[0] or in_backward(): return
+    for i,x in enumerate(xs): self._see(f'{name}[{i}]' if self.all else name, 'index', x, None)
 
 # %% ../nbs/04h_watching.ipynb #107fad23
 @patch
