@@ -27,7 +27,7 @@ __all__ = ['CLASSIC', 'set_seed', 'Conv2dWithReLU', 'CNN', 'HooksCallback', 'Sto
 # %% ../nbs/06_activations.ipynb #df866dde
 def set_seed(
     seed:int, # for python, numpy and torch, on all devices
-    deterministic:bool=False, # use deterministic algorithms of torch only? (then some operations raise)
+    deterministic:bool=False, # use only torch's deterministic algorithms? (then some operations raise)
 ):
     "Seed all random number generators"
     torch.use_deterministic_algorithms(deterministic)
