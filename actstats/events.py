@@ -13,14 +13,14 @@ from numpy.lib.stride_tricks import sliding_window_view
 from fastcore.basics import patch
 
 from .kinds import KINDS, kind_of
-from .late import residuals
+from .late import WINDOW, _median
 from .layouts import ranks_text
 from .recording import Recording
 from .symptoms import Case, Series, number, percent
 
 # %% auto #0
-__all__ = ['WHAT', 'QUIET', 'FLOORS', 'LEAST', 'TIMES', 'BACK', 'FROM', 'GAP', 'LISTED', 'NUMBERED', 'Event', 'Departures',
-           'in_words']
+__all__ = ['WHAT', 'QUIET', 'FLOORS', 'LEAST', 'TIMES', 'BACK', 'FROM', 'NEAR', 'SHARED', 'GAP', 'LISTED', 'NUMBERED', 'Event',
+           'Departures', 'in_words']
 
 # %% ../nbs/09i_events.ipynb #47bda763
 WHAT = {'not finite': 'values that are not finite, from a layer whose inputs are',
@@ -75,7 +75,7 @@ QUIET = 100 # rows
 def _not_finite(c:Case, steps:np.ndarray)->list: # of (step, key, what, number of values)
     "Producers of values that are not finite, and those that pass them on"
     place, out, met, last = _places(c), [], set(), -math.inf
-    where = {k: c.series[k].n_bad > 0 for k in place}
+    where = {k: w for k in place if (w := c.series[k].n_bad > 0).any()}
     bad = {k: dict(zip(c.series[k].step[w].tolist(), c.series[k].n_bad[w].tolist())) for k,w in where.items()}
     for i,step in enumerate(steps.tolist()):
         here = sorted((k for k,o in bad.items() if step in o), key=place.get)
@@ -122,6 +122,43 @@ def _features(s:Series, rate, at_first:float)->dict: # name -> values (rows,), a
 # %% ../nbs/09i_events.ipynb #2919fc13
 LEAST, TIMES, BACK, FROM = 10., 2., 100, 30 # standard deviations, factor, rows, the first row that is judged
 
+# %% ../nbs/09i_events.ipynb #c540a065
+NEAR, SHARED = LEAST/TIMES, 8 # standard deviations; rows whose medians are bounded together
+
+# %% ../nbs/09i_events.ipynb #6fc0134a
+def _far(
+    x:np.ndarray, # (series, rows)
+    floor:np.ndarray, # of the standard deviations, (series,)
+)->np.ndarray: # (series, rows)
+    "The `residuals` of several series, 0 where less than `NEAR`"
+    out, some = np.zeros(x.shape), _may_be_far(x, floor[:, None])
+    if not some.any(): return out
+    w = _before(x, 1, WINDOW)[some]
+    usual = _median(w)
+    spread = 1.4826*_median(np.abs(w - usual[:, None]))
+    r = (x[some] - usual)/np.maximum(spread, np.broadcast_to(floor[:, None], x.shape)[some])
+    out[some] = np.where(np.abs(r) < NEAR, 0, np.nan_to_num(r, nan=0., posinf=1e9, neginf=-1e9))
+    return out
+
+def _before(x:np.ndarray, each:int, width:int)->np.ndarray: # (series, one in `each` rows, width)
+    "The `width` rows that every `each` rows have before them, within `WINDOW` of each; NaN where there are none"
+    n = x.shape[1]
+    padded = np.pad(x, ((0, 0), (WINDOW, each)), constant_values=np.nan)
+    return sliding_window_view(padded, width, -1)[:, each - 1:each - 1 + n:each]
+
+# %% ../nbs/09i_events.ipynb #381359f0
+def _may_be_far(x:np.ndarray, floor:np.ndarray)->np.ndarray: # bool (series, rows)
+    "False where the residual is certainly less than `NEAR`, or there are fewer than ten rows before"
+    shared, half = WINDOW - SHARED + 1, WINDOW//2
+    s = np.sort(_before(x, SHARED, shared), -1)  # NaN is last
+    of = half - SHARED + 1  # as many of the shared rows, at least, are among the `half` that are smallest, or closest to usual
+    lo, hi = s[..., of - 1], s[..., half]
+    spread = 1.4826*(s[..., of - 1:] - s[..., :shared - of + 1]).min(-1)/2
+    lo, hi, spread = (np.repeat(o, SHARED, 1)[:, :x.shape[1]] for o in (lo, hi, spread))
+    near = np.maximum(x - lo, hi - x) < .999*NEAR*np.maximum(spread, floor)  # False if anything is not a number
+    n = np.cumsum(np.pad(np.isfinite(x), ((0, 0), (WINDOW + 1, 0))), 1)
+    return ~near & ~np.isnan(x) & (n[:, WINDOW:-1] - n[:, :-WINDOW - 1] >= 10)
+
 # %% ../nbs/09i_events.ipynb #5e811934
 class Departures:
     "How far each series is from its own history, at each row of the training steps"
@@ -129,29 +166,25 @@ class Departures:
         self.case, self.place = c, _places(c)
         self.at_first = _at_first(c.get('loss', 'log')) if at_first is None else at_first # the loss
         series = {k: s for k,s in c.series.items() if _is_judged(k)}
-        every = [s.step for s in series.values() if not s.is_number]
-        self.steps = np.unique(np.concatenate(every)) if every else np.zeros(0, int)
+        self.steps = _union(s.step for s in series.values() if not s.is_number)
         lr = c.get('lr', 'run')
         rate = None if lr is None else (lr.step, np.log(np.maximum(lr.max, 1e-30)))
         noise = _noise(series)
         self.keys = [k for k,s in series.items() if len(s) > max(12, .2*len(self.steps)) and k not in noise]
-        found = [self._of(series[k], rate) for k in self.keys]
-        shape = len(found), len(self.steps)
-        self.z = np.stack([z for z,_ in found]) if found else np.zeros(shape)    # standard deviations
-        self.why = np.stack([w for _,w in found]) if found else np.zeros(shape, str) # the feature that is furthest
+        self.z = np.zeros((len(self.keys), len(self.steps))) # standard deviations; 0 if less than `NEAR`
+        self.why = np.zeros(self.z.shape, 'U10')             # the feature that is furthest
+        for i,k in enumerate(self.keys): self._fill(i, series[k], rate)
         self.bar = self._bars()
 
-    def _of(self, s:Series, rate)->tuple:
+    def _fill(self, i:int, s:Series, rate):
         features = _features(s, rate, self.at_first)
-        z = np.stack([self._place(s.step, residuals(x, floor)) for x,floor in features.values()])
-        return np.minimum(np.abs(z), 1e4).max(0), np.array(list(features))[np.abs(z).argmax(0)]
-
-    def _place(self, step, y)->np.ndarray:
-        x, i = np.zeros(len(self.steps)), np.searchsorted(self.steps, step)
-        ok = i < len(x)
-        ok[ok] = self.steps[i[ok]] == step[ok]
-        x[i[ok]] = np.nan_to_num(y[ok])
-        return x
+        x, floor = (np.array([o[j] for o in features.values()]) for j in range(2))
+        far = np.abs(_far(x, floor))
+        at = np.searchsorted(self.steps, s.step)
+        ok = at < len(self.steps)
+        ok[ok] = self.steps[at[ok]] == s.step[ok]
+        self.z[i, at[ok]] = np.minimum(far.max(0), 1e4)[ok]
+        self.why[i, at[ok]] = np.array(list(features))[far.argmax(0)][ok]
 
     def _bars(self)->np.ndarray: # (keys, rows)
         "How far is too far"
@@ -162,6 +195,12 @@ class Departures:
             out[kinds == kind] = np.maximum(LEAST, TIMES*most[:len(self.steps)])
         out[:, :FROM] = np.inf
         return out
+
+# %% ../nbs/09i_events.ipynb #d73bdaca
+def _union(arrays)->np.ndarray:
+    "The sorted values of all arrays, most of which are alike"
+    found = list({a.tobytes(): a for a in arrays}.values())
+    return np.unique(np.concatenate(found)) if found else np.zeros(0, int)
 
 # %% ../nbs/09i_events.ipynb #f2a744cd
 def _noise(series:dict)->set: # of keys
@@ -235,10 +274,13 @@ def _movers(d:Departures, row:int)->list:
 def _dying(s:Series)->list: # of (step, share)
     "Where so large a share of the units died"
     x, out, row = s.frac_dead, [], FROM
-    while row < len(x) - 2:
-        rise = float(np.min(x[row:row + 3]) - np.max(x[max(0, row - 40):row]))
-        if rise >= .1: out.append((int(s.step[row]), rise))
-        row += 40 if rise >= .1 else 1
+    if len(x) < FROM + 3: return out
+    before = sliding_window_view(np.r_[np.full(WINDOW, -math.inf), x], WINDOW).max(-1)  # the most, of the rows before
+    rise = sliding_window_view(x, 3).min(-1)[FROM:] - before[FROM:len(x) - 2]
+    for i in FROM + np.flatnonzero(rise >= .1):
+        if i < row: continue
+        out.append((int(s.step[i]), float(rise[i - FROM])))
+        row = i + WINDOW
     return out
 
 # %% ../nbs/09i_events.ipynb #557ad343
@@ -251,13 +293,10 @@ def _rates(c:Case)->list: # of (step, factor, rate)
     return [(int(s.step[i]), float(times[i]), float(x[i])) for i in far if i > 4]
 
 # %% ../nbs/09i_events.ipynb #2f58b710
-def _all(rec:Recording, of:Recording)->list: # of events
-    "What the rows of a recording tell, if they are some of the recording `of`"
-    c, whole = Case(rec, kinds=list(_FLOW)), Case(of, kinds=['log'])
-    d = Departures(c, _at_first(whole.get('loss', 'log')))
-    steps = np.unique(np.concatenate([s.step for s in c.series.values()])) if c.series else np.zeros(0, int)
-    out = []
-    for step,(name, kind),what,n in _not_finite(c, steps):
+def _all(d:Departures)->list: # of events
+    "What the rows of a recording tell"
+    c, out = d.case, []
+    for step,(name, kind),what,n in _not_finite(c, _union(s.step for s in c.series.values())):
         text = f'{kind_of(kind).label}: {n:,} values are not finite, '
         text += 'and all before it are' if what == 'not finite' else 'passed on'
         out.append(Event(step, _layer((name, kind)), kind, what, n, text))
@@ -272,25 +311,26 @@ def _all(rec:Recording, of:Recording)->list: # of events
     return sorted(out, key=lambda e: (e.step, place.get((e.layer, e.kind), (9,))))
 
 # %% ../nbs/09i_events.ipynb #7d4e88f6
-def _widths(rec:Recording)->dict: # step -> steps in its row
-    every, out = rec.meta.get('every') or 1, {}
-    for stats in rec.statistics([k for k in _FLOW if k != 'run']).values():
-        for step,n in zip(stats['step'].tolist(), stats['n_steps'].tolist()):
-            out[step] = max(out.get(step, 1), (n - 1)*every + 1)
+def _widths(c:Case)->dict: # step -> steps in its row
+    every, out = c.meta.get('every') or 1, {}
+    rows = {(s.step.tobytes(), s.n_steps.tobytes()): s for s in c.series.values() if s.kind != 'run'}  # most are alike
+    for s in rows.values():
+        for step,n in zip(s.step.tolist(), s.n_steps.tolist()): out[step] = max(out.get(step, 1), (n - 1)*every + 1)
     return out
 
 # %% ../nbs/09i_events.ipynb #4b1b24e0
-def _sharpened(rec:Recording)->list:
-    "The events, from single steps where there are any"
-    widths, rough = _widths(rec), _all(rec, rec)
-    rough = [replace(e, width=widths.get(e.step, 1)) for e in rough]
-    if max(widths.values(), default=1) == 1: return rough
-    recent = rec.recent
+def _told(rec:Recording)->tuple: # Departures of the rows; list of events
+    "What happened, from single steps where there are any"
+    d = Departures(Case(rec, kinds=list(_FLOW)))
+    widths = _widths(d.case)
+    rough = [replace(e, width=widths.get(e.step, 1)) for e in _all(d)]
+    if max(widths.values(), default=1) == 1: return d, rough
+    recent = Case(rec.recent, kinds=list(_FLOW))
     steps = np.array(sorted(_widths(recent)), int)
     def covered(e):
         some = steps[0 if e.what in ('not finite', 'passed on') else FROM:]
         return ((some >= e.step) & (some < e.step + e.width)).any()
-    return [e for e in rough if not covered(e)] + (_all(recent, rec) if len(steps) else [])
+    return d, [e for e in rough if not covered(e)] + (_all(Departures(recent, d.at_first)) if len(steps) else [])
 
 # %% ../nbs/09i_events.ipynb #0fecd82a
 def _marks(rec:Recording)->list:
@@ -315,7 +355,10 @@ def events(self:Recording,
     marks:bool=True, # also epochs, evaluations, and how the run ended
 )->list: # of `Event`
     "What happened, in the order in which it happened; what came first is first"
-    happened = _sharpened(self)
+    return self._in_order(_told(self)[1], marks)
+
+@patch
+def _in_order(self:Recording, happened:list, marks:bool)->list:
     batches = self._batches()
     happened = [replace(e, batch=batches.get(e.step)) if e.width == 1 else e for e in happened]
     order = {e: i for i,e in enumerate(happened)}
@@ -379,8 +422,8 @@ def timeline(self:Recording,
 ): # the axes, an array of two
     "Draw the loss, how far each layer is from its own history, and the events, numbered in their order"
     lo, hi = steps or (-math.inf, math.inf)
-    told = [e for e in self.events(marks=False) if lo <= e.step <= hi and e.what != 'passed on']
-    d = Departures(Case(self, kinds=list(_FLOW)))
+    d, told = _told(self)
+    told = [e for e in self._in_order(told, False) if lo <= e.step <= hi and e.what != 'passed on']
     rows = _rows_of(d, told, most)
     axs = _two_axes(len(rows), len(told)) if axs is None else np.asarray(axs, object).ravel()
     _draw_loss(axs[0], d.case.get('loss', 'log'))

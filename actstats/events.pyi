@@ -4,7 +4,7 @@ from .symptoms import Case
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ['WHAT', 'QUIET', 'FLOORS', 'LEAST', 'TIMES', 'BACK', 'FROM', 'GAP', 'LISTED', 'NUMBERED', 'Event', 'Departures', 'in_words']
+__all__ = ['WHAT', 'QUIET', 'FLOORS', 'LEAST', 'TIMES', 'BACK', 'FROM', 'NEAR', 'SHARED', 'GAP', 'LISTED', 'NUMBERED', 'Event', 'Departures', 'in_words']
 WHAT: dict[Any, Any]
 
 @dataclass(frozen=True)
@@ -24,12 +24,14 @@ LEAST: float
 TIMES: float
 BACK: int
 FROM: int
+NEAR: Any
+SHARED: int
 
 class Departures:
     case: Case
     place: dict
     at_first: float | None
-    steps: Any
+    steps: np.ndarray
     keys: list[Any]
     z: np.ndarray
     why: np.ndarray
