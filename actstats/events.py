@@ -5,7 +5,7 @@
 # %% ../nbs/09i_events.ipynb #bae0dc03
 from __future__ import annotations
 from dataclasses import dataclass, replace
-from textwrap import shorten
+from textwrap import wrap
 import math
 
 import numpy as np
@@ -19,8 +19,8 @@ from .recording import Recording
 from .symptoms import Case, Series, number, percent
 
 # %% auto #0
-__all__ = ['WHAT', 'QUIET', 'FLOORS', 'LEAST', 'TIMES', 'BACK', 'FROM', 'NEAR', 'SHARED', 'GAP', 'LISTED', 'NUMBERED', 'Event',
-           'Departures', 'in_words']
+__all__ = ['WHAT', 'QUIET', 'FLOORS', 'LEAST', 'TIMES', 'BACK', 'FROM', 'NEAR', 'SHARED', 'GAP', 'LISTED', 'NUMBERED', 'COLUMNS',
+           'Event', 'Departures', 'in_words', 'Story']
 
 # %% ../nbs/09i_events.ipynb #47bda763
 WHAT = {'not finite': 'values that are not finite, from a layer whose inputs are',
@@ -140,6 +140,7 @@ def _far(
     out[some] = np.where(np.abs(r) < NEAR, 0, np.nan_to_num(r, nan=0., posinf=1e9, neginf=-1e9))
     return out
 
+# %% ../nbs/09i_events.ipynb #86487e2a
 def _before(x:np.ndarray, each:int, width:int)->np.ndarray: # (series, one in `each` rows, width)
     "The `width` rows that every `each` rows have before them, within `WINDOW` of each; NaN where there are none"
     n = x.shape[1]
@@ -151,7 +152,7 @@ def _may_be_far(x:np.ndarray, floor:np.ndarray)->np.ndarray: # bool (series, row
     "False where the residual is certainly less than `NEAR`, or there are fewer than ten rows before"
     shared, half = WINDOW - SHARED + 1, WINDOW//2
     s = np.sort(_before(x, SHARED, shared), -1)  # NaN is last
-    of = half - SHARED + 1  # as many of the shared rows, at least, are among the `half` that are smallest, or closest to usual
+    of = half - SHARED + 1  # so many of the `half` smallest, or closest to usual, are shared rows, at least
     lo, hi = s[..., of - 1], s[..., half]
     spread = 1.4826*(s[..., of - 1:] - s[..., :shared - of + 1]).min(-1)/2
     lo, hi, spread = (np.repeat(o, SHARED, 1)[:, :x.shape[1]] for o in (lo, hi, spread))
@@ -389,6 +390,16 @@ def in_words(
         if e is not None: out.append(str(e))
     return out
 
+# %% ../nbs/09i_events.ipynb #5a3db157
+class Story:
+    "What happened in a recording, read once: its events, and the departures of its layers"
+    def __init__(self,
+        rec:Recording,
+    ):
+        self.departures, happened = _told(rec)
+        self.events = rec._in_order(happened, False) # without marks
+        self.case = self.departures.case
+
 # %% ../nbs/09i_events.ipynb #ff0ad87f
 def _rows_of(d:Departures, events:list, most:int)->list: # of (name, z: (rows,))
     "The layers to draw, in the order of a step: all, or those that moved most"
@@ -419,70 +430,117 @@ def timeline(self:Recording,
     steps:tuple|None=None, # the first and the last step to draw; None: all
     most:int=30, # layers; of more, those that moved most
     axs=None, # two axes, for the loss and the layers
+    words:bool=True, # also the events in words, below?
 ): # the axes, an array of two
     "Draw the loss, how far each layer is from its own history, and the events, numbered in their order"
-    lo, hi = steps or (-math.inf, math.inf)
-    d, told = _told(self)
-    told = [e for e in self._in_order(told, False) if lo <= e.step <= hi and e.what != 'passed on']
-    rows = _rows_of(d, told, most)
-    axs = _two_axes(len(rows), len(told)) if axs is None else np.asarray(axs, object).ravel()
-    _draw_loss(axs[0], d.case.get('loss', 'log'))
-    _draw_departures(axs[1], d.steps, rows)
-    _draw_events(axs, d.case, told, [name for name,_ in rows])
+    return Story(self).plot(steps, most, axs, words)
+
+# %% ../nbs/09i_events.ipynb #f5308aaf
+@patch
+def plot(self:Story, steps:tuple|None=None, most:int=30, axs=None, words:bool=True):
+    "The picture of `rec.timeline`"
+    d, (lo, hi) = self.departures, steps or (-math.inf, math.inf)
+    events = [e for e in self.events if lo <= e.step <= hi and e.what != 'passed on']
+    rows, text = _rows_of(d, events, most), _lines(events) if words else []
+    axs, below = _axes(len(rows), len(text)) if axs is None else (np.asarray(axs, object).ravel(), None)
+    now = (d.steps >= lo) & (d.steps <= hi)
+    _draw_loss(axs[0], self.case.get('loss', 'log'))
+    _draw_departures(axs[1], d.steps[now], [(name, z[now]) for name,z in rows])
     if len(d.steps): axs[1].set_xlim(max(lo, d.steps[0] - 1), min(hi, d.steps[-1] + 1))
+    _draw_events(axs, self.case, events, [name for name,_ in rows])
+    _write(axs[1] if below is None else below, events, text, below is not None)
     return axs
 
 # %% ../nbs/09i_events.ipynb #41012ce3
-def _two_axes(n:int, events:int):
+def _axes(n:int, lines:int)->tuple: # two axes, and one for the words; None: there are none
     import matplotlib.pyplot as plt
-    height = 1.6 + .24*max(n, 2) + .19*min(events, NUMBERED) + .5
-    heights = dict(height_ratios=[1.4, .24*max(n, 2)])
-    return plt.subplots(2, 1, figsize=(9, height), sharex=True, gridspec_kw=heights, layout='constrained')[1]
+    heights = [1.5, .27*max(n, 2), *([_LINE/72*lines] if lines else [])]
+    kwargs = dict(figsize=(9, sum(heights) + .9), height_ratios=heights, layout='constrained')
+    axs = plt.subplots(len(heights), 1, **kwargs)[1]
+    axs[0].sharex(axs[1])
+    axs[0].tick_params(labelbottom=False)
+    if lines: axs[2].axis('off')
+    return axs[:2], axs[2] if lines else None
 
 # %% ../nbs/09i_events.ipynb #69f86a62
 def _draw_loss(ax, s:Series|None):
+    from matplotlib import rcParams
     ax.set_ylabel('loss')
-    middle = dict(ha='center', va='center', transform=ax.transAxes, alpha=.6)
+    middle = dict(ha='center', va='center', transform=ax.transAxes, alpha=.7)
     if s is None: return ax.text(.5, .5, 'log the loss: rec.log(loss=loss)', **middle)
-    ax.plot(s.step, s.mean, lw=1, color='.2')
+    ax.plot(s.step, s.mean, lw=1.2, color=rcParams['text.color'])
     if (s.mean[s.n > 0] > 0).all(): ax.set_yscale('log')
 
 # %% ../nbs/09i_events.ipynb #4160a4c8
+COLUMNS = 300 # of a timeline: one is wide enough to be seen
+
+# %% ../nbs/09i_events.ipynb #69da5755
 def _draw_departures(ax, steps, rows:list):
-    from matplotlib.colors import LogNorm
+    from matplotlib import rcParams
+    from matplotlib.colors import LinearSegmentedColormap, LogNorm
     ax.set(xlabel='step', ylabel='layer')
-    if not rows: return
-    z = np.stack([z for _,z in rows])
-    edges = np.r_[steps, steps[-1] + max(1, steps[-1] - steps[-2] if len(steps) > 1 else 1)] - .5
-    colors = dict(cmap='Greys', norm=LogNorm(2, 200), rasterized=True)
-    mesh = ax.pcolormesh(edges, np.arange(len(rows) + 1) - .5, np.maximum(z, 1), **colors)
+    if not rows or not len(steps): return
+    at = np.arange(0, len(steps), -(-len(steps)//COLUMNS))
+    z = np.maximum.reduceat(np.stack([z for _,z in rows]), at, axis=1)
+    edges = np.r_[steps[at], steps[-1] + max(1, steps[-1] - steps[-2] if len(steps) > 1 else 1)] - .5
+    colors = LinearSegmentedColormap.from_list('', [ax.get_facecolor(), rcParams['text.color']])
+    drawn = dict(cmap=colors, norm=LogNorm(NEAR, 200), rasterized=True)
+    mesh = ax.pcolormesh(edges, np.arange(len(rows) + 1) - .5, np.maximum(z, 1), **drawn)
     ax.set(yticks=range(len(rows)), ylim=(len(rows) - .5, -.5))
-    ax.set_yticklabels([(name or '(model)').replace('$', r'\$') for name,_ in rows], fontsize=8)
-    ax.figure.colorbar(mesh, ax=ax, label='standard deviations\nfrom usual', extend='both', pad=.01)
+    names = [(name or '(model)').replace('$', r'\$') for name,_ in rows]
+    ax.set_yticklabels([n if len(n) <= 32 else '…' + n[-31:] for n in names])
+    bar = ax.figure.colorbar(mesh, ax=ax, label='standard deviations\nfrom usual', extend='max', pad=.01)
+    bar.set_ticks([5, 10, 20, 50, 100, 200], labels=['5', '10', '20', '50', '100', '200'])
+    bar.minorticks_off()
 
 # %% ../nbs/09i_events.ipynb #068a6d4c
-_COLORS = {'not finite': '#c1121f', 'spike': '#b5179e', 'rate': '#0077b6', 'units die': '#e07a00'}
+_COLORS = {'not finite': '#c1121f', 'spike': '#a3128a', 'rate': '#0068a3', 'units die': '#a85400', 'departs': '#14756a'}
+
+# %% ../nbs/09i_events.ipynb #23a49a34
+def _badge(ax, text:str, color:str, xy, **kwargs):
+    "A number in white on a field of `color`"
+    field = dict(boxstyle='round,pad=.25', fc=color, ec='white', lw=1)
+    ax.annotate(text, xy, textcoords='offset points', color='white', weight='bold', fontsize=9.5, bbox=field, **kwargs)
 
 # %% ../nbs/09i_events.ipynb #a49e9da0
 def _draw_events(axs, c:Case, events:list, names:list):
-    numbers = {}  # place -> numbers of events
+    lo, hi = axs[1].get_xlim()
+    numbers = {}  # place -> numbers of events, and the step of the first
     for i,e in enumerate(events, 1):
         name = _row_of(c, e.layer, e.kind)
-        row = names.index(name) if name in names and e.layer != 'loss' else None
-        color = _COLORS.get(e.what, '#2a9d8f')
-        if e.layer == 'loss': axs[0].axvline(e.step, color=color, lw=1)
-        elif row is not None: axs[1].plot(e.step, row, 'o', color=color, ms=5, mec='white', mew=.6)
-        if i <= NUMBERED: numbers.setdefault((e.step, row, color), []).append(str(i))
-    for (step, row, color),ns in numbers.items():
+        row, color = names.index(name) if name in names and e.layer != 'loss' else None, _color(e)
+        if e.layer == 'loss': axs[0].axvline(e.step, color=color, lw=1.5)
+        elif row is not None: axs[1].plot(e.step, row, 'o', color=color, ms=6, mec='white', mew=1)
+        if i <= NUMBERED: numbers.setdefault((int(40*(e.step - lo)/(hi - lo)), row), []).append((i, e.step, color))
+    for (_, row),ns in numbers.items():
         on, at = (axs[0], axs[0].get_xaxis_transform()) if row is None else (axs[1], axs[1].transData)
-        on.annotate(','.join(ns), (step, .9 if row is None else row), (6, 0), xycoords=at, textcoords='offset points',
-                    color=color, va='center', fontsize=8, weight='bold')
-    _write(axs[1], events)
+        (_, step, color), text = ns[0], ','.join(str(i) for i,*_ in ns)
+        left = step > lo + .9*(hi - lo)
+        _badge(on, text, color, (step, .86 if row is None else row), xytext=(-9 if left else 9, 0), xycoords=at,
+               va='center', ha='right' if left else 'left', zorder=5)
 
-def _write(ax, events:list):
+# %% ../nbs/09i_events.ipynb #5adeabbc
+def _color(e:Event)->str: return _COLORS.get(e.what, '#14756a')
+
+# %% ../nbs/09i_events.ipynb #4bf1b71b
+_WIDE, _LINE = 105, 15 # characters in a line of words, and its height in points
+
+# %% ../nbs/09i_events.ipynb #b5c87f61
+def _lines(events:list)->list: # of (number or 0, line)
     "The events in words, below the picture"
-    words = [f'{i}  {e}' for i,e in enumerate(events[:NUMBERED], 1)]
-    if len(events) > NUMBERED: words.append(f'and {len(events) - NUMBERED} more')
-    text = '\n'.join(shorten(w, 130, placeholder=' ...').replace('$', r'\$') for w in words) or 'nothing happened'
-    below = dict(xycoords='axes fraction', textcoords='offset points', va='top', fontsize=7.5)
-    ax.annotate(text, (0, 0), (0, -34), **below)
+    out = []
+    for i,e in enumerate(events[:NUMBERED], 1):
+        first, *more = wrap(str(e).replace('$', r'\$'), _WIDE, max_lines=3, placeholder=' ...')
+        out += [(i, first), *((0, line) for line in more)]
+    if len(events) > NUMBERED: out.append((0, f'and {len(events) - NUMBERED} more'))
+    return out or [(0, 'nothing happened')]
+
+# %% ../nbs/09i_events.ipynb #7568e09b
+def _write(ax, events:list, lines:list, apart:bool):
+    "Lines from the top of axes of their own, which leave the layout alone; or below those of the picture"
+    coords, top = (('figure fraction', 'axes fraction'), (.02, 1)) if apart else ('axes fraction', (0, 0))
+    for row,(i, line) in enumerate(lines):
+        y = -row*_LINE - (4 if apart else 44)
+        some = dict(xycoords=coords, va='center', in_layout=not apart)
+        if i: _badge(ax, str(i), _color(events[i - 1]), top, xytext=(0, y), ha='center', **some)
+        ax.annotate(line, top, (12, y), textcoords='offset points', fontsize=10, **some)
