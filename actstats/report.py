@@ -137,8 +137,8 @@ def evidence(self:Section)->list:
 
 # %% ../nbs/10e_report.ipynb #53536ffa
 _MOST_EVENTS = 12
-_HOW_TIMELINE = ('The loss, and below it how far each layer is from its own history, in standard deviations, the darker '
-                 'the further. What happened first is furthest to the left; numbers are those of the list.')
+_HOW_TIMELINE = ('The loss, and below it how far each layer is from its own history, in standard deviations, the '
+                 'darker the further. Time goes to the right. The numbers are those of the list.')
 
 # %% ../nbs/10e_report.ipynb #24c5e236
 @patch
@@ -162,7 +162,8 @@ def told(self:Section, events:list)->list: # of dicts
         when, _, text = str(e).partition(': ')
         layer = e.layer or '(model)'
         at = place.get(_row_of(self.story.case, e.layer, e.kind) or '(model)')
-        out.append(dict(number=n if own else '', when=when, layer=layer, at=at, text=text.removeprefix(f'{layer}: ')))
+        text = text.removeprefix(f'{layer}: ')
+        out.append(dict(number=n if own else '', when=when, layer=layer, at=at, text=text))
         if e.what == 'not finite': began = out[-1]
     return out
 
