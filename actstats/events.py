@@ -260,7 +260,7 @@ def _spike(d:Departures, row:int, i:int, before:list)->Event|None:
     moved = [(_layer(d.keys[k]), r, float(d.z[k, r])) for r,k in before] or _movers(d, row)
     names = [f'{name or "(model)"} (step {d.steps[r]}, {number(z)} standard deviations)' for name,r,z in moved[:3]]
     text = f'the loss jumps from {number(usual)} to {number(now)}; '
-    text += f'before it moved {", ".join(names)}' if moved else 'no layer moved before it'
+    text += f'shortly before, {", ".join(names)} moved' if moved else 'no layer moved before it'
     return Event(int(d.steps[row]), 'loss', 'log', 'spike', now/usual if usual > 0 else now - usual, text)
 
 # %% ../nbs/09i_events.ipynb #12ae2d07
@@ -268,7 +268,7 @@ def _movers(d:Departures, row:int)->list:
     "Of the ten rows before: the layers furthest from usual, if by six standard deviations"
     z = d.z[:, max(0, row - 10):row]
     most = z.max(1, initial=0)
-    furthest = [k for k in np.argsort(-most)[:3] if most[k] > 6]
+    furthest = [k for k in np.argsort(-most)[:3] if most[k] > 6 and kind_of(d.keys[k][1]).of != 'number']
     return [(_layer(d.keys[k]), max(0, row - 10) + int(z[k].argmax()), float(most[k])) for k in furthest]
 
 # %% ../nbs/09i_events.ipynb #e690dcc5
