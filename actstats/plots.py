@@ -76,7 +76,7 @@ def _given_axes(n:int, axs)->np.ndarray:
 
 # %% ../nbs/05a_plots.ipynb #f2c1ae94
 def _axes(n:int, ncols:int, width:float, height:float, axs=None, **kwargs)->np.ndarray:
-    "The first `n` of the axes that are given, or `n` new ones in a grid of `ncols` columns"
+    "The first `n` of the given axes, or `n` new ones in a grid of `ncols` columns"
     if axs is not None: return _given_axes(n, axs)
     ncols = max(1, min(ncols, n))
     nrows = -(-n//ncols)
