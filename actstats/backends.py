@@ -116,7 +116,7 @@ def call_back(
     id:Tensor, # from register
     what:int, # passed to the target: what these are
 ):
-    "Call `target.call_back(xs, what)` at run time, also from a compiled graph; nothing if the target is deleted"
+    "Call `target.call_back(xs, what)` at run time, also from a compiled graph; do nothing if the target is deleted"
     torch.ops.actstats.call_back(xs, _TOKEN, id, what)
 
 # %% ../nbs/03e_backends.ipynb #47cb6b26
@@ -130,7 +130,7 @@ def hand_on(
     id:Tensor, # from register
     what:int, # passed to the target: what it is
 )->Tensor: # a copy of x
-    "As `call_back([x], id, what)`, for a tensor that the graph goes on to use"
+    "Like `call_back([x], id, what)`, for a tensor that the graph continues to use"
     return torch.ops.actstats.hand_on(x, id, what)
 
 # %% ../nbs/03e_backends.ipynb #102d5619
