@@ -86,7 +86,7 @@ def _axes(n:int, ncols:int, width:float, height:float, axs=None, **kwargs)->np.n
     return axs.ravel()[:n]
 
 # %% ../nbs/05a_plots.ipynb #253f3d90
-STATS = ('mean', 'std', 'rms', 'min', 'max', 'frac_zero', 'frac_dead',
+STATS = ('mean', 'std', 'rms', 'min', 'max', 'kurtosis', 'frac_zero', 'frac_dead',
          'n', 'n_total', 'n_zero', 'n_nan', 'n_posinf', 'n_neginf')
 _TITLES = dict(mean='mean', std='standard deviation', rms='root mean square',
                frac_zero='share of exact zeros', frac_dead='share of dead units')  # the others go by their names
