@@ -208,7 +208,7 @@ class Attention:
     def __init__(self,
         modules=None, # None: those that look like attention; or as in `watch`: a regex, a predicate, a class, names
         every:int=1, # look at each step that it divides
-        queries:int|None=64, # of each sequence, evenly spread: computed anew for fused attention; None: all
+        queries:int|None=64, # of each sequence, a sample; if attention is fused, `logit` is a lower bound; None: all
         heads:bool=False, # also record each head by itself, as name[0], name[1], ...
     ):
         for name,v in (('every', every), ('queries', 1 if queries is None else queries)):
