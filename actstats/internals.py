@@ -152,8 +152,8 @@ def _all(*names)->tuple: return tuple(getattr(nn, n) for n in names if hasattr(n
 
 _convs = _all(*(f'Conv{t}{d}d' for t in ('', 'Transpose') for d in (1, 2, 3)))
 _norms = _all(*(f'{kind}{d}d' for kind in ('BatchNorm', 'InstanceNorm') for d in (1, 2, 3)), 'SyncBatchNorm')
-CONVS = (private('nn.modules.conv._ConvNd', '', _convs),) # what all convolutions are instances of
-NORMS = (private('nn.modules.batchnorm._NormBase', '', _norms),) # what all batch and instance norms are instances of
+CONVS = (private('nn.modules.conv._ConvNd', '', _convs),) # base class of all convolutions
+NORMS = (private('nn.modules.batchnorm._NormBase', '', _norms),) # base class of all batch and instance norms
 
 # %% ../nbs/03a_internals.ipynb #b01d6550
 _views = 'the gradient of a view that is later changed in place is not recorded'
@@ -177,7 +177,7 @@ class Unsaved:
 
 # %% ../nbs/03a_internals.ipynb #e2eb8a66
 def lock()->RLock:
-    "A re-entrant lock that is free in a forked child, whoever held it in the parent"
+    "A re-entrant lock that is free in a forked child, even if a thread of the parent held it"
     new = RLock()
     if hasattr(os, 'register_at_fork') and hasattr(new, '_at_fork_reinit'):
         os.register_at_fork(after_in_child=new._at_fork_reinit)
@@ -194,7 +194,7 @@ def hooks_of(m:nn.Module)->list:
 INSERTED = ('_orig_mod', '_fsdp_wrapped_module', '_checkpoint_wrapped_module', '_forward_module')
 
 def original(model:nn.Module)->nn.Module:
-    "The module that `torch.compile` wrapped; `model` itself if it is none of these wrappers"
+    "The module that `torch.compile` wrapped; `model` itself if it is not such a wrapper"
     return getattr(model, INSERTED[0], model)
 
 # %% ../nbs/03a_internals.ipynb #c0305902
@@ -205,13 +205,13 @@ def parameter(m:nn.Module, name:str)->Tensor|None:
 
 # %% ../nbs/03a_internals.ipynb #6cb01976
 def mark_with_kwargs(m:nn.Module, handle, mark):
-    "Store `mark` for the hook of `handle` in the record of `m` of hooks that take keyword arguments"
+    "Store `mark` for the hook of `handle` in the dictionary of hooks of `m` that take keyword arguments"
     noted = m.__dict__.get('_forward_pre_hooks_with_kwargs')
     if noted is not None and handle.id in noted: noted[handle.id] = mark
 
 # %% ../nbs/03a_internals.ipynb #f60325d7
 def fsdp_meshes(m:nn.Module)->list:
-    "The meshes over which FSDP2 divides the parameters of `m`; empty if it does not, or not in a known way"
+    "The meshes over which FSDP2 shards the parameters of `m`; empty if it does not, or not in a known way"
     if 'torch.distributed.fsdp' not in sys.modules or not hasattr(m, '_get_fsdp_state'): return []
     state = m._get_fsdp_state()
     groups = getattr(state, '_fsdp_param_groups', None) or [getattr(state, '_fsdp_param_group', None)]

@@ -480,14 +480,14 @@ def _attach_fused(self:watch, *args):
 # %% ../nbs/04h_watching.ipynb #cfe1b971
 @patch
 def due(self:watch,
-    every:int=1, # look at every so many steps
+    every:int=1, # look at each `every`-th of the recorded steps
 )->bool:
     "Are values of the pass that runs now to be recorded by a lens? It is no evaluation, no recomputation, no tracing"
     if torch.compiler.is_compiling() or self.paused or self.dry or not self.handles: return False
     if in_backward() or is_tracing(): return False
     if self.stepped and self.parts.training: self._complete()
     where = self._moment()
-    return where is not None and where[0] and not where[2] % every
+    return where is not None and where[0] and not where[2]//self.every % every
 
 # %% ../nbs/04h_watching.ipynb #598d5d32
 @patch
