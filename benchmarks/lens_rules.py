@@ -1,6 +1,6 @@
 """Do the rules for attention and experts find what is broken in small transformers, and nothing in healthy ones?
 
-    python benchmarks/lens_rules.py    # about ten minutes on one core; writes lens_rules.json
+    python benchmarks/lens_rules.py    # about six minutes on one core; writes lens_rules.json
 
 Each run is looked at every 25 steps, and counts as found if a rule says something at any look (of a broken run: the
 expected rule, at the last look). Healthy runs differ in rate, depth, heads, task, optimizer settings, number of
@@ -152,7 +152,7 @@ if __name__ == '__main__':
     out, path = dict(healthy=[], broken=[]), Path(__file__).with_suffix('.json')
     for what,todo in (('broken', BROKEN), ('healthy', [(*o, []) for o in HEALTHY])):
         for name,kw,expected in todo:
-            for seed in range(2):
+            for seed in range(3):
                 rec, loss = train(seed, **kw)
                 seen = {n: found(rec, n) for n in range(25, len(rec) + 1, 25)}
                 logits = [float(rec[n, 'logit'].max[-len(rec)//5:].mean()) for n in rec._names('logit')]
