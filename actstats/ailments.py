@@ -344,13 +344,13 @@ def _rounded_away(c:Case)->tuple:
 # %% ../nbs/09c_ailments.ipynb #e467d46e
 @rule(remedies='higher_precision')
 def updates_rounded_away(c:Case):
-    "Six tenths or more of the updates of weights in 16 bits are zero although the gradient is not"
+    "Three quarters or more of the updates of weights in 16 bits are zero although the gradient is not"
     share, dtype = _rounded_away(c)
-    if share >= .6: yield warn(
+    if share >= .75: yield warn(
         layer='optimizer', step=c.first, evidence=dict(share=share), severity=_graver(c) if share > .85 else 'warning',
         sentence=f"{dtype} rounds {percent(share)} of the weights' updates to nothing.",
         advice='Keep the parameters in float32 and compute in 16 bits by torch.autocast, or round stochastically, '
-               'or raise the learning rate.')
+               'or raise the learning rate; unless the optimizer keeps float32 copies or compensates for rounding.')
 
 # %% ../nbs/09c_ailments.ipynb #a1da9237
 @rule(remedies=('reinit', 'lower_lr'))

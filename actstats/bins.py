@@ -76,7 +76,7 @@ class FloatBins:
         mantissa_bits:int=2, # 0 to 5; there are 2**mantissa_bits bins per power of two
         lo_exp:int=-24, # magnitudes below 2**lo_exp share a bin
         hi_exp:int=16, # magnitudes from 2**hi_exp share a bin
-        small:bool=True, # bins of their own for gradients and updates, which are small, if as many bins reach further down?
+        small:bool=True, # for gradients and updates, as many bins that reach further down?
     ):
         whole = all(int(v) == v for v in (mantissa_bits, lo_exp, hi_exp))
         if not (whole and 0 <= mantissa_bits <= 5 and -126 <= lo_exp < hi_exp <= 127):
@@ -152,6 +152,7 @@ def of(self:FloatBins,
     if values == 'whole': return _whole(len(self) - 2)
     return self.small or self if values == 'small' else self
 
+# %% ../nbs/03c_bins.ipynb #30a8f57b
 @patch
 def of(self:LinearBins, values:str):
     "These bins, or for whole numbers as many that hold one each"

@@ -228,5 +228,6 @@ def _pass_on(old, signum, frame):
 @patch
 def _recent_of_ranks(self:Recording)->Recording:
     "The newest steps of all ranks, merged"
+    if self.beside is not None: return self.beside
     recent = [r.recent for r in self.ranks.values()]
     return Recording._of_ranks(recent) if all(len(r) for r in recent) else self._of_tracks([])

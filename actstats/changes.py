@@ -10,6 +10,7 @@ from torch import Tensor
 from fastcore.basics import patch
 
 from .internals import parameter
+from .stats import is_plain, sampled
 
 # %% auto #0
 __all__ = ['Change', 'Changes']
@@ -18,7 +19,7 @@ __all__ = ['Change', 'Changes']
 @dataclass
 class Change:
     "A parameter whose step has begun"
-    before:Tensor|None # a copy of its value; None if it needs no gradient
+    before:Tensor|None # a copy of its value, or of a sample; None if it needs no gradient
     graded:bool # has its gradient been recorded?
     who:object # who began the step
 
@@ -28,8 +29,9 @@ class Changes:
         places:dict, # names -> (module, name of the parameter in it)
         put, # called as put(name, kind, x)
         note, # called as note(where, problem)
+        sample:int=0, # compare about this many values of each parameter; 0: all
     ):
-        self.places, self.put, self.note = places, put, note
+        self.places, self.put, self.note, self.sample = places, put, note, sample
         self.open = {} # name -> Change
 
 # %% ../nbs/03h_changes.ipynb #3883c4ff
@@ -53,7 +55,12 @@ def _is_free(change:Change, who)->bool: return change.who is None or change.who 
 def _opened(self:Changes, name, grads, who)->Change:
     p = parameter(*self.places[name])
     copied = p is not None and p.requires_grad
-    return Change(p.detach().clone() if copied else None, grads, who)
+    return Change(self._compared(p).clone() if copied else None, grads, who)
+
+@patch
+def _compared(self:Changes, p:Tensor)->Tensor:
+    "The values of a parameter that are compared with those before the step"
+    return sampled(p.detach(), self.sample) if self.sample and is_plain(p) else p.detach()
 
 # %% ../nbs/03h_changes.ipynb #8e4664c6
 @patch
@@ -78,4 +85,4 @@ def finish(self:Changes,
     for k in done: del self.open[k]
     self._each(done, 'param', lambda k, p: p)
     moved = [k for k,o in done.items() if o.before is not None and (idle or o.who is not None)]
-    self._each(moved, 'update', lambda k, p: p.detach() - done[k].before)
+    self._each(moved, 'update', lambda k, p: done[k].before.neg_().add_(self._compared(p)))  # in its own memory

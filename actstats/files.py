@@ -286,7 +286,7 @@ def _rebuild(cls, head:dict, read)->Recording:
 
 # %% ../nbs/04i_files.ipynb #811cfd4a
 def _track(rec, head:dict, h:dict, read)->Track:
-    t, fields = Track(bins_from(h['bins']), rec.max_rows, torch.device('cpu'), rec.sample), _fields(head)
+    t, fields = Track(bins_from(h['bins']), rec.max_rows, 'cpu', rec.sample, rec.n_recent), _fields(head)
     rows = read('rows', np.int64, (len(h['keys']), h['n'], len(fields) + len(t.bins)))
     masks = read('masks', np.uint8, (h['n'], sum(-(-units//8) for _,units in h['span'])))
     for key,(_,units) in zip(h['keys'], h['span']): t.add(tuple(key), units)

@@ -19,7 +19,8 @@ from .names import Parts, spellings
 from .stats import is_plain
 
 # %% auto #0
-__all__ = ['Tap', 'Hook', 'Hooks', 'unit_dim', 'choose_modules', 'check_pattern', 'check_modules', 'tensors', 'plain']
+__all__ = ['Tap', 'Hook', 'Hooks', 'unit_dim', 'choose_modules', 'check_pattern', 'check_modules', 'tensors', 'whole_numbers',
+           'plain']
 
 # %% ../nbs/04a_hooks.ipynb #d904b8bd
 class Tap:
@@ -212,6 +213,17 @@ def tensors(
         if out.is_floating_point() or out.is_quantized: yield out
     else:
         for o in _parts(out): yield from tensors(o)
+
+# %% ../nbs/04a_hooks.ipynb #ff4a2d9b
+def whole_numbers(
+    out, # the output of a module
+): # yields each tensor of whole numbers, depth first
+    "The tensors of whole numbers in `out`, booleans apart: a tensor, or tuples, lists, mappings and dataclasses of them"
+    if isinstance(out, Tensor):
+        other = out.is_floating_point() or out.is_complex() or out.is_quantized or out.dtype is torch.bool
+        if not other: yield out
+    else:
+        for o in _parts(out): yield from whole_numbers(o)
 
 # %% ../nbs/04a_hooks.ipynb #62ffa7c8
 def _parts(o)->Iterable:

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from typing import Any
 from typing_extensions import Self
 
-__all__ = ['Tap', 'Hook', 'Hooks', 'unit_dim', 'choose_modules', 'check_pattern', 'check_modules', 'tensors', 'plain']
+__all__ = ['Tap', 'Hook', 'Hooks', 'unit_dim', 'choose_modules', 'check_pattern', 'check_modules', 'tensors', 'whole_numbers', 'plain']
 
 class Tap:
     f: Any
@@ -43,5 +43,7 @@ def check_pattern(pattern: str) -> re.Pattern: ...
 def check_modules(modules: Any) -> None: ...
 
 def tensors(out: Any) -> Iterator[Any]: ...
+
+def whole_numbers(out: Any) -> Iterator[Any]: ...
 
 def plain(x: Tensor, dim: int | None=None) -> tuple: ...

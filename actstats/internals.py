@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['LOST', 'transform', 'CONVS', 'NORMS', 'INSERTED', 'private', 'real_memory', 'modes', 'no_subclasses', 'aside',
-           'unwrapped', 'in_backward', 'is_tracing', 'inside_itself', 'inner_step', 'forget_compiled', 'uncompiled',
-           'is_exporting', 'base_of', 'version', 'Unsaved', 'lock', 'hooks_of', 'original', 'parameter',
+           'unwrapped', 'in_backward', 'is_tracing', 'undisturbed', 'inside_itself', 'inner_step', 'forget_compiled',
+           'uncompiled', 'is_exporting', 'base_of', 'version', 'Unsaved', 'lock', 'hooks_of', 'original', 'parameter',
            'mark_with_kwargs', 'fsdp_meshes', 'spec_of', 'default_store', 'arrived', 'in_dry_run']
 
 # %% ../nbs/03a_internals.ipynb #fad224e7
@@ -101,6 +101,11 @@ def in_backward()->bool:
 def is_tracing()->bool:
     "True during `torch.jit.trace`"
     return _tracing() is not None
+
+# %% ../nbs/03a_internals.ipynb #938be9ff
+def undisturbed()->bool:
+    "True if this is ordinary eager code: no modes, no transforms of `torch.func`, no tracing, no backward pass"
+    return not (_n_function() or _n_dispatch()) and _graph_task() == -1 and _tracing() is None and transform() is None
 
 # %% ../nbs/03a_internals.ipynb #cd79d9eb
 _call = private('nn.Module._call_impl', 'each inner call of a model that calls itself counts as a step')

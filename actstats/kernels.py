@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['linear_keys', 'BLOCK', 'FEW', 'INF', 'NEG_INF', 'extremes', 'zeros', 'moments', 'scatter', 'fold_in', 'few', 'prove',
-           'pick', 'merge_moments', 'merge_row', 'any_bits', 'mark', 'Recorder', 'close_']
+           'pick', 'widen_bfloat16', 'widen_float16', 'merge_moments', 'merge_row', 'any_bits', 'mark', 'Recorder',
+           'close_']
 
 # %% ../nbs/13_kernels.ipynb #632da075
 from functools import lru_cache
@@ -158,6 +159,30 @@ def _finite(x, u, i, bx, bu, bi, r):
     if m: hi, lo, top = extremes(bu[:m], bi[:m])
     return bx[:m], bu[:m], hi, lo, top
 
+# %% ../nbs/13_kernels.ipynb #8a419e6c
+@_jit
+def widen_bfloat16(w, u):
+    "The float32 bits `u` of the bfloat16 bits `w`"
+    for k in range(w.size): u[k] = np.uint32(w[k]) << np.uint32(16)
+
+@_jit
+def widen_float16(w, x, u):
+    "The float32 values `x` and their bits `u`, in the same memory, of the float16 bits `w`"
+    for k in range(w.size):
+        low, top = np.uint32(w[k] & 0x7fff) << np.uint32(13), w[k] & 0x7c00
+        u[k] = low + np.uint32((224 if top == 0x7c00 else 113 if top == 0 else 112) << 23)
+    for k in range(w.size): x[k] -= np.float32(2.**-14) if (w[k] & 0x7c00) == 0 else np.float32(0)
+    for k in range(w.size): u[k] |= np.uint32(w[k] & 0x8000) << np.uint32(16)
+
+# %% ../nbs/13_kernels.ipynb #97fe244a
+@_jit
+def _widened(x, u, i, w, half, o, e, bx, bu, bi):
+    "Values `o` to `e`, their bits, unsigned and signed: of float32 values, or of the half type `half` from `w`"
+    if half == 0: return x[o:e], u[o:e], i[o:e]
+    if half == 1: widen_bfloat16(w[o:e], bu)
+    else: widen_float16(w[o:e], bx, bu)
+    return bx[:e-o], bu[:e-o], bi[:e-o]
+
 # %% ../nbs/13_kernels.ipynb #52f177e0
 @_jit
 def merge_moments(r, f, n, mean, m2):
@@ -201,6 +226,15 @@ def _empty(r):
     r[:HEAD] = _EMPTY
     r[HEAD:] = 0
 
+# %% ../nbs/13_kernels.ipynb #e332918e
+@_jit
+def _pick_half(w, half, step, buf, bx, bu):
+    "As `pick`, of the half type `half`"
+    some = w[::step].copy()
+    if half == 1: widen_bfloat16(some, bu)
+    else: widen_float16(some, bx, bu)
+    return pick(bx[:some.size], 1, buf)
+
 # %% ../nbs/13_kernels.ipynb #56077cc0
 @_jit
 def _count_block(x, u, r, f, hist, fold, edges, lo, per, near, shift, keys, h):
@@ -216,16 +250,18 @@ def _count_block(x, u, r, f, hist, fold, edges, lo, per, near, shift, keys, h):
 
 # %% ../nbs/13_kernels.ipynb #38b1c8f2
 @_jit
-def _summarise(x, u, i, p, r, f, fold, edges, lo, per, near, shift, zero):
-    hist, n, plus, minus = r[HEAD:], x.size, 0, 0
-    bx, keys = np.empty(BLOCK, np.float32), np.empty(BLOCK if edges.size else 0, np.uint32)
+def _summarise(x, u, i, w, half, n, p, r, f, fold, edges, lo, per, near, shift, zero):
+    hist, plus, minus = r[HEAD:], 0, 0
+    bx, wx = np.empty(BLOCK, np.float32), np.empty(BLOCK if half else 0, np.float32)
+    wu, wi, keys = wx.view(np.uint32), wx.view(np.int32), np.empty(BLOCK if edges.size else 0, np.uint32)
     h = np.zeros((4, fold.size + 48 if n//p > FEW else 0), np.uint32)
     bu, bi = bx.view(np.uint32), bx.view(np.int32)
     ends = np.array([-2**31, 2**31 - 1, 0]).astype(np.int32)
     n_nan, n_posinf, n_neginf = r[N_NAN], r[N_POSINF], r[N_NEGINF]
     for o in range(0, n, BLOCK):
         e = min(o + BLOCK, n)
-        xb, ub, hi, lo_, top = _finite(x[o:e], u[o:e], i[o:e], bx, bu, bi, r)
+        xb, ub, ib = _widened(x, u, i, w, half, o, e, wx, wu, wi)
+        xb, ub, hi, lo_, top = _finite(xb, ub, ib, bx, bu, bi, r)
         if xb.size == 0: continue
         ends[0], ends[1], ends[2] = max(hi, ends[0]), min(lo_, ends[1]), max(top, np.uint32(ends[2]))
         if p > 1: continue
@@ -234,7 +270,7 @@ def _summarise(x, u, i, p, r, f, fold, edges, lo, per, near, shift, zero):
         _count_block(xb, ub, r, f, hist, fold, edges, lo, per, near, shift, keys, h)
         if o >> 31 != e >> 31: fold_in(h, fold, hist)  # before a 32-bit counter can overflow
     for o in range(0, n if p > 1 else 0, BLOCK*p):
-        m = pick(x[o:o+BLOCK*p], p, bx)
+        m = pick(x[o:o+BLOCK*p], p, bx) if half == 0 else _pick_half(w[o:o+BLOCK*p], half, p, bx, wx, wu)
         if m == 0: continue
         a, b = zeros(bu[:m])
         plus, minus = plus + a, minus + b
@@ -279,23 +315,23 @@ def _summarise64(x, u, p, r, f, fold, edges, shift, zero):
 
 # %% ../nbs/13_kernels.ipynb #274ec304
 @_jit
-def any_bits(u):
-    "True if `u` holds anything but zeros of either sign"
+def any_bits(u, mask=np.uint32(0x7fffffff)):
+    "True if `u`, uint32 or uint16, holds anything but zeros of either sign"
     for o in range(0, u.size, 256):
         c, some = u[o:o+256], np.uint32(0)
-        for k in range(c.size): some = np.uint32(some | (c[k] + c[k]))  # the sum drops the sign bit
+        for k in range(c.size): some = np.uint32(some | (c[k] & mask))  # which drops the sign bit
         if some: return True
     return False
 
 # %% ../nbs/13_kernels.ipynb #7e10fa24
 @_jit
-def _or_into(row, v):
-    for c in range(row.size): row[c] = np.uint32(row[c] | (v[c] + v[c]))
+def _or_into(row, v, mask):
+    for c in range(row.size): row[c] = np.uint32(row[c] | (v[c] & mask))
 
 # %% ../nbs/13_kernels.ipynb #4d94c56d
 @_jit
-def mark(u, alive, inner):
-    "Mark in `alive`, uint8 (units,), the units with any value but zero"
+def mark(u, alive, inner, mask=np.uint32(0x7fffffff)):
+    "Mark in `alive`, uint8 (units,), the units with any value but zero in the bits `u`; `mask` drops the sign"
     units = alive.size
     todo, n_todo = np.empty(units, np.int64), 0
     for c in range(units):
@@ -306,13 +342,13 @@ def mark(u, alive, inner):
     while o < outer and n_todo:
         if inner == 1 and 4*n_todo > units and o:  # many of them, side by side: 64 rows at once
             e = min(o + 64, outer)
-            for j in range(o, e): _or_into(row, u[j*units:(j+1)*units])
+            for j in range(o, e): _or_into(row, u[j*units:(j+1)*units], mask)
             for t in range(n_todo): alive[todo[t]] = row[todo[t]] != 0
         else:
             e = o + 1
             for t in range(n_todo):
                 b = (o*units + todo[t])*inner
-                alive[todo[t]] = any_bits(u[b:b+inner])
+                alive[todo[t]] = any_bits(u[b:b+inner], mask)
         k = 0
         for t in range(n_todo):
             todo[k] = todo[t]
@@ -355,8 +391,28 @@ def _float32(x, args):
     _called(r, n, alive.size, inner > 0)
     if n == 0: return
     v, u, i = carray(_pointer(x), n, np.float32), carray(_pointer(x), n, np.uint32), carray(_pointer(x), n, np.int32)
-    _summarise(v, u, i, a[1], r, f, fold, edges, lo, per, a[11], np.uint32(a[12]), a[13])
+    none = carray(_pointer(x), 0, np.uint16)
+    _summarise(v, u, i, none, 0, n, a[1], r, f, fold, edges, lo, per, a[11], np.uint32(a[12]), a[13])
     if inner: mark(u, alive, inner)
+
+# %% ../nbs/13_kernels.ipynb #776e82f3
+@_jit
+def _half(x, args, half):
+    a, r, f, alive, fold = _args(args)
+    n, inner, edges = a[0], a[6], carray(_pointer(a[9]), a[10], np.float32)
+    lo, per = carray(_pointer(args), _ARGS, np.float64)[14:]
+    _called(r, n, alive.size, inner > 0)
+    if n == 0: return
+    v, u, i = carray(_pointer(x), 0, np.float32), carray(_pointer(x), 0, np.uint32), carray(_pointer(x), 0, np.int32)
+    w = carray(_pointer(x), n, np.uint16)
+    _summarise(v, u, i, w, half, n, a[1], r, f, fold, edges, lo, per, a[11], np.uint32(a[12]), a[13])
+    if inner: mark(w, alive, inner, np.uint32(0x7fff))
+
+@_jit
+def _bfloat16(x, args): _half(x, args, 1)
+
+@_jit
+def _float16(x, args): _half(x, args, 2)
 
 # %% ../nbs/13_kernels.ipynb #f83348c3
 @_jit
@@ -371,12 +427,14 @@ def _float64(x, args):
         for k in range(n): alive[k // inner % alive.size] |= v[k] != 0
 
 # %% ../nbs/13_kernels.ipynb #a304ec15
-_KERNELS = {torch.float32: (_float32, 23), torch.float64: (_float64, 52)}  # kernel, bits of mantissa
+_KERNELS = {torch.float32: (_float32, 23), torch.bfloat16: (_bfloat16, 23), torch.float16: (_float16, 23),
+            torch.float64: (_float64, 52)}  # kernel, bits of mantissa of what it counts
 
 class _Plan:
     "The kernel for these bins and this dtype, with its arguments that depend on them"
     def __init__(self, bins, dtype):
         self.kernel, mantissa = _KERNELS[dtype]
+        if dtype != torch.float64: dtype = torch.float32
         cpu, near, shift, zero, self.floats = torch.device('cpu'), 0, 0, 0, (0., 0.)
         inner = _edges(bins, dtype, cpu).numpy()
         if bins.spec[0] == 0:  # LinearBins
@@ -436,7 +494,8 @@ def _close(now, alive, rows, masks, keys, width, n_rows, n_bytes, r, step):
     for k in range(keys):
         if b[k, CALLS] == 0: continue
         b[k, N_STEPS], b[k, STEP] = 1, step
-        merge_row(a[k, r], fa[k, r], b[k], fb[k])
+        if a[k, r, CALLS]: merge_row(a[k, r], fa[k, r], b[k], fb[k])
+        else: a[k, r] = b[k]  # the row is still empty
         _empty(b[k])
     lives = carray(_pointer(alive), (n_bytes, 8), np.uint8)
     mask = carray(_pointer(masks), (r + 1, n_bytes), np.uint8)

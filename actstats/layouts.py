@@ -22,8 +22,8 @@ __all__ = ['ROLES', 'usual_role', 'rank_and_world', 'restart', 'agreed_run', 'Ra
 
 # %% ../nbs/03j_layouts.ipynb #aaf51387
 ROLES = ('sample', 'shard', 'replica', 'stage', 'unknown')
-_NUMBERS = 'log', 'run'
-_DIVIDED = ('act', 'valid', 'grad', 'input', *_NUMBERS) # of these kinds each rank has other values
+_NUMBERS, _SEEN = ('log', 'run'), ('index', 'entropy', 'logit', 'first', 'outlier')  # by lenses
+_DIVIDED = ('act', 'valid', 'grad', 'input', *_SEEN, *_NUMBERS) # of these kinds each rank has other values
 
 def usual_role(
     kind:str, # of rows

@@ -10,7 +10,7 @@ import torch
 from torch import nn, Tensor
 
 from .backends import call_back, hand_on, register
-from .hooks import Tap, tensors
+from .hooks import Tap, tensors, whole_numbers
 from .internals import hooks_of, is_exporting, mark_with_kwargs
 
 # %% auto #0
@@ -46,7 +46,7 @@ class Probe(Tap):
     def leave(self, out):
         "Put operations into the graph that is being compiled; nothing if it is exported"
         if self.from_graph is None or is_exporting(): return
-        xs, bare = list(tensors(out)), isinstance(out, Tensor)
+        xs, bare = list(tensors(out)) or list(whole_numbers(out)), isinstance(out, Tensor)
         if not self.all: xs = xs[:1]
         call_back(xs, self.id, OUTPUT if bare else OUTPUTS)
         if not (self.grads and GRADS_IN_GRAPHS): return

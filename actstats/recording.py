@@ -293,6 +293,27 @@ def _put(self:Recording, tick, step, key, x, dim, zeros=0):
             t.put(key, x, dim, zeros)
         self.dtypes[key] = x.dtype
 
+# %% ../nbs/04d_recording.ipynb #80b186a1
+@patch
+def way(self:Recording, name:str, kind:str, x:Tensor, dim:int|None)->tuple|None:
+    "What `put_again` needs for values like `x`, which have just been put in a training step; None if it cannot"
+    t = self.tracks.get(('train', x.device))
+    i = None if t is None or not is_plain(x) else t.slots.get((name, kind))
+    if i is None or t.recorders[i] is None: return None
+    return t, i, t.recorders[i], x.dtype, x.ndim, dim or 0
+
+@patch
+def put_again(self:Recording, way:tuple, x:Tensor, step:int)->bool:
+    "Put values of ordinary eager code that arrive as others did before; False if anything has changed"
+    t, i, recorder, dtype, ndim, dim = way
+    if t.tick != step or x.dtype is not dtype or x.device != t.device or x.ndim != ndim: return False
+    if x.layout is not torch.strided or x.is_nested or not x.data_ptr(): return False  # no values in memory
+    with _LOCK:
+        if t.recorders[i] is not recorder: return False
+        t.latest[i] = step
+        recorder(x, dim)
+    return True
+
 # %% ../nbs/04d_recording.ipynb #7ad59142
 @patch
 def _track(self:Recording, timeline, device):

@@ -14,7 +14,7 @@ from .bins import _FLOAT, FloatBins
 from .rows import EMPTY, FLOATS, INTS, clear_, empty_rows, field, mark_alive_, merge, pack
 
 # %% auto #0
-__all__ = ['dense', 'is_plain', 'prime_stride', 'summarise', 'ReferenceRecorder', 'stamp_', 'close_reference']
+__all__ = ['dense', 'is_plain', 'prime_stride', 'sampled', 'summarise', 'ReferenceRecorder', 'stamp_', 'close_reference']
 
 # %% ../nbs/03d_stats.ipynb #72f568ad
 def dense(
@@ -100,6 +100,15 @@ def prime_stride(
     p = math.ceil(n / k)
     while not (_is_prime(p) and n % p): p += 1
     return p
+
+# %% ../nbs/03d_stats.ipynb #2f95d8f1
+def sampled(
+    x:Tensor, # values, an ordinary tensor
+    k:int, # about how many; 0: all
+)->Tensor: # 1-D, or `x` itself if it has fewer than 2k values
+    "The values of `x` that a recorder with `sample=k` reads, in memory order"
+    p = prime_stride(x.numel(), k)
+    return x if p == 1 else _flat(x)[::p]
 
 # %% ../nbs/03d_stats.ipynb #3dce142d
 def summarise(

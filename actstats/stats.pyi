@@ -2,13 +2,15 @@
 from torch import Tensor
 from typing import Any
 
-__all__ = ['dense', 'is_plain', 'prime_stride', 'summarise', 'ReferenceRecorder', 'stamp_', 'close_reference']
+__all__ = ['dense', 'is_plain', 'prime_stride', 'sampled', 'summarise', 'ReferenceRecorder', 'stamp_', 'close_reference']
 
 def dense(x: Tensor) -> Tensor: ...
 
 def is_plain(x: Tensor) -> bool: ...
 
 def prime_stride(n: int, k: int) -> int: ...
+
+def sampled(x: Tensor, k: int) -> Tensor: ...
 
 def summarise(x: Tensor, bins: Any=None, sample: int=0) -> Tensor: ...
 

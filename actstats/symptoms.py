@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from fastcore.basics import patch
 
-from .kinds import judged, kind_of
+from .kinds import judged, kind_of, kinds_of
 from .recording import History, Recording, is_weight, update_ratio
 from .bins import LinearBins
 
@@ -34,7 +34,7 @@ class Series:
         dtype:torch.dtype|None=None, # of the values
     ):
         vars(self).update(statistics)
-        self.name, self.kind, self.dtype, self.saturated = name, kind, dtype, None
+        self.name, self.kind, self.dtype, self.saturated, self.load = name, kind, dtype, None, None
         self.n_bad = self.n_nan + self.n_posinf
         if not kind_of(kind).masked: self.n_bad = self.n_bad + self.n_neginf  # in an output, it is a mask
         self.largest = np.fmax(np.abs(self.min), np.abs(self.max))
@@ -66,6 +66,12 @@ def _repeats(h:History)->np.ndarray:
     same &= (h.hist[1:] > 0).sum(1) >= 8
     return np.r_[np.zeros(min(1, len(h)), bool), same]
 
+# %% ../nbs/09a_symptoms.ipynb #5a96e303
+def _load(h:History)->np.ndarray: # (rows, numbers)
+    "How often each whole number occurs, up to the largest that does"
+    seen = h.hist[:, 1:-1]
+    return seen[:, :np.flatnonzero(seen.any(0)).max(initial=-1) + 1].copy()
+
 # %% ../nbs/09a_symptoms.ipynb #3fd650e5
 @patch
 def upto(self:Series, step:int)->Series:
@@ -82,6 +88,7 @@ def _read(rec:Recording, kinds)->dict:
     for key,s in series.items():
         if s.kind == 'input': s.repeats = _repeats(rec._history(*key))
         if s.kind == 'act' and _is_bounded(s): s.saturated = _saturated(rec._history(*key), _range(s)[0])
+        if s.kind == 'index': s.load = _load(rec._history(*key))
     return series
 
 # %% ../nbs/09a_symptoms.ipynb #b5b30f74
@@ -90,22 +97,25 @@ class Case:
     def __init__(self,
         rec:Recording,
         upto:int|None=None, # only steps before this one, counted from the first; None: all
-        kinds=None, # what to look at; None: all that are judged
+        kinds=None, # what to look at; None: all that are judged, and in `lens` what lenses saw
     ):
+        lens = _read(rec, kinds_of('lens')) if kinds is None else {}
         kinds = [*judged(), 'run'] if kinds is None else kinds
         self.meta, self.never_called, self.first = rec.meta, rec.never_called, rec.meta.get('first_step') or 0
-        self._keep(_read(rec, kinds), upto)
+        self._keep(_read(rec, kinds), lens, upto)
 
-    def _keep(self, series:dict, upto:int|None):
-        if upto is not None: series = {k: s.upto(self.first + upto) for k,s in series.items()}
-        self.series = {k: s for k,s in series.items() if s.n_steps.any()}
+    def _keep(self, series:dict, lens:dict, upto:int|None):
+        def begun(found):
+            if upto is not None: found = {k: s.upto(self.first + upto) for k,s in found.items()}
+            return {k: s for k,s in found.items() if s.n_steps.any()}
+        self.series, self.lens = begun(series), begun(lens)
         self.steps = max((int(s.n_steps.sum()) for s in self.series.values() if not s.is_number), default=0)
         self._known = {}  # properties that were computed
 
     def upto(self, step:int)->Case:
         "The case as it was before so many steps"
         c = copy(self)
-        c._keep(self.series, step)
+        c._keep(self.series, self.lens, step)
         return c
 
     def of(self, kind:str)->list: return [s for (_,k),s in self.series.items() if k == kind]

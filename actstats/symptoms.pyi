@@ -13,6 +13,7 @@ class Series:
     kind: str
     dtype: torch.dtype | None
     saturated: Any
+    load: Any
     n_bad: Any
     largest: Any
     def __init__(self, name: str, kind: str, statistics: dict, dtype: torch.dtype | None=None) -> None: ...
@@ -26,7 +27,8 @@ class Case:
     meta: Any
     never_called: Any
     first: Any
-    series: dict[Any, Any]
+    series: Any
+    lens: Any
     steps: Any
     def __init__(self, rec: Recording, upto: int | None=None, kinds: Any=None) -> None: ...
     def upto(self, step: int) -> Case: ...

@@ -23,8 +23,8 @@ from .backends import backend
 from .bins import FloatBins, LinearBins
 from .facts import about, device_type, identical_units, numbers, output_variance
 from .gradients import hook_grad
-from .hooks import _nearest, check_modules, choose_modules, plain, tensors, unit_dim
-from .internals import aside, in_backward, in_dry_run, inside_itself, is_tracing, modes
+from .hooks import _nearest, check_modules, choose_modules, plain, tensors, unit_dim, whole_numbers
+from .internals import aside, in_backward, in_dry_run, inside_itself, is_tracing, modes, undisturbed
 from .layouts import Ranks, rank_and_world, restart
 from .names import Parts
 from .optimizers import facts_of, holds, torch_optimizers
@@ -48,7 +48,7 @@ class watch(Steps):
         grads:bool=False, # also record the gradients of the loss with respect to the outputs
         params:bool|None=None, # also record parameters, their gradients and updates; None: if an optimizer is given
         bins=None, # of the histograms; None: FloatBins()
-        sample:int|None=None, # use about this many values of each output; None: all
+        sample:int|None=None, # use about this many values of each tensor; None: all
         max_rows:int=1024, # rows kept for each layer
         recent:int=64, # the newest steps, which stay apart when rows merge; 0: none
         outputs:str='first', # of an output with several tensors, record the "first" or "all"
@@ -157,6 +157,7 @@ def _reset(self:watch):
     self.n_valid = 0             # forward calls in evaluation mode
     self.valid = None, 0         # the training step that evaluation follows, and its forward calls so far
     self.dims = {}               # (name, number of dimensions) -> the dimension of the units
+    self.ways = {}               # name -> how its last output was put, as `Recording.way` returns it
     self.ref = ref(self)
 
 # %% ../nbs/04h_watching.ipynb #7de532a0
@@ -351,10 +352,19 @@ def _saw(self:watch, name, m, args, out):
     try:
         if self.idle and not self.begun and in_dry_run(): return  # the stage is not the watched model itself
         if self.paused or self.dry or not self.handles: return
+        if type(out) is Tensor and self._again(name, m, out): return
         if self.stepped and self.parts.training and not in_backward(): self._complete()
         if type(out) is Tensor and not modes(): self._record_output(name, m, out)
         else: aside(self._record_output, name, m, out)
     except Exception as e: self.rec.note(name, e)
+
+# %% ../nbs/04h_watching.ipynb #ad4d1f80
+@patch
+def _again(self:watch, name, m, out)->bool:
+    "Put an output as the last one of this layer was, if the step goes on; False: it needs a closer look"
+    way = self.ways.get(name)
+    if way is None or self.stepped or not (m.training and self.parts.training): return False
+    return undisturbed() and self.rec.put_again(way, out, self.step)
 
 # %% ../nbs/04h_watching.ipynb #f28e7acc
 @patch
@@ -374,10 +384,18 @@ def _record_output(self:watch, name, m, out):
 @patch
 def _put_outputs(self:watch, name, m, out, where):
     xs = list(tensors(out) if self.all else islice(tensors(out), 1))
+    if not xs: return self._put_whole(name, out, where)
+    for i,x in enumerate(xs): self._put_output(name, f'{name}[{i}]' if self.all else name, m, x, where)
+
+@patch
+def _put_whole(self:watch, name, out, where):
+    "Whole numbers, of an output that holds no others"
+    xs = list(whole_numbers(out) if self.all else islice(whole_numbers(out), 1))
     if not xs:
         what = out.dtype if isinstance(out, Tensor) else type(out).__name__
-        self.rec.note(name, f'its output holds no floating point tensor ({what})')
-    for i,x in enumerate(xs): self._put_output(name, f'{name}[{i}]' if self.all else name, m, x, where)
+        self.rec.note(name, f'its output holds neither floating-point nor whole numbers ({what})')
+    if not where[0] or in_backward(): return
+    for i,x in enumerate(xs): self._see(f'{name}[{i}]' if self.all else name, 'index', x, None)
 
 # %% ../nbs/04h_watching.ipynb #107fad23
 @patch
@@ -395,7 +413,9 @@ def _put_output(self:watch, name, key, m, x, where):
     if self.grads and training and x.requires_grad:
         if x.grad_fn is not None: hook_grad(x, self.ref, key, dim, step)
         else: self.rec.note(f'gradient of {key or "model"}', 'its output is a leaf of the graph; see its .grad')
-    if not in_backward(): self.rec.put(key, 'act' if training else 'valid', x, step, dim, tick)
+    if in_backward(): return
+    self.rec.put(key, 'act' if training else 'valid', x, step, dim, tick)
+    if training and key == name and not self.grads: self.ways[name] = self.rec.way(key, 'act', x, dim)
 
 # %% ../nbs/04h_watching.ipynb #1bf40d8c
 @patch

@@ -28,6 +28,7 @@ class watch(Steps):
     n_valid: int
     valid: tuple[Any, int]
     dims: dict[Any, Any]
+    ways: dict[Any, Any]
     ref: Any
     fused: list[Any]
     hidden: bool
