@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor
 from typing import Any
 
-__all__ = ['LOGS', 'every_tensor', 'Reading', 'entropies', 'read_output', 'find_routers', 'Experts', 'imbalance', 'variation', 'by_chance']
+__all__ = ['LOGS', 'every_tensor', 'Reading', 'read_output', 'entropies', 'find_routers', 'Experts', 'imbalance', 'variation', 'by_chance']
 
 def every_tensor(out: Any) -> Iterator[Any]: ...
 
@@ -21,9 +21,7 @@ class Reading:
     top_k: int | None = ...
     def chosen(self, xs: list) -> Tensor | None: ...
 LOGS: dict
-
-def read_output(xs: list, experts: int | None=None, top_k: int | None=None) -> Reading: ...
-LOGS: dict
+read_output: Any
 
 def entropies(x: Tensor, score: str='softmax') -> Tensor: ...
 
