@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from fastcore.basics import patch
 
 from .hooks import choose_modules, plain
-from .internals import aside, private
+from .internals import aside, can_push, higher_order, leave_mode, mark_always, push_mode
 from .names import Parts
 from .probes import Probe
 from .watching import _parts_of_fused
@@ -163,25 +163,9 @@ class _Mode(TorchDispatchMode):
 def _admit_higher_order():
     "Versions of PyTorch without `supports_higher_order_operators` need a rule for each higher-order operation"
     if hasattr(TorchDispatchMode, 'supports_higher_order_operators'): return
-    for op in private('_ops._higher_order_ops', 'flex attention may fail where attention is watched', {}).values():
-        op.py_impl(_Mode)(partial(_hand_on, op))
+    for op in higher_order.values(): op.py_impl(_Mode)(partial(_hand_on, op))
 
 def _hand_on(op, mode, *args, **kwargs): return mode.__torch_dispatch__(op, (), args, kwargs)
-
-# %% ../nbs/04p_attention.ipynb #ecf479bd
-_no_modes = 'attention is not recorded'
-_push = private('_C._push_on_torch_dispatch_stack', _no_modes)
-_pop = private('_C._pop_torch_dispatch_stack', _no_modes)
-_depth = private('_C._len_torch_dispatch_stack', _no_modes)
-_at = private('_C._get_dispatch_stack_at', _no_modes)
-
-# %% ../nbs/04p_attention.ipynb #35933cf3
-def _leave(mode):
-    "Take `mode` off the stack of modes, wherever it is"
-    if not any(_at(i) is mode for i in range(_depth())): return
-    above = []
-    while (top := _pop(None)) is not mode: above.append(top)
-    for m in reversed(above): _push(m)
 
 # %% ../nbs/04p_attention.ipynb #af17ad2e
 _CLASS = re.compile('attention|attn', re.I)
@@ -257,7 +241,7 @@ def before(self:_Look, name:str, m:nn.Module, *args):
         self.called.add(name)
         if not self.calls:
             self.here.mode = _Mode(self.see)
-            _push(self.here.mode)
+            push_mode(self.here.mode)
         self.calls.append(_Call(name, m))
     except Exception as e: self.w.rec.note(name, e)
 
@@ -277,7 +261,7 @@ def after(self:_Look, name:str, m:nn.Module, *args):
 @patch
 def leave(self:_Look):
     self.calls.clear()
-    if (mode := self.here.__dict__.pop('mode', None)) is not None: _leave(mode)
+    if (mode := self.here.__dict__.pop('mode', None)) is not None: leave_mode(mode)
 
 # %% ../nbs/04p_attention.ipynb #ebf59f00
 @patch
@@ -364,8 +348,7 @@ class _Around:
     def attach(self, register=None):
         self.first.attach(self.m.register_forward_pre_hook)
         self.last.attach(partial(self.m.register_forward_hook, always_call=True))
-        always = self.m.__dict__.get('_forward_hooks_always_called', {})
-        if (i := self.last.handle.id) in always: always[i] = self.last  # in place of True: copies leave it out
+        mark_always(self.m, self.last.handle, self.last)  # in place of True: copies leave it out
         return self
 
     def remove(self):
@@ -377,7 +360,7 @@ class _Around:
 def attach(self:_Look)->list:
     fused = set() if self.w.on_valid else _parts_of_fused([m for _,m in self.w.parts.roots])
     handles = [self]
-    if None in (_push, _pop, _depth, _at): return handles
+    if not can_push: return handles
     _admit_higher_order()
     for name,m in self.found.items():
         around = _Around(self, name, m)

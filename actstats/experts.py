@@ -108,7 +108,8 @@ def _chosen_mask(xs:list, wide:list, logits:int|None, k:int|None)->int|None:
 
 # %% ../nbs/05e_experts.ipynb #1cb97409
 # the logarithms of the scores, up to a constant for each token
-LOGS = dict(softmax=lambda x: x, sigmoid=F.logsigmoid, sqrtsoftplus=lambda x: F.softplus(x).log()/2, probability=torch.log)
+LOGS = dict(softmax=lambda x: x, sigmoid=F.logsigmoid,
+            sqrtsoftplus=lambda x: F.softplus(x).log()/2, probability=torch.log)
 
 # %% ../nbs/05e_experts.ipynb #d8042720
 def _score(logits:Tensor, index:Tensor, weights:Tensor|None)->tuple:

@@ -504,8 +504,14 @@ def see(self:watch,
 @patch
 def _see(self:watch, name, kind, x, dim):
     if x.is_floating_point(): return self.rec.put(name, kind, x, self.step, dim)
-    self.rec.put(name, kind, x.cpu().double() if x.is_mps else x.double(), self.step, dim)
+    if x.is_mps: x = x.cpu()
+    self.rec.put(name, kind, x.float() if _fits_float32(x) else x.double(), self.step, dim)
     self.rec.dtypes[name, kind] = x.dtype
+
+def _fits_float32(x:Tensor)->bool:
+    "Are these whole numbers the same in float32, as far as can be known without waiting?"
+    if x.element_size() < 4 or not x.numel(): return True
+    return x.is_cpu and all(-2**24 <= v <= 2**24 for v in x.aminmax())
 
 # %% ../nbs/04h_watching.ipynb #97a7f845
 @patch
