@@ -7,7 +7,7 @@ FLAGS  ?=
 FRAMEWORKS ?= .frameworks
 export FRAMEWORKS
 
-.PHONY: demo test installed processors notebooks ladder bench callbacks reduce long live gpu sweep failures export readme clean
+.PHONY: demo test installed processors notebooks ladder bench callbacks outliers reduce long live gpu sweep failures export readme clean
 .DEFAULT_GOAL := demo
 
 .venv/.installed: settings.ini setup.py
@@ -67,6 +67,9 @@ gpu: .venv/.installed-dev .bench/.installed  ## all that needs an NVIDIA GPU, ch
 
 live: .venv/.installed-dev  ## what a live view costs; results go to benchmarks/live.json
 	@$(BIN)/python -W ignore benchmarks/live.py
+
+outliers: .venv/.installed-dev  ## what the lens for outliers costs; results go to benchmarks/outliers.json
+	@$(BIN)/python -W ignore benchmarks/outliers.py
 
 reduce: .venv/.installed-dev  ## what rec.reduce costs, and how many bytes a round takes; results go to benchmarks/reduce.json
 	@$(BIN)/python -W ignore benchmarks/reduce.py

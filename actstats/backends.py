@@ -114,9 +114,9 @@ def register(
 def call_back(
     xs:list, # tensors
     id:Tensor, # from register
-    what:int, # passed to the target: what these are
+    what:int, # passed to the target; says what the tensors are
 ):
-    "Call `target.call_back(xs, what)` at run time, also from a compiled graph; nothing if the target is deleted"
+    "Call `target.call_back(xs, what)` at run time, also from a compiled graph; do nothing if the target is deleted"
     torch.ops.actstats.call_back(xs, _TOKEN, id, what)
 
 # %% ../nbs/03e_backends.ipynb #47cb6b26
@@ -128,9 +128,9 @@ def _call(xs, id, what):
 def hand_on(
     x:Tensor, # any tensor
     id:Tensor, # from register
-    what:int, # passed to the target: what it is
+    what:int, # passed to the target; says what the tensor is
 )->Tensor: # a copy of x
-    "As `call_back([x], id, what)`, for a tensor that the graph goes on to use"
+    "Like `call_back([x], id, what)`, for a tensor that the graph continues to use"
     return torch.ops.actstats.hand_on(x, id, what)
 
 # %% ../nbs/03e_backends.ipynb #102d5619

@@ -117,7 +117,7 @@ class GroupNorm(Norm):
 # %% ../nbs/08_batchnorm.ipynb #73472baf
 class RunningBatchNorm(Norm):
     """Batch norm by debiased running statistics, in training too, for batches of any size.
-    After lesson 10 of fast.ai's course of 2019; here each sample has its share"""
+    After lesson 10 of fast.ai's course of 2019; here `mom` is the share of a sample, not of a batch"""
     def __init__(self,
         nf:int, # channels
         mom:float=.1, # share of one sample in the running statistics: a batch of n has 1 - (1 - mom)**n

@@ -156,7 +156,7 @@ def _from_hub(name:str):
 # %% ../nbs/01_datasets.ipynb #79f68426
 @contextmanager
 def _quiet():
-    "No progress bars of the datasets library: reading a local file is quick"
+    "Disable the progress bars of the datasets library: reading a local file is quick"
     import datasets
     was = datasets.is_progress_bar_enabled()
     datasets.disable_progress_bars()
@@ -239,5 +239,5 @@ def show_images(
     return axs
 
 def _picture(o:Tensor)->Tensor:
-    "As `imshow` wants it: grey values as they are, colours between 0 and 1"
+    "An image as `imshow` expects it: grey values as they are, colours between 0 and 1"
     return o[0] if len(o) == 1 else ((o - o.min())/(o.max() - o.min())).permute(1, 2, 0)

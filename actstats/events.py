@@ -5,7 +5,7 @@
 # %% ../nbs/09i_events.ipynb #bae0dc03
 from __future__ import annotations
 from dataclasses import dataclass, replace
-from textwrap import shorten
+from textwrap import wrap
 import math
 
 import numpy as np
@@ -13,14 +13,14 @@ from numpy.lib.stride_tricks import sliding_window_view
 from fastcore.basics import patch
 
 from .kinds import KINDS, kind_of
-from .late import residuals
+from .late import WINDOW, _median
 from .layouts import ranks_text
 from .recording import Recording
 from .symptoms import Case, Series, number, percent
 
 # %% auto #0
-__all__ = ['WHAT', 'QUIET', 'FLOORS', 'LEAST', 'TIMES', 'BACK', 'FROM', 'GAP', 'LISTED', 'NUMBERED', 'Event', 'Departures',
-           'in_words']
+__all__ = ['WHAT', 'QUIET', 'FLOORS', 'LEAST', 'TIMES', 'BACK', 'FROM', 'NEAR', 'SHARED', 'GAP', 'LISTED', 'NUMBERED', 'COLUMNS',
+           'Event', 'Departures', 'in_words', 'Story']
 
 # %% ../nbs/09i_events.ipynb #47bda763
 WHAT = {'not finite': 'values that are not finite, from a layer whose inputs are',
@@ -75,7 +75,7 @@ QUIET = 100 # rows
 def _not_finite(c:Case, steps:np.ndarray)->list: # of (step, key, what, number of values)
     "Producers of values that are not finite, and those that pass them on"
     place, out, met, last = _places(c), [], set(), -math.inf
-    where = {k: c.series[k].n_bad > 0 for k in place}
+    where = {k: w for k in place if (w := c.series[k].n_bad > 0).any()}
     bad = {k: dict(zip(c.series[k].step[w].tolist(), c.series[k].n_bad[w].tolist())) for k,w in where.items()}
     for i,step in enumerate(steps.tolist()):
         here = sorted((k for k,o in bad.items() if step in o), key=place.get)
@@ -122,6 +122,44 @@ def _features(s:Series, rate, at_first:float)->dict: # name -> values (rows,), a
 # %% ../nbs/09i_events.ipynb #2919fc13
 LEAST, TIMES, BACK, FROM = 10., 2., 100, 30 # standard deviations, factor, rows, the first row that is judged
 
+# %% ../nbs/09i_events.ipynb #c540a065
+NEAR, SHARED = LEAST/TIMES, 8 # standard deviations; rows whose medians are bounded together
+
+# %% ../nbs/09i_events.ipynb #6fc0134a
+def _far(
+    x:np.ndarray, # (series, rows)
+    floor:np.ndarray, # of the standard deviations, (series,)
+)->np.ndarray: # (series, rows)
+    "The `residuals` of several series, 0 where less than `NEAR`"
+    out, some = np.zeros(x.shape), _may_be_far(x, floor[:, None])
+    if not some.any(): return out
+    w = _before(x, 1, WINDOW)[some]
+    usual = _median(w)
+    spread = 1.4826*_median(np.abs(w - usual[:, None]))
+    r = (x[some] - usual)/np.maximum(spread, np.broadcast_to(floor[:, None], x.shape)[some])
+    out[some] = np.where(np.abs(r) < NEAR, 0, np.nan_to_num(r, nan=0., posinf=1e9, neginf=-1e9))
+    return out
+
+# %% ../nbs/09i_events.ipynb #86487e2a
+def _before(x:np.ndarray, each:int, width:int)->np.ndarray: # (series, one in `each` rows, width)
+    "The `width` rows that every `each` rows have before them, within `WINDOW` of each; NaN where there are none"
+    n = x.shape[1]
+    padded = np.pad(x, ((0, 0), (WINDOW, each)), constant_values=np.nan)
+    return sliding_window_view(padded, width, -1)[:, each - 1:each - 1 + n:each]
+
+# %% ../nbs/09i_events.ipynb #381359f0
+def _may_be_far(x:np.ndarray, floor:np.ndarray)->np.ndarray: # bool (series, rows)
+    "False where the residual is certainly less than `NEAR`, or there are fewer than ten rows before"
+    shared, half = WINDOW - SHARED + 1, WINDOW//2
+    s = np.sort(_before(x, SHARED, shared), -1)  # NaN is last
+    of = half - SHARED + 1  # so many of the `half` smallest, or closest to usual, are shared rows, at least
+    lo, hi = s[..., of - 1], s[..., half]
+    spread = 1.4826*(s[..., of - 1:] - s[..., :shared - of + 1]).min(-1)/2
+    lo, hi, spread = (np.repeat(o, SHARED, 1)[:, :x.shape[1]] for o in (lo, hi, spread))
+    near = np.maximum(x - lo, hi - x) < .999*NEAR*np.maximum(spread, floor)  # False if anything is not a number
+    n = np.cumsum(np.pad(np.isfinite(x), ((0, 0), (WINDOW + 1, 0))), 1)
+    return ~near & ~np.isnan(x) & (n[:, WINDOW:-1] - n[:, :-WINDOW - 1] >= 10)
+
 # %% ../nbs/09i_events.ipynb #5e811934
 class Departures:
     "How far each series is from its own history, at each row of the training steps"
@@ -129,29 +167,25 @@ class Departures:
         self.case, self.place = c, _places(c)
         self.at_first = _at_first(c.get('loss', 'log')) if at_first is None else at_first # the loss
         series = {k: s for k,s in c.series.items() if _is_judged(k)}
-        every = [s.step for s in series.values() if not s.is_number]
-        self.steps = np.unique(np.concatenate(every)) if every else np.zeros(0, int)
+        self.steps = _union(s.step for s in series.values() if not s.is_number)
         lr = c.get('lr', 'run')
         rate = None if lr is None else (lr.step, np.log(np.maximum(lr.max, 1e-30)))
         noise = _noise(series)
         self.keys = [k for k,s in series.items() if len(s) > max(12, .2*len(self.steps)) and k not in noise]
-        found = [self._of(series[k], rate) for k in self.keys]
-        shape = len(found), len(self.steps)
-        self.z = np.stack([z for z,_ in found]) if found else np.zeros(shape)    # standard deviations
-        self.why = np.stack([w for _,w in found]) if found else np.zeros(shape, str) # the feature that is furthest
+        self.z = np.zeros((len(self.keys), len(self.steps))) # standard deviations; 0 if less than `NEAR`
+        self.why = np.zeros(self.z.shape, 'U10')             # the feature that is furthest
+        for i,k in enumerate(self.keys): self._fill(i, series[k], rate)
         self.bar = self._bars()
 
-    def _of(self, s:Series, rate)->tuple:
+    def _fill(self, i:int, s:Series, rate):
         features = _features(s, rate, self.at_first)
-        z = np.stack([self._place(s.step, residuals(x, floor)) for x,floor in features.values()])
-        return np.minimum(np.abs(z), 1e4).max(0), np.array(list(features))[np.abs(z).argmax(0)]
-
-    def _place(self, step, y)->np.ndarray:
-        x, i = np.zeros(len(self.steps)), np.searchsorted(self.steps, step)
-        ok = i < len(x)
-        ok[ok] = self.steps[i[ok]] == step[ok]
-        x[i[ok]] = np.nan_to_num(y[ok])
-        return x
+        x, floor = (np.array([o[j] for o in features.values()]) for j in range(2))
+        far = np.abs(_far(x, floor))
+        at = np.searchsorted(self.steps, s.step)
+        ok = at < len(self.steps)
+        ok[ok] = self.steps[at[ok]] == s.step[ok]
+        self.z[i, at[ok]] = np.minimum(far.max(0), 1e4)[ok]
+        self.why[i, at[ok]] = np.array(list(features))[far.argmax(0)][ok]
 
     def _bars(self)->np.ndarray: # (keys, rows)
         "How far is too far"
@@ -162,6 +196,12 @@ class Departures:
             out[kinds == kind] = np.maximum(LEAST, TIMES*most[:len(self.steps)])
         out[:, :FROM] = np.inf
         return out
+
+# %% ../nbs/09i_events.ipynb #d73bdaca
+def _union(arrays)->np.ndarray:
+    "The sorted values of all arrays, most of which are alike"
+    found = list({a.tobytes(): a for a in arrays}.values())
+    return np.unique(np.concatenate(found)) if found else np.zeros(0, int)
 
 # %% ../nbs/09i_events.ipynb #f2a744cd
 def _noise(series:dict)->set: # of keys
@@ -220,7 +260,7 @@ def _spike(d:Departures, row:int, i:int, before:list)->Event|None:
     moved = [(_layer(d.keys[k]), r, float(d.z[k, r])) for r,k in before] or _movers(d, row)
     names = [f'{name or "(model)"} (step {d.steps[r]}, {number(z)} standard deviations)' for name,r,z in moved[:3]]
     text = f'the loss jumps from {number(usual)} to {number(now)}; '
-    text += f'before it moved {", ".join(names)}' if moved else 'no layer moved before it'
+    text += f'shortly before, {", ".join(names)} moved' if moved else 'no layer moved before it'
     return Event(int(d.steps[row]), 'loss', 'log', 'spike', now/usual if usual > 0 else now - usual, text)
 
 # %% ../nbs/09i_events.ipynb #12ae2d07
@@ -228,17 +268,20 @@ def _movers(d:Departures, row:int)->list:
     "Of the ten rows before: the layers furthest from usual, if by six standard deviations"
     z = d.z[:, max(0, row - 10):row]
     most = z.max(1, initial=0)
-    furthest = [k for k in np.argsort(-most)[:3] if most[k] > 6]
+    furthest = [k for k in np.argsort(-most)[:3] if most[k] > 6 and kind_of(d.keys[k][1]).of != 'number']
     return [(_layer(d.keys[k]), max(0, row - 10) + int(z[k].argmax()), float(most[k])) for k in furthest]
 
 # %% ../nbs/09i_events.ipynb #e690dcc5
 def _dying(s:Series)->list: # of (step, share)
     "Where so large a share of the units died"
     x, out, row = s.frac_dead, [], FROM
-    while row < len(x) - 2:
-        rise = float(np.min(x[row:row + 3]) - np.max(x[max(0, row - 40):row]))
-        if rise >= .1: out.append((int(s.step[row]), rise))
-        row += 40 if rise >= .1 else 1
+    if len(x) < FROM + 3: return out
+    before = sliding_window_view(np.r_[np.full(WINDOW, -math.inf), x], WINDOW).max(-1)  # the most, of the rows before
+    rise = sliding_window_view(x, 3).min(-1)[FROM:] - before[FROM:len(x) - 2]
+    for i in FROM + np.flatnonzero(rise >= .1):
+        if i < row: continue
+        out.append((int(s.step[i]), float(rise[i - FROM])))
+        row = i + WINDOW
     return out
 
 # %% ../nbs/09i_events.ipynb #557ad343
@@ -251,13 +294,10 @@ def _rates(c:Case)->list: # of (step, factor, rate)
     return [(int(s.step[i]), float(times[i]), float(x[i])) for i in far if i > 4]
 
 # %% ../nbs/09i_events.ipynb #2f58b710
-def _all(rec:Recording, of:Recording)->list: # of events
-    "What the rows of a recording tell, if they are some of the recording `of`"
-    c, whole = Case(rec, kinds=list(_FLOW)), Case(of, kinds=['log'])
-    d = Departures(c, _at_first(whole.get('loss', 'log')))
-    steps = np.unique(np.concatenate([s.step for s in c.series.values()])) if c.series else np.zeros(0, int)
-    out = []
-    for step,(name, kind),what,n in _not_finite(c, steps):
+def _all(d:Departures)->list: # of events
+    "What the rows of a recording tell"
+    c, out = d.case, []
+    for step,(name, kind),what,n in _not_finite(c, _union(s.step for s in c.series.values())):
         text = f'{kind_of(kind).label}: {n:,} values are not finite, '
         text += 'and all before it are' if what == 'not finite' else 'passed on'
         out.append(Event(step, _layer((name, kind)), kind, what, n, text))
@@ -272,25 +312,26 @@ def _all(rec:Recording, of:Recording)->list: # of events
     return sorted(out, key=lambda e: (e.step, place.get((e.layer, e.kind), (9,))))
 
 # %% ../nbs/09i_events.ipynb #7d4e88f6
-def _widths(rec:Recording)->dict: # step -> steps in its row
-    every, out = rec.meta.get('every') or 1, {}
-    for stats in rec.statistics([k for k in _FLOW if k != 'run']).values():
-        for step,n in zip(stats['step'].tolist(), stats['n_steps'].tolist()):
-            out[step] = max(out.get(step, 1), (n - 1)*every + 1)
+def _widths(c:Case)->dict: # step -> steps in its row
+    every, out = c.meta.get('every') or 1, {}
+    rows = {(s.step.tobytes(), s.n_steps.tobytes()): s for s in c.series.values() if s.kind != 'run'}  # most are alike
+    for s in rows.values():
+        for step,n in zip(s.step.tolist(), s.n_steps.tolist()): out[step] = max(out.get(step, 1), (n - 1)*every + 1)
     return out
 
 # %% ../nbs/09i_events.ipynb #4b1b24e0
-def _sharpened(rec:Recording)->list:
-    "The events, from single steps where there are any"
-    widths, rough = _widths(rec), _all(rec, rec)
-    rough = [replace(e, width=widths.get(e.step, 1)) for e in rough]
-    if max(widths.values(), default=1) == 1: return rough
-    recent = rec.recent
+def _told(rec:Recording)->tuple: # Departures of the rows; list of events
+    "What happened, from single steps where there are any"
+    d = Departures(Case(rec, kinds=list(_FLOW)))
+    widths = _widths(d.case)
+    rough = [replace(e, width=widths.get(e.step, 1)) for e in _all(d)]
+    if max(widths.values(), default=1) == 1: return d, rough
+    recent = Case(rec.recent, kinds=list(_FLOW))
     steps = np.array(sorted(_widths(recent)), int)
     def covered(e):
         some = steps[0 if e.what in ('not finite', 'passed on') else FROM:]
         return ((some >= e.step) & (some < e.step + e.width)).any()
-    return [e for e in rough if not covered(e)] + (_all(recent, rec) if len(steps) else [])
+    return d, [e for e in rough if not covered(e)] + (_all(Departures(recent, d.at_first)) if len(steps) else [])
 
 # %% ../nbs/09i_events.ipynb #0fecd82a
 def _marks(rec:Recording)->list:
@@ -315,7 +356,10 @@ def events(self:Recording,
     marks:bool=True, # also epochs, evaluations, and how the run ended
 )->list: # of `Event`
     "What happened, in the order in which it happened; what came first is first"
-    happened = _sharpened(self)
+    return self._in_order(_told(self)[1], marks)
+
+@patch
+def _in_order(self:Recording, happened:list, marks:bool)->list:
     batches = self._batches()
     happened = [replace(e, batch=batches.get(e.step)) if e.width == 1 else e for e in happened]
     order = {e: i for i,e in enumerate(happened)}
@@ -345,6 +389,16 @@ def in_words(
         passed = 0
         if e is not None: out.append(str(e))
     return out
+
+# %% ../nbs/09i_events.ipynb #5a3db157
+class Story:
+    "What happened in a recording, read once: its events, and the departures of its layers"
+    def __init__(self,
+        rec:Recording,
+    ):
+        self.departures, happened = _told(rec)
+        self.events = rec._in_order(happened, False) # without marks
+        self.case = self.departures.case
 
 # %% ../nbs/09i_events.ipynb #ff0ad87f
 def _rows_of(d:Departures, events:list, most:int)->list: # of (name, z: (rows,))
@@ -376,70 +430,117 @@ def timeline(self:Recording,
     steps:tuple|None=None, # the first and the last step to draw; None: all
     most:int=30, # layers; of more, those that moved most
     axs=None, # two axes, for the loss and the layers
+    words:bool=True, # also the events in words, below?
 ): # the axes, an array of two
     "Draw the loss, how far each layer is from its own history, and the events, numbered in their order"
-    lo, hi = steps or (-math.inf, math.inf)
-    told = [e for e in self.events(marks=False) if lo <= e.step <= hi and e.what != 'passed on']
-    d = Departures(Case(self, kinds=list(_FLOW)))
-    rows = _rows_of(d, told, most)
-    axs = _two_axes(len(rows), len(told)) if axs is None else np.asarray(axs, object).ravel()
-    _draw_loss(axs[0], d.case.get('loss', 'log'))
-    _draw_departures(axs[1], d.steps, rows)
-    _draw_events(axs, d.case, told, [name for name,_ in rows])
+    return Story(self).plot(steps, most, axs, words)
+
+# %% ../nbs/09i_events.ipynb #f5308aaf
+@patch
+def plot(self:Story, steps:tuple|None=None, most:int=30, axs=None, words:bool=True):
+    "The picture of `rec.timeline`"
+    d, (lo, hi) = self.departures, steps or (-math.inf, math.inf)
+    events = [e for e in self.events if lo <= e.step <= hi and e.what != 'passed on']
+    rows, text = _rows_of(d, events, most), _lines(events) if words else []
+    axs, below = _axes(len(rows), len(text)) if axs is None else (np.asarray(axs, object).ravel(), None)
+    now = (d.steps >= lo) & (d.steps <= hi)
+    _draw_loss(axs[0], self.case.get('loss', 'log'))
+    _draw_departures(axs[1], d.steps[now], [(name, z[now]) for name,z in rows])
     if len(d.steps): axs[1].set_xlim(max(lo, d.steps[0] - 1), min(hi, d.steps[-1] + 1))
+    _draw_events(axs, self.case, events, [name for name,_ in rows])
+    _write(axs[1] if below is None else below, events, text, below is not None)
     return axs
 
 # %% ../nbs/09i_events.ipynb #41012ce3
-def _two_axes(n:int, events:int):
+def _axes(n:int, lines:int)->tuple: # two axes, and one for the words; None: there are none
     import matplotlib.pyplot as plt
-    height = 1.6 + .24*max(n, 2) + .19*min(events, NUMBERED) + .5
-    heights = dict(height_ratios=[1.4, .24*max(n, 2)])
-    return plt.subplots(2, 1, figsize=(9, height), sharex=True, gridspec_kw=heights, layout='constrained')[1]
+    heights = [1.5, .27*max(n, 2), *([_LINE/72*lines] if lines else [])]
+    kwargs = dict(figsize=(9, sum(heights) + .9), height_ratios=heights, layout='constrained')
+    axs = plt.subplots(len(heights), 1, **kwargs)[1]
+    axs[0].sharex(axs[1])
+    axs[0].tick_params(labelbottom=False)
+    if lines: axs[2].axis('off')
+    return axs[:2], axs[2] if lines else None
 
 # %% ../nbs/09i_events.ipynb #69f86a62
 def _draw_loss(ax, s:Series|None):
+    from matplotlib import rcParams
     ax.set_ylabel('loss')
-    middle = dict(ha='center', va='center', transform=ax.transAxes, alpha=.6)
+    middle = dict(ha='center', va='center', transform=ax.transAxes, alpha=.7)
     if s is None: return ax.text(.5, .5, 'log the loss: rec.log(loss=loss)', **middle)
-    ax.plot(s.step, s.mean, lw=1, color='.2')
+    ax.plot(s.step, s.mean, lw=1.2, color=rcParams['text.color'])
     if (s.mean[s.n > 0] > 0).all(): ax.set_yscale('log')
 
 # %% ../nbs/09i_events.ipynb #4160a4c8
+COLUMNS = 300 # of a timeline: one is wide enough to be seen
+
+# %% ../nbs/09i_events.ipynb #69da5755
 def _draw_departures(ax, steps, rows:list):
-    from matplotlib.colors import LogNorm
+    from matplotlib import rcParams
+    from matplotlib.colors import LinearSegmentedColormap, LogNorm
     ax.set(xlabel='step', ylabel='layer')
-    if not rows: return
-    z = np.stack([z for _,z in rows])
-    edges = np.r_[steps, steps[-1] + max(1, steps[-1] - steps[-2] if len(steps) > 1 else 1)] - .5
-    colors = dict(cmap='Greys', norm=LogNorm(2, 200), rasterized=True)
-    mesh = ax.pcolormesh(edges, np.arange(len(rows) + 1) - .5, np.maximum(z, 1), **colors)
+    if not rows or not len(steps): return
+    at = np.arange(0, len(steps), -(-len(steps)//COLUMNS))
+    z = np.maximum.reduceat(np.stack([z for _,z in rows]), at, axis=1)
+    edges = np.r_[steps[at], steps[-1] + max(1, steps[-1] - steps[-2] if len(steps) > 1 else 1)] - .5
+    colors = LinearSegmentedColormap.from_list('', [ax.get_facecolor(), rcParams['text.color']])
+    drawn = dict(cmap=colors, norm=LogNorm(NEAR, 200), rasterized=True)
+    mesh = ax.pcolormesh(edges, np.arange(len(rows) + 1) - .5, np.maximum(z, 1), **drawn)
     ax.set(yticks=range(len(rows)), ylim=(len(rows) - .5, -.5))
-    ax.set_yticklabels([(name or '(model)').replace('$', r'\$') for name,_ in rows], fontsize=8)
-    ax.figure.colorbar(mesh, ax=ax, label='standard deviations\nfrom usual', extend='both', pad=.01)
+    names = [(name or '(model)').replace('$', r'\$') for name,_ in rows]
+    ax.set_yticklabels([n if len(n) <= 32 else '…' + n[-31:] for n in names])
+    bar = ax.figure.colorbar(mesh, ax=ax, label='standard deviations\nfrom usual', extend='max', pad=.01)
+    bar.set_ticks([5, 10, 20, 50, 100, 200], labels=['5', '10', '20', '50', '100', '200'])
+    bar.minorticks_off()
 
 # %% ../nbs/09i_events.ipynb #068a6d4c
-_COLORS = {'not finite': '#c1121f', 'spike': '#b5179e', 'rate': '#0077b6', 'units die': '#e07a00'}
+_COLORS = {'not finite': '#c1121f', 'spike': '#a3128a', 'rate': '#0068a3', 'units die': '#a85400', 'departs': '#14756a'}
+
+# %% ../nbs/09i_events.ipynb #23a49a34
+def _badge(ax, text:str, color:str, xy, **kwargs):
+    "A number in white on a field of `color`"
+    field = dict(boxstyle='round,pad=.25', fc=color, ec='white', lw=1)
+    ax.annotate(text, xy, textcoords='offset points', color='white', weight='bold', fontsize=9.5, bbox=field, **kwargs)
 
 # %% ../nbs/09i_events.ipynb #a49e9da0
 def _draw_events(axs, c:Case, events:list, names:list):
-    numbers = {}  # place -> numbers of events
+    lo, hi = axs[1].get_xlim()
+    numbers = {}  # place -> numbers of events, and the step of the first
     for i,e in enumerate(events, 1):
         name = _row_of(c, e.layer, e.kind)
-        row = names.index(name) if name in names and e.layer != 'loss' else None
-        color = _COLORS.get(e.what, '#2a9d8f')
-        if e.layer == 'loss': axs[0].axvline(e.step, color=color, lw=1)
-        elif row is not None: axs[1].plot(e.step, row, 'o', color=color, ms=5, mec='white', mew=.6)
-        if i <= NUMBERED: numbers.setdefault((e.step, row, color), []).append(str(i))
-    for (step, row, color),ns in numbers.items():
+        row, color = names.index(name) if name in names and e.layer != 'loss' else None, _color(e)
+        if e.layer == 'loss': axs[0].axvline(e.step, color=color, lw=1.5)
+        elif row is not None: axs[1].plot(e.step, row, 'o', color=color, ms=6, mec='white', mew=1)
+        if i <= NUMBERED: numbers.setdefault((int(40*(e.step - lo)/(hi - lo)), row), []).append((i, e.step, color))
+    for (_, row),ns in numbers.items():
         on, at = (axs[0], axs[0].get_xaxis_transform()) if row is None else (axs[1], axs[1].transData)
-        on.annotate(','.join(ns), (step, .9 if row is None else row), (6, 0), xycoords=at, textcoords='offset points',
-                    color=color, va='center', fontsize=8, weight='bold')
-    _write(axs[1], events)
+        (_, step, color), text = ns[0], ','.join(str(i) for i,*_ in ns)
+        left = step > lo + .9*(hi - lo)
+        _badge(on, text, color, (step, .86 if row is None else row), xytext=(-9 if left else 9, 0), xycoords=at,
+               va='center', ha='right' if left else 'left', zorder=5)
 
-def _write(ax, events:list):
+# %% ../nbs/09i_events.ipynb #5adeabbc
+def _color(e:Event)->str: return _COLORS.get(e.what, '#14756a')
+
+# %% ../nbs/09i_events.ipynb #4bf1b71b
+_WIDE, _LINE = 105, 15 # characters in a line of words, and its height in points
+
+# %% ../nbs/09i_events.ipynb #b5c87f61
+def _lines(events:list)->list: # of (number or 0, line)
     "The events in words, below the picture"
-    words = [f'{i}  {e}' for i,e in enumerate(events[:NUMBERED], 1)]
-    if len(events) > NUMBERED: words.append(f'and {len(events) - NUMBERED} more')
-    text = '\n'.join(shorten(w, 130, placeholder=' ...').replace('$', r'\$') for w in words) or 'nothing happened'
-    below = dict(xycoords='axes fraction', textcoords='offset points', va='top', fontsize=7.5)
-    ax.annotate(text, (0, 0), (0, -34), **below)
+    out = []
+    for i,e in enumerate(events[:NUMBERED], 1):
+        first, *more = wrap(str(e).replace('$', r'\$'), _WIDE, max_lines=3, placeholder=' ...')
+        out += [(i, first), *((0, line) for line in more)]
+    if len(events) > NUMBERED: out.append((0, f'and {len(events) - NUMBERED} more'))
+    return out or [(0, 'nothing happened')]
+
+# %% ../nbs/09i_events.ipynb #7568e09b
+def _write(ax, events:list, lines:list, apart:bool):
+    "Lines from the top of axes of their own, which leave the layout alone; or below those of the picture"
+    coords, top = (('figure fraction', 'axes fraction'), (.02, 1)) if apart else ('axes fraction', (0, 0))
+    for row,(i, line) in enumerate(lines):
+        y = -row*_LINE - (4 if apart else 44)
+        some = dict(xycoords=coords, va='center', in_layout=not apart)
+        if i: _badge(ax, str(i), _color(events[i - 1]), top, xytext=(0, y), ha='center', **some)
+        ax.annotate(line, top, (12, y), textcoords='offset points', fontsize=10, **some)

@@ -1,10 +1,11 @@
 # Written by .ci/stubs.py: `make export`
 import numpy as np
+from .recording import Recording
 from .symptoms import Case
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ['WHAT', 'QUIET', 'FLOORS', 'LEAST', 'TIMES', 'BACK', 'FROM', 'GAP', 'LISTED', 'NUMBERED', 'Event', 'Departures', 'in_words']
+__all__ = ['WHAT', 'QUIET', 'FLOORS', 'LEAST', 'TIMES', 'BACK', 'FROM', 'NEAR', 'SHARED', 'GAP', 'LISTED', 'NUMBERED', 'COLUMNS', 'Event', 'Departures', 'in_words', 'Story']
 WHAT: dict[Any, Any]
 
 @dataclass(frozen=True)
@@ -24,12 +25,14 @@ LEAST: float
 TIMES: float
 BACK: int
 FROM: int
+NEAR: Any
+SHARED: int
 
 class Departures:
     case: Case
     place: dict
     at_first: float | None
-    steps: Any
+    steps: np.ndarray
     keys: list[Any]
     z: np.ndarray
     why: np.ndarray
@@ -39,4 +42,12 @@ GAP: int
 LISTED: int
 
 def in_words(events: list) -> list: ...
+
+class Story:
+    departures: Any
+    events: Any
+    case: Any
+    def __init__(self, rec: Recording) -> None: ...
+    def plot(self, steps: tuple | None=None, most: int=30, axs: Any=None, words: bool=True) -> Any: ...
 NUMBERED: int
+COLUMNS: int

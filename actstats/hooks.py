@@ -218,7 +218,7 @@ def tensors(
 def whole_numbers(
     out, # the output of a module
 ): # yields each tensor of whole numbers, depth first
-    "The tensors of whole numbers in `out`, booleans apart: a tensor, or tuples, lists, mappings and dataclasses of them"
+    "The tensors of whole numbers (no booleans) in `out`: a tensor, or tuples, lists, mappings and dataclasses of them"
     if isinstance(out, Tensor):
         other = out.is_floating_point() or out.is_complex() or out.is_quantized or out.dtype is torch.bool
         if not other: yield out

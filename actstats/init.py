@@ -72,7 +72,7 @@ class Centring(NamedTuple):
 def centring(
     act, # elementwise function of a tensor, or a module or class of one
     std:float|None=1., # wanted standard deviation after the activation; None: that of act(z), z standard normal
-)->Centring: # with weights of variance gain**2/n_in, activations less sub have mean 0 and this std in every layer
+)->Centring: # with weights of variance gain**2/n_in, activations minus sub have mean 0 and this std in every layer
     "The constant that centres an activation, and the gain that keeps its variance; ValueError if `std` is out of reach"
     sigma = 1. if std is None else _solve(lambda s: act_moments(act, s)[1] - std, act, std)
     mean, out = act_moments(act, sigma)
@@ -286,7 +286,7 @@ def lsuv_init(
     mods=None, # modules whose outputs get mean 0 and std 1; None: layers with trained weights of their own
     tol:float=1e-3, # how close both have to be; at least the precision of the weights' type
     max_rounds:int=20, # forward passes for a layer at most
-)->Table: # layer, rounds, mean and std as found, and as left
+)->Table: # layer, rounds, mean and std before and after
     """Scale weights, then shift biases, layer by layer, until outputs have mean 0 and std 1;
     ValueError names a layer that does not converge. [Mishkin and Matas 2015](https://arxiv.org/abs/1511.06422)"""
     model = original(model)

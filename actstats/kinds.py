@@ -44,7 +44,7 @@ KINDS = {k.name: k for k in (
          flow=2, where='the loss'),
     Kind('run', 'number of the run', 'numbers of the run', 'number', timeline='log', ask='watch(model)'),
     Kind('index', 'index', 'indices', 'lens', ask=_LENS % 'Experts', values='whole'),
-    Kind('entropy', 'entropy', 'entropies', 'lens', ask=_LENS % 'Experts'),
+    Kind('entropy', 'entropy', 'entropies', 'lens', ask='watch(model, lenses=[Experts(), Attention()])'),
     Kind('logit', 'largest attention logit', 'largest attention logits', 'lens', ask=_LENS % 'Attention'),
     Kind('first', 'attention to the first token', 'attention to the first token', 'lens', ask=_LENS % 'Attention'),
     Kind('outlier', 'outlier channels', 'outlier channels', 'lens', ask=_LENS % 'Outliers'),

@@ -37,7 +37,7 @@ _CANCEL = dict(fit=CancelFitException, epoch=CancelEpochException, batch=CancelB
 
 # %% ../nbs/02_learner.ipynb #dd982efa
 class Callback:
-    "Its methods named after events (`before_fit`, `after_batch`, `cleanup_epoch`, ...) are called with the learner"
+    "The learner passes itself to the methods named after events: `before_fit`, `after_batch`, `cleanup_epoch`, ..."
     order = 0
     def __init_subclass__(cls, order=None, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -232,7 +232,7 @@ class Table:
 # %% ../nbs/02_learner.ipynb #9eafb992
 @patch
 def _text(self:Table)->list:
-    "All cells as text, numbers with three digits"
+    "All cells as text, floats with three decimals"
     return [{k:f'{v:.3f}' if isinstance(v, float) else str(v) for k,v in r.items()} for r in self.rows]
 
 # %% ../nbs/02_learner.ipynb #e8fa3e7d
@@ -292,7 +292,7 @@ class ProgressCB(Callback, order=20):
     "A progress bar for the fit, and in a notebook a plot of the losses if `plot`"
     def __init__(self,
         plot:bool=False, # plot training and validation losses?
-        every:float=.5, # seconds between two looks at the loss
+        every:float=.5, # seconds between two readings of the loss
     ):
         self.plot, self.every, self.bar = plot, every, None
 
@@ -312,7 +312,7 @@ def _len(dl)->int: return len(dl) if hasattr(dl, '__len__') else 0
 
 # %% ../nbs/02_learner.ipynb #52d732f1
 def _tqdm():
-    "The bar for this place; without ipywidgets a notebook gets the plain one"
+    "The bar for this front end; without ipywidgets a notebook gets the plain one"
     if find_spec('ipywidgets'): from tqdm.auto import tqdm
     else: from tqdm import tqdm
     return tqdm
@@ -342,7 +342,7 @@ def after_epoch(self:ProgressCB, learn):
 # %% ../nbs/02_learner.ipynb #7265712b
 @patch
 def _look(self:ProgressCB, loss:Tensor):
-    "Read the loss, draw the plot, and see when the next look is due"
+    "Read the loss, draw the plot, and set the time of the next reading"
     self.bar.set_postfix_str(f'loss {loss.item():.3f}', refresh=False)
     began = time.monotonic()
     if self.plot and self.live.where == 'live': self.live.show(self.picture())

@@ -13,13 +13,13 @@ from fastcore.basics import patch
 from .internals import aside
 from .recording import Recording
 from .tables import HEADS, _line, as_text, last_row, main_kind, shown_layers, sparkline, template
-import actstats.diagnosis, actstats.tensorboard  # add Recording.diagnose and Recording.to_tensorboard
+import actstats.diagnosis, actstats.events, actstats.tensorboard  # add diagnose, events and to_tensorboard
 
 # %% auto #0
 __all__ = ['TerminalView', 'NotebookView', 'Live']
 
 # %% ../nbs/10c_live.ipynb #9cb97e8b
-_MOST_FINDINGS = 6
+_MOST_FINDINGS, _MOST_EVENTS, _EACH = 6, 3, 100 # the last one in steps
 _COLUMNS = tuple(k for k in HEADS if k not in ('layer', 'values'))
 
 @dataclass
@@ -30,15 +30,24 @@ class _Glance:
     severity:dict # layer -> severity of its first finding
     findings:list
     hidden:int # how many layers are not shown
+    events:list # the newest, in words
 
 # %% ../nbs/10c_live.ipynb #63c58dd5
-def _glance(rec:Recording, most:int, done:bool)->_Glance:
+def _newest(rec:Recording, last:tuple|None, done:bool)->tuple: # step at which they were looked for; lines
+    "The newest events in words; those of `last` if that is not long ago"
+    if last is not None and not done and 0 <= rec.step - last[0] < _EACH: return last
+    events = [e for e in rec.events(marks=False) if e.what != 'passed on']
+    return rec.step, [str(e) for e in events[-_MOST_EVENTS:]]
+
+# %% ../nbs/10c_live.ipynb #0e8ce415
+def _glance(rec:Recording, most:int, done:bool, events=())->_Glance:
     d = rec.diagnose()
     severity = {f.layer: f.severity for f in reversed(d.findings)}  # alarms come first in the list, so they win
     kind = main_kind(rec).name
     names = rec._names(kind)
     hs = [h.by_step() for n in shown_layers(names, set(severity), most) if len(h := rec._history(n, kind))]
-    return _Glance(_title(rec, d, done), hs, severity, d.findings[:_MOST_FINDINGS], len(names) - len(hs) if hs else 0)
+    return _Glance(_title(rec, d, done), hs, severity, d.findings[:_MOST_FINDINGS],
+                   len(names) - len(hs) if hs else 0, list(events))
 
 # %% ../nbs/10c_live.ipynb #f136a396
 def _title(rec:Recording, d, done:bool)->str:
@@ -55,7 +64,7 @@ class TerminalView:
         most:int=16, # layers
         console=None, # a rich Console; None: that of the process
     ):
-        self.most, self.console, self.live = most, console, None
+        self.most, self.console, self.live, self.newest = most, console, None, None
 
     def __call__(self, rec:Recording, done:bool):
         from rich.live import Live
@@ -99,9 +108,11 @@ def page(self:TerminalView, rec:Recording, done:bool):
     "The title, the table and the findings, for rich"
     from rich.console import Group
     from rich.text import Text
-    g = _glance(rec, self.most, done)
+    self.newest = _newest(rec, self.newest, done)
+    g = _glance(rec, self.most, done, self.newest[1])
+    events = [Text(line, style='magenta') for line in g.events]
     hidden = [Text(f'and {g.hidden} more layers', style='dim')] if g.hidden > 0 else []
-    return Group(Text(g.title, style='bold'), _rich_table(g), *hidden, *map(_rich_finding, g.findings))
+    return Group(Text(g.title, style='bold'), _rich_table(g), *hidden, *events, *map(_rich_finding, g.findings))
 
 # %% ../nbs/10c_live.ipynb #a2fba460
 class NotebookView:
@@ -109,7 +120,7 @@ class NotebookView:
     def __init__(self,
         most:int=16, # layers
     ):
-        self.most, self.handle = most, None
+        self.most, self.handle, self.newest = most, None, None
 
     def __call__(self, rec:Recording, done:bool):
         from IPython.display import HTML, display
@@ -119,10 +130,11 @@ class NotebookView:
 
     def page(self, rec:Recording, done:bool)->str:
         "The title, the table and the findings, as HTML"
-        g = _glance(rec, self.most, done)
+        self.newest = _newest(rec, self.newest, done)
+        g = _glance(rec, self.most, done, self.newest[1])
         lines = [_line(h, _COLUMNS, g.severity.get(h.name, '')) for h in g.histories]
         heads = ['layer', 'histogram over time', *_COLUMNS]
-        return str(template('notebook.html').module.live(g.title, heads, lines, g.hidden, g.findings))
+        return str(template('notebook.html').module.live(g.title, heads, lines, g.hidden, g.findings, g.events))
 
 # %% ../nbs/10c_live.ipynb #d7412132
 class Live:

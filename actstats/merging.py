@@ -5,6 +5,7 @@
 # %% ../nbs/04k_merging.ipynb #fa33bd55
 from __future__ import annotations
 from bisect import bisect_left, bisect_right
+from copy import copy
 import math
 
 import torch
@@ -89,6 +90,25 @@ def _shifted(t:Track, by:int, per_step:int, until)->Track|None:
     t.first, t.last = ([tick + by*per_step for tick in ticks] for ticks in (t.first, t.last))
     return t
 
+# %% ../nbs/04k_merging.ipynb #148b44d0
+def _newest(out, placed:list)->Recording:
+    "The newest steps of recordings that follow each other, as `rec.recent` holds them"
+    tracks = []
+    for r,begin,until in reversed(placed):
+        moved = [(at, _shifted(t, begin, CALLS if at == 'valid' else 1, until)) for at,t in _single_steps(r)]
+        tracks = [*((at, t) for at,t in moved if t), *tracks]
+        if len(out._of_tracks(tracks)) >= out.n_recent: break
+    return out._of_tracks(tracks)
+
+def _single_steps(rec)->list: # of (timeline, track)
+    "Copies of the tracks of `rec.recent`; of a file without any, the newest rows that hold a step each"
+    tracks = [(timeline, copy(t)) for (timeline,_),t in rec.recent.tracks.items()]
+    if not any(t.n for _,t in tracks):
+        tracks = list(timelines(rec).items())
+        for _,t in tracks: t.recent = rec.n_recent
+        tracks = [(timeline, t.newest()) for timeline,t in tracks]
+    return [(timeline, t) for timeline,t in tracks if t.n and t.slots]
+
 # %% ../nbs/04k_merging.ipynb #b048f902
 @patch(cls_method=True)
 def merge(cls:Recording,
@@ -104,13 +124,17 @@ def merge(cls:Recording,
     if not resumed and any(map(_is_of_several, recs)): return cls._of_ranks(recs, names)
     check_alike(recs)
     out, parts = cls(recs[0].bins, max(r.max_rows for r in recs), recs[0].sample, **recs[0].meta), {}
-    for r,begin,until in _placed(recs, resumed):
+    placed = _placed(recs, resumed)
+    for r,begin,until in placed:
         for timeline,t in timelines(r).items():
             t = _shifted(t, begin, CALLS if timeline == 'valid' else 1, until)
             if t: parts.setdefault(timeline, []).append(t)
         add_names(out, r)
         out.step = max(out.step, r.step + begin)
     out.tracks = {(timeline, i): joined(ts, out.max_rows, resumed) for i,(timeline,ts) in enumerate(parts.items())}
+    if resumed:
+        out.n_recent = recs[-1].n_recent
+        out.beside = _newest(out, placed)
     return out
 
 # %% ../nbs/04k_merging.ipynb #30cf6698

@@ -15,6 +15,7 @@ from fastcore.basics import patch
 
 from .ailments import some
 from .compare import Comparison
+from .events import Story, _row_of
 from .files import check_writable, write_bytes
 from .heatmaps import _short, heat
 from .kinds import KINDS, judged, kind_of
@@ -109,12 +110,19 @@ class Section:
     @cached_property
     def diagnosis(self): return self.rec.diagnose()
 
+    @cached_property
+    def story(self): return Story(self.rec)
+
     def pictures(self)->list:
         "Titles, images, how to read them, and True for images with several axes"
         return [_picture(title, draw(self.rec), how) for title,wanted,draw,how in _PICTURES if wanted(self.rec)]
 
     def layers(self)->list:
         "The last row of each layer: for each of `HEADS` a text, and a number to sort by"
+        return self._layers
+
+    @cached_property
+    def _layers(self):
         hs = [h for n in self.rec._names('act') if len(h := self.rec._history(n, 'act'))]
         return [list(zip(as_text(v), [i, *v[1:]])) for i,h in enumerate(hs) for v in [last_row(h)]]
 
@@ -126,6 +134,38 @@ def evidence(self:Section)->list:
     "The findings, each with its image or None"
     drawn = [f for f in self.diagnosis if f.chart and f.rule != 'will_fail'][:_MOST_EVIDENCE]
     return [(f, png(f.plot()) if any(f is o for o in drawn) else None) for f in self.diagnosis]
+
+# %% ../nbs/10e_report.ipynb #53536ffa
+_MOST_EVENTS = 12
+_HOW_TIMELINE = ('The loss, and below it how far each layer is from its own history, in standard deviations, the '
+                 'darker the further. Time goes to the right. The numbers are those of the list.')
+
+# %% ../nbs/10e_report.ipynb #24c5e236
+@patch
+def happened(self:Section)->dict:
+    "What happened: lines, how many more there are, the timeline or None, and how to read it"
+    ends = [e for e in self.rec._in_order([], True) if e.what in ('end', 'replicas differ')]
+    lines = self.told(sorted([*self.story.events, *ends], key=lambda e: e.step))
+    image = png(self.story.plot(words=False)) if self.story.events else None
+    return dict(lines=lines[:_MOST_EVENTS], more=len(lines[_MOST_EVENTS:]), image=image, how=_HOW_TIMELINE)
+
+# %% ../nbs/10e_report.ipynb #4a37e957
+@patch
+def told(self:Section, events:list)->list: # of dicts
+    "A line for each event: its number, step, layer, where the table has that, what happened, and how many passed it on"
+    out, place, n, began = [], {row[0][0]: i for i,row in enumerate(self.layers())}, 0, {}
+    for e in events:
+        if e.what == 'passed on':
+            began['passed'] = began.get('passed', 0) + 1
+            continue
+        n += (own := e.what not in ('end', 'replicas differ'))
+        when, _, text = str(e).partition(': ')
+        layer = e.layer or '(model)'
+        at = place.get(_row_of(self.story.case, e.layer, e.kind) or '(model)')
+        text = text.removeprefix(f'{layer}: ')
+        out.append(dict(number=n if own else '', when=when, layer=layer, at=at, text=text))
+        if e.what == 'not finite': began = out[-1]
+    return out
 
 # %% ../nbs/10e_report.ipynb #0deae44a
 _FIRST_SHOWN = 6

@@ -314,7 +314,7 @@ def number(
 )->str:
     "A number for people, to two digits"
     if x != x: return 'unknown'
-    return f'{float(f"{x:.2g}"):,.0f}' if 100 <= abs(x) < 1e9 else f'{x:.2g}'
+    return f'{float(f"{x:.2g}"):,.0f}' if 99.5 <= abs(x) < 1e9 else f'{x:.2g}'
 
 # %% ../nbs/09a_symptoms.ipynb #fe967de8
 def _size(x): return number(10**min(x, 300.) if x != -12 else 0.)  # of a logarithm, -12 for nothing

@@ -480,14 +480,14 @@ def _attach_fused(self:watch, *args):
 # %% ../nbs/04h_watching.ipynb #cfe1b971
 @patch
 def due(self:watch,
-    every:int=1, # look at every so many steps
+    every:int=1, # look at each `every`-th of the recorded steps
 )->bool:
     "Are values of the pass that runs now to be recorded by a lens? It is no evaluation, no recomputation, no tracing"
     if torch.compiler.is_compiling() or self.paused or self.dry or not self.handles: return False
     if in_backward() or is_tracing(): return False
     if self.stepped and self.parts.training: self._complete()
     where = self._moment()
-    return where is not None and where[0] and not where[2] % every
+    return where is not None and where[0] and not where[2]//self.every % every
 
 # %% ../nbs/04h_watching.ipynb #598d5d32
 @patch
@@ -504,8 +504,14 @@ def see(self:watch,
 @patch
 def _see(self:watch, name, kind, x, dim):
     if x.is_floating_point(): return self.rec.put(name, kind, x, self.step, dim)
-    self.rec.put(name, kind, x.cpu().double() if x.is_mps else x.double(), self.step, dim)
+    if x.is_mps: x = x.cpu()
+    self.rec.put(name, kind, x.float() if _fits_float32(x) else x.double(), self.step, dim)
     self.rec.dtypes[name, kind] = x.dtype
+
+def _fits_float32(x:Tensor)->bool:
+    "Are these whole numbers the same in float32, as far as can be known without waiting?"
+    if x.element_size() < 4 or not x.numel(): return True
+    return x.is_cpu and all(-2**24 <= v <= 2**24 for v in x.aminmax())
 
 # %% ../nbs/04h_watching.ipynb #97a7f845
 @patch

@@ -382,7 +382,7 @@ def language_model(d=64, vocab=96):
     class Mixture(nn.Module):
         def __init__(self):
             super().__init__()
-            self.router, self.experts = nn.Linear(d, 4, bias=False), nn.ModuleList(nn.Linear(d, d) for _ in range(4))
+            self.router, self.experts, self.top_k = nn.Linear(d, 4, bias=False), nn.ModuleList(nn.Linear(d, d) for _ in range(4)), 2
         def forward(self, x):
             p = self.router(x).softmax(-1)
             chosen = torch.zeros_like(p).scatter(-1, p.topk(2, -1).indices, 1.)
