@@ -56,7 +56,8 @@ def scrub(o):
     if isinstance(o, (list, tuple)): return [scrub(v) for v in o]
     if isinstance(o, float): return o if math.isfinite(o) else str(o)
     if not isinstance(o, str): return o if isinstance(o, (int, bool, type(None))) else scrub(str(o))
-    o = o.replace(f'{ROOT}/', '').replace(str(Path.home()), '~').replace(socket.gethostname(), 'HOST')
+    o = o.replace(f'{ROOT}/', '')
+    for name,stands in ((str(Path.home()), '~'), (socket.gethostname(), 'HOST')): o = o.replace(name, stands) if len(name) > 3 else o
     return re.sub(r'(?<![\w./])/(?:[^\s/\'":,]+/)+(?=[^\s/\'":,])', lambda m: m[0].partition('-packages/')[2], o)
 
 class Results:
