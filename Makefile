@@ -7,7 +7,7 @@ FLAGS  ?=
 FRAMEWORKS ?= .frameworks
 export FRAMEWORKS
 
-.PHONY: demo test installed processors notebooks ladder bench callbacks outliers reduce long live gpu sweep failures export readme clean
+.PHONY: demo test installed processors notebooks ladder bench callbacks lens_rules outliers reduce long live gpu sweep failures export readme clean
 .DEFAULT_GOAL := demo
 
 .venv/.installed: settings.ini setup.py
@@ -67,6 +67,9 @@ gpu: .venv/.installed-dev .bench/.installed  ## all that needs an NVIDIA GPU, ch
 
 live: .venv/.installed-dev  ## what a live view costs; results go to benchmarks/live.json
 	@$(BIN)/python -W ignore benchmarks/live.py
+
+lens_rules: .venv/.installed-dev  ## do the rules for attention and experts find what is broken, and nothing else? six minutes
+	@$(BIN)/python benchmarks/lens_rules.py
 
 outliers: .venv/.installed-dev  ## what the lens for outliers costs; results go to benchmarks/outliers.json
 	@$(BIN)/python -W ignore benchmarks/outliers.py
