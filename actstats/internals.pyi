@@ -5,7 +5,7 @@ from threading import RLock
 from torch import Tensor, nn
 from typing import Any
 
-__all__ = ['LOST', 'transform', 'CONVS', 'NORMS', 'INSERTED', 'push_mode', 'can_push', 'higher_order', 'private', 'real_memory', 'modes', 'no_subclasses', 'aside', 'unwrapped', 'in_backward', 'is_tracing', 'undisturbed', 'capturing', 'inside_itself', 'inner_step', 'forget_compiled', 'uncompiled', 'is_exporting', 'base_of', 'version', 'Unsaved', 'lock', 'hooks_of', 'original', 'parameter', 'mark_with_kwargs', 'mark_always', 'leave_mode', 'fsdp_meshes', 'spec_of', 'default_store', 'arrived', 'in_dry_run']
+__all__ = ['LOST', 'transform', 'CONVS', 'NORMS', 'INSERTED', 'can_push', 'higher_order', 'private', 'real_memory', 'modes', 'no_subclasses', 'aside', 'unwrapped', 'in_backward', 'is_tracing', 'undisturbed', 'capturing', 'inside_itself', 'inner_step', 'forget_compiled', 'uncompiled', 'is_exporting', 'base_of', 'version', 'Unsaved', 'lock', 'hooks_of', 'original', 'parameter', 'mark_with_kwargs', 'mark_always', 'push_mode', 'leave_mode', 'fsdp_meshes', 'spec_of', 'default_store', 'arrived', 'in_dry_run']
 LOST: dict[Any, Any]
 
 def private(path: str, cost: str, default: Any=None) -> Any: ...
@@ -61,8 +61,9 @@ def parameter(m: nn.Module, name: str) -> Tensor | None: ...
 def mark_with_kwargs(m: nn.Module, handle: Any, mark: Any) -> None: ...
 
 def mark_always(m: nn.Module, handle: Any, mark: Any) -> None: ...
-push_mode: Any
 can_push: bool
+
+def push_mode(mode: Any) -> None: ...
 higher_order: Any
 
 def leave_mode(mode: Any) -> None: ...
