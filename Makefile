@@ -8,7 +8,7 @@ FLAGS  ?=
 FRAMEWORKS ?= .frameworks
 export FRAMEWORKS
 
-.PHONY: demo test installed processors notebooks ladder bench callbacks outliers reduce long live sweep failures export docs readme clean
+.PHONY: demo test installed processors notebooks ladder bench callbacks lens_rules outliers reduce long live gpu sweep failures export docs readme clean
 .DEFAULT_GOAL := demo
 
 .venv/.installed: settings.ini setup.py
@@ -63,8 +63,14 @@ ladder: .venv/.installed-dev  ## train what takes long again, most of an hour on
 bench: .venv/.installed-dev .bench/.installed  ## what watching costs, beside other tools: half an hour; results go to benchmarks/overhead.json
 	@$(BIN)/python -W ignore benchmarks/overhead.py $(ARGS)
 
+gpu: .venv/.installed-dev .bench/.installed  ## all that needs an NVIDIA GPU, checked and measured: under ten minutes; results go to benchmarks/gpu.json; some parts: make gpu ARGS="backend graphs"
+	@$(BIN)/python -W ignore benchmarks/gpu.py $(ARGS)
+
 live: .venv/.installed-dev  ## what a live view costs; results go to benchmarks/live.json
 	@$(BIN)/python -W ignore benchmarks/live.py
+
+lens_rules: .venv/.installed-dev  ## do the rules for attention and experts find what is broken, and nothing else? six minutes
+	@$(BIN)/python benchmarks/lens_rules.py
 
 outliers: .venv/.installed-dev  ## what the lens for outliers costs; results go to benchmarks/outliers.json
 	@$(BIN)/python -W ignore benchmarks/outliers.py

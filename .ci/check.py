@@ -146,13 +146,14 @@ def check_density():
 
 
 def check_rules():
-    "Each rule of the diagnosis has its rank, and its name in the prose of 09c, which explains it, and of 09f, which shows it at work; or in 09d, which does both for late ones"
-    r = run(sys.executable, '-c', 'from actstats.ailments import RULES; from actstats.diagnosis import CAUSES; from actstats.late import LATE; print(*RULES); print(*CAUSES); print(*LATE)', cwd=root)
+    "Each rule of the diagnosis has its rank, and its name in the prose of 09c, which explains it, and of 09f, which shows it at work; or in 09d, which does both for late ones, or in 09j, for those of lenses"
+    r = run(sys.executable, '-c', 'import actstats; from actstats.ailments import RULES; from actstats.diagnosis import CAUSES; from actstats.late import LATE; from actstats.lenses import LENS_RULES; print(*RULES); print(*CAUSES); print(*LATE); print(*LENS_RULES)', cwd=root)
     if r.returncode: return [r.stderr]
-    rules, ranked, late = map(str.split, r.stdout.splitlines())
-    prose = {n: '\n'.join(source(c) for c in cells(next(nbs.glob(f'{n}_*.ipynb')), 'markdown')) for n in ('09c', '09d', '09f')}
+    rules, ranked, late, lens = map(str.split, r.stdout.splitlines())
+    homes = {name: ('09d',) for name in late} | {name: ('09j',) for name in lens}
+    prose = {n: '\n'.join(source(c) for c in cells(next(nbs.glob(f'{n}_*.ipynb')), 'markdown')) for n in ('09c', '09d', '09f', '09j')}
     faults = [f'{name} has no rank' for name in rules if name not in ranked]
-    return faults + [f'{n} does not speak of `{name}`' for n, text in prose.items() for name in rules if (name in late) == (n == '09d') and f'`{name}`' not in text]
+    return faults + [f'{n} does not speak of `{name}`' for name in rules for n in homes.get(name, ('09c', '09f')) if f'`{name}`' not in prose[n]]
 
 
 def pythons(): return [sys.executable] + [frameworks.python]*frameworks.there()

@@ -8,6 +8,6 @@ from actstats.attention import Attention
 from actstats.experts import Experts
 from actstats.outliers import Outliers
 # these give a recording its files, pictures, words and views; what they need is loaded when it is used
-import actstats.merging, actstats.ranks, actstats.blackbox, actstats.twins, actstats.precision, actstats.tables, actstats.compare, actstats.live, actstats.report, actstats.trackers, actstats.reduction, actstats.events
+import actstats.merging, actstats.ranks, actstats.blackbox, actstats.twins, actstats.precision, actstats.tables, actstats.compare, actstats.live, actstats.report, actstats.trackers, actstats.reduction, actstats.events, actstats.lenses
 
 __all__ = ['watch', 'Recording', 'Hook', 'Hooks', 'FloatBins', 'LinearBins', 'Attention', 'Experts', 'Outliers']

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['LOST', 'transform', 'CONVS', 'NORMS', 'INSERTED', 'push_mode', 'can_push', 'higher_order', 'private', 'real_memory',
-           'modes', 'no_subclasses', 'aside', 'unwrapped', 'in_backward', 'is_tracing', 'undisturbed', 'inside_itself',
-           'inner_step', 'forget_compiled', 'uncompiled', 'is_exporting', 'base_of', 'version', 'Unsaved', 'lock',
-           'hooks_of', 'original', 'parameter', 'mark_with_kwargs', 'mark_always', 'leave_mode', 'fsdp_meshes',
-           'spec_of', 'default_store', 'arrived', 'in_dry_run']
+           'modes', 'no_subclasses', 'aside', 'unwrapped', 'in_backward', 'is_tracing', 'undisturbed', 'capturing',
+           'inside_itself', 'inner_step', 'forget_compiled', 'uncompiled', 'is_exporting', 'base_of', 'version',
+           'Unsaved', 'lock', 'hooks_of', 'original', 'parameter', 'mark_with_kwargs', 'mark_always', 'leave_mode',
+           'fsdp_meshes', 'spec_of', 'default_store', 'arrived', 'in_dry_run']
 
 # %% ../nbs/03a_internals.ipynb #fad224e7
 from contextlib import contextmanager, nullcontext
@@ -107,6 +107,11 @@ def is_tracing()->bool:
 def undisturbed()->bool:
     "True if this is ordinary eager code: no modes, no transforms of `torch.func`, no tracing, no backward pass"
     return not (_n_function() or _n_dispatch()) and _graph_task() == -1 and _tracing() is None and transform() is None
+
+# %% ../nbs/03a_internals.ipynb #0b6f164b
+def capturing(x:Tensor)->bool:
+    "Is this a tensor in the capture of a CUDA graph, where operations are noted down and not run?"
+    return x.is_cuda and torch.cuda.is_current_stream_capturing()
 
 # %% ../nbs/03a_internals.ipynb #cd79d9eb
 _call = private('nn.Module._call_impl', 'each inner call of a model that calls itself counts as a step')

@@ -15,7 +15,7 @@ from fastcore.basics import patch
 
 from .bins import FloatBins, LinearBins, quantile, rebin
 from .hooks import _nearest, plain
-from .internals import aside, lock, modes, real_memory, transform
+from .internals import aside, capturing, lock, modes, real_memory, transform
 from .kinds import KINDS, kind_of, kinds_of, values_of
 from .layouts import whose
 from .names import spellings
@@ -279,6 +279,7 @@ def _lay_out(self:Recording, name, kind, x, dim):
 # %% ../nbs/04d_recording.ipynb #4f87654f
 @patch
 def _put(self:Recording, tick, step, key, x, dim, zeros=0):
+    if capturing(x): raise RuntimeError('values inside a CUDA graph capture are not recorded')  # before a row is closed
     timeline, dev = KINDS[key[1]].timeline, x.device
     if x.is_mps: x, dev = x.detach().cpu(), torch.device('cpu')  # Apple's GPUs have no float64
     with _LOCK:

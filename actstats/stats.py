@@ -158,7 +158,7 @@ class ReferenceRecorder:
         field(new, 'calls').fill_(1)
         field(new, 'units').fill_(units if fits else -1 if units else 0)
         self.row.copy_(merge(self.row, new))
-        if fits: mark_alive_(self.alive, x, dim)
+        if fits: mark_alive_(self.alive, x if x.element_size() > 1 else x.float(), dim)  # float8 has no extremes
 
 # %% ../nbs/03d_stats.ipynb #4172ba8f
 def stamp_(

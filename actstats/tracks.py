@@ -40,6 +40,7 @@ class Track:
         self.step = None      # their step
         self.ticks = 0        # number of time keys so far
         self.first, self.last = [], []  # of each row: its first and its last time key
+        self.steps = []       # of each row: its step, as long as rows hold one each
         self.now, self.rows = (empty_rows(*s, bins=bins, device=self.device) for s in ((0,), (0, 0)))
         with real_memory():
             self.alive = torch.zeros(0, dtype=torch.bool, device=self.device)
@@ -169,6 +170,7 @@ def _next_row(self:Track):
     self.n, self.filled = self.n + 1, 0
     self.first.append(self.tick)
     self.last.append(self.tick)
+    if self.stride == 1: self.steps.append(self.step)
 
 # %% ../nbs/04b_tracks.ipynb #a6d903e1
 @patch
@@ -259,7 +261,7 @@ def heads(self:Track)->tuple: # int64 (keys, rows, HEAD), uint8 (rows, bytes)
 def snapshot(self:Track)->Track:
     "A copy on the CPU in which the step in progress is closed; the track itself does not change"
     t = copy(self)
-    t.device, t.first, t.last = torch.device('cpu'), list(self.first), list(self.last)
+    t.device, t.first, t.last, t.steps = torch.device('cpu'), list(self.first), list(self.last), list(self.steps)
     t.recent, t.ring = 0, None
     with real_memory():
         for k in ('now', 'alive', 'rows', 'masks'): setattr(t, k, getattr(self, k).to('cpu', copy=True))
@@ -318,8 +320,7 @@ def _ring(self:Track)->Ring:
     alive = torch.zeros(self.recent, 8*self.width, dtype=torch.bool, device=self.device)
     newest = slice(self.n - k, self.n)
     rows[:k], alive[:k] = self.rows[:, newest].transpose(0, 1), unpack(self.masks[newest], 8*self.width)
-    steps = field(rows[:k], 'step').amin(1).tolist()
-    return Ring(rows, alive, [*zip(self.first[newest], steps), *[None]*(self.recent - k)], k - 1)
+    return Ring(rows, alive, [*zip(self.first[newest], self.steps[newest]), *[None]*(self.recent - k)], k - 1)
 
 # %% ../nbs/04b_tracks.ipynb #31cbfd19
 @patch
@@ -365,7 +366,9 @@ def lately(self:Track,
         some = slice(max(0, self.n - k), self.n if self.stride == 1 else 0)
         return self.rows[:, some, :HEAD].transpose(0, 1), self.first[some]
     order = self.ring.order()[-k:]
-    return self.ring.rows[:, :, :HEAD][order], [self.ring.ticks[i][0] for i in order]
+    cut = next((j for j in range(1, len(order)) if order[j] < order[j-1]), len(order))  # the ring closes here
+    rows = [self.ring.rows[o[0]:o[-1]+1, :, :HEAD] for o in (order[:cut], order[cut:]) if o]  # slices: no waiting
+    return torch.cat(rows), [self.ring.ticks[i][0] for i in order]
 
 @patch(as_prop=True)
 def apart(self:Track)->tuple: # tensors
@@ -421,4 +424,4 @@ def _reopen(self:Track):
     alive |= unpack(masks[0], 8*self.width).to(self.device)
     clear_(self.rows)
     self.masks.zero_()
-    self.n, self.filled, self.stride, self.first, self.last, self.ring = 0, 0, 1, [], [], None
+    self.n, self.filled, self.stride, self.first, self.last, self.steps, self.ring = 0, 0, 1, [], [], [], None

@@ -26,6 +26,7 @@ class Track:
     ticks: int
     first: list[Any]
     last: list[Any]
+    steps: list[Any]
     now: Tensor
     rows: Tensor
     alive: Tensor
