@@ -1,13 +1,14 @@
 # Two commands for everybody: `make demo` and `make test`. Both install into .venv, once for each state of settings.ini.
 PYTHON ?= python3
-BIN    := .venv/bin
+SCRIPTS := $(if $(filter Windows_NT,$(OS)),Scripts,bin)
+BIN    := .venv/$(SCRIPTS)
 # Which flagged cells to test: `make test FLAGS=fashion` fetches Fashion-MNIST from the hub; with ACTSTATS_DATA set it is on by itself.
 FLAGS  ?=
 # Where the chapters run that need other people's frameworks: `make test FRAMEWORKS=` leaves them out
 FRAMEWORKS ?= .frameworks
 export FRAMEWORKS
 
-.PHONY: demo test installed processors notebooks ladder bench callbacks lens_rules outliers reduce long live gpu sweep failures export readme clean
+.PHONY: demo test installed processors notebooks ladder bench callbacks lens_rules outliers reduce long live gpu sweep failures export docs readme clean
 .DEFAULT_GOAL := demo
 
 .venv/.installed: settings.ini setup.py
@@ -37,12 +38,12 @@ test: .venv/.installed-dev $(FRAMEWORKS:%=%/.installed)  ## everything CI runs
 WITH   ?= torch fastcore
 installed:  ## the wheel alone in an environment of its own: make installed WITH="torch==2.4.* numpy<2 fastcore<2"
 	@rm -rf .bare build && $(PYTHON) -m venv .bare && mkdir .bare/wheel
-	@.bare/bin/python -m pip install -qq --disable-pip-version-check $(foreach w,$(WITH),'$(w)')
-	@.bare/bin/python -m pip wheel -qq --disable-pip-version-check --no-deps -w .bare/wheel .
-	@.bare/bin/python -m pip freeze | grep -i '^torch' > .bare/before
-	@.bare/bin/python -m pip install -qq --disable-pip-version-check .bare/wheel/*.whl $(foreach w,$(WITH),'$(w)')
-	@.bare/bin/python -m pip freeze | grep -i '^torch' | diff .bare/before -
-	@cd .bare && bin/python ../.ci/installed.py
+	@.bare/$(SCRIPTS)/python -m pip install -qq --disable-pip-version-check $(foreach w,$(WITH),'$(w)')
+	@.bare/$(SCRIPTS)/python -m pip wheel -qq --disable-pip-version-check --no-deps -w .bare/wheel .
+	@.bare/$(SCRIPTS)/python -m pip freeze | grep -i '^torch' > .bare/before
+	@.bare/$(SCRIPTS)/python -m pip install -qq --disable-pip-version-check .bare/wheel/*.whl $(foreach w,$(WITH),'$(w)')
+	@.bare/$(SCRIPTS)/python -m pip freeze | grep -i '^torch' | diff .bare/before -
+	@cd .bare && $(SCRIPTS)/python ../.ci/installed.py
 
 # the chapters that compare numbers
 NUMBERS = $(wildcard nbs/03*.ipynb nbs/04*.ipynb nbs/07*.ipynb nbs/08*.ipynb nbs/10d*.ipynb nbs/13*.ipynb nbs/16*.ipynb)
@@ -98,6 +99,15 @@ sweep: .venv/.installed-dev .bench/.installed-sweep  ## watch what others wrote,
 .bench/.installed-sweep: benchmarks/sweep.txt
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --target .bench --upgrade --no-deps $$(sed -n 's/^alone: //p' $<)
 	@touch $@
+
+# What an earlier run left in _proc would become pages. nbdev writes README.md again, without quarto's settings, when its
+# file is older than the notebook; and it installs a quarto that is missing.
+docs: .venv/.installed-dev  ## the site, from the stored outputs: _docs/index.html; needs quarto 1.7 or newer, from https://quarto.org
+	@command -v quarto >/dev/null || { echo "quarto is missing: https://quarto.org/docs/get-started"; exit 1; }
+	@rm -rf _proc _docs && touch README.md
+	@PATH="$(CURDIR)/$(BIN):$$PATH" nbdev_docs
+	@test -s _docs/index.html && test -s _docs/llms.txt
+	@$(BIN)/actstats demo --out _docs/sample-report.html
 
 readme: .venv/.installed-dev  ## README.md from nbs/index.ipynb
 	@$(BIN)/python .ci/check.py --write-readme

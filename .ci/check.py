@@ -350,8 +350,60 @@ def check_links():
             if not re.match(r'(https?|mailto):', l) and not (root/l).exists()]
 
 
+# --- the site, and what GitHub reads
+
+SITE = 'https://actstats.github.io/actstats/'
+SHA = r'[0-9a-f]{40}'
+
+
+def page(stem): return re.sub(r'^\d+[a-z]?_', '', stem) + '.html'
+
+
+def listed(contents):
+    "Every file and address in a part of the sidebar, in order"
+    for c in contents:
+        if isinstance(c, str): yield c
+        elif 'contents' in c: yield from listed(c['contents'])
+        else: yield c['href']
+
+
+def check_site():
+    "Every notebook stands once in the sidebar and has a page of its own, files that the site names are there, and its version is the package's"
+    quarto, sidebar = (yaml.safe_load((nbs/f).read_text()) for f in ('_quarto.yml', 'sidebar.yml'))
+    entries, own = [e for e in listed(sidebar['website']['sidebar']['contents']) if '://' not in e], [p.name for p in notebooks()]
+    faults = [f'nbs/sidebar.yml names {e}, which is not there' for e in entries if e not in own]
+    faults += [f'nbs/sidebar.yml names {n} {entries.count(n)} times, expected once' for n in own if entries.count(n) != 1]
+    pages = [page(p.stem) for p in notebooks()]
+    faults += [f'{n} has the page {p}, as another notebook: rename it' for n, p in zip(own, pages) if pages.count(p) > 1]
+    html, web = quarto['format']['html'], quarto['website']
+    files = [*sum(html['theme'].values(), []), html['css'], *html['filters'], web['favicon'], web['image'], *quarto['project']['resources']]
+    faults += [f'_quarto.yml names {f}, which is not there' for f in files if '.' in f and not (nbs/f).exists()]
+    faults += [f'nbs/llms.txt: no page {l}' for l in re.findall(rf'{SITE}(\w+\.html)', (nbs/'llms.txt').read_text()) if l not in pages]
+    version, cff = frameworks.cfg['version'], yaml.safe_load((root/'CITATION.cff').read_text())
+    stated = {'the footer in _quarto.yml': web['page-footer']['left'].split()[-1], 'CITATION.cff': cff['version']}
+    return faults + [f'{where} has version {v}, expected {version}' for where, v in stated.items() if v != version]
+
+
+def check_workflows():
+    "Actions are pinned to commits; Python and PyTorch are tested from the oldest that settings.ini allows to the newest"
+    cfg, faults, texts = frameworks.cfg, [], {p.name: p.read_text() for p in sorted((root/'.github/workflows').glob('*.y*ml'))}
+    for name, text in texts.items():
+        uses = re.findall(r'uses:\s*(\S+)', text)
+        faults += [f'{name}: {u} is not pinned to a commit' for u in uses if not re.search(rf'@{SHA}$', u)]
+    tests = yaml.safe_load(texts['test.yaml'])['jobs']
+    versions = cfg['python_versions'].split()
+    for job in ('test', 'installed'):
+        m = tests[job]['strategy']['matrix']
+        had = set(m.get('python', [])) | {i['python'] for i in m.get('include', [])}
+        faults += [f'test.yaml: {job} does not run Python {v}' for v in (versions[0], versions[-1]) if v not in had]
+    oldest = ' '.join(i['with'] for i in tests['installed']['strategy']['matrix']['include'] if i['name'].startswith('oldest'))
+    for name, least in re.findall(r'([\w-]+)>=([\d.]+)', cfg['requirements']):
+        if not re.search(rf'\b{name}=={re.escape(least)}\.', oldest): faults.append(f'test.yaml: oldest does not install {name} {least}, which settings.ini allows')
+    return faults
+
+
 CHECKS = (check_export, check_imports, check_density, check_light, check_documented, check_rules, check_stubs, check_types, check_outputs,
-          check_docs, check_readme, check_links)
+          check_docs, check_readme, check_links, check_site, check_workflows)
 
 
 # --- all together
