@@ -27,7 +27,7 @@ class Changes:
     "Record parameters around steps: `begin` before a step, `finish` after it"
     def __init__(self,
         places:dict, # names -> (module, name of the parameter in it)
-        put, # called as put(name, kind, x)
+        put, # called as put(name, kind, x, left_out): values, and how many more there are that x leaves out
         note, # called as note(where, problem)
         sample:int=0, # compare about this many values of each parameter; 0: all
     ):
@@ -70,7 +70,7 @@ def _each(self:Changes, names, kind:str, value):
         try:
             p = parameter(*self.places[name])
             x = None if p is None else value(name, p)
-            if x is not None: self.put(name, kind, x)
+            if x is not None: self.put(name, kind, x, p.numel() - x.numel() if kind == 'update' else 0)
         except Exception as e: self.note(f'{name}, {kind}', e)
 
 # %% ../nbs/03h_changes.ipynb #ec2b0b43

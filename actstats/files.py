@@ -24,7 +24,7 @@ from .tracks import Track
 __all__ = ['recent_file', 'check_writable', 'write_bytes', 'is_folder', 'of_rank', 'file_of_rank']
 
 # %% ../nbs/04i_files.ipynb #9353f56a
-_FORMAT = 3
+_FORMAT = 4
 
 @patch
 def save(self:Recording,

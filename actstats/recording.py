@@ -261,13 +261,22 @@ def put(self:Recording,
     step:int, # of the values
     dim:int|None=None, # the dimension of their units; None: no units
     tick=None, # time key: values with equal keys share a row; None: the step
+    left_out:int=0, # how many more values there are, of which x is a sample
 ):
     "Merge the summary of `x` into the current row of (`name`, `kind`)"
     if tick is None: tick = step
     if is_plain(x) and transform() is None: self._put(tick, step, (name, kind), x, dim)
     else:
         with real_memory(): self._put(tick, step, (name, kind), *plain(x, dim))
+    if left_out: self._count_left_out((name, kind), left_out)
     if self.place is not None and (name, kind) not in self.layouts: self._lay_out(name, kind, x, dim)
+
+@patch
+def _count_left_out(self:Recording, key, n:int):
+    "Count values that were seen in a sample only"
+    with _LOCK:
+        for t in self.tracks.values():
+            if key in t.slots and t.tick is not None: field(t.now[t.slots[key]], 'n_total').add_(n)
 
 @patch
 def _lay_out(self:Recording, name, kind, x, dim):

@@ -31,7 +31,7 @@ class Steps:
         self.counting = not self.given # are forward calls the steps, as long as no optimizer has stepped?
         self.met = WeakIdKeyDictionary() # optimizers -> how many parameters they hold, and the names of those
         for opt in self.given or (): self.met[opt] = 0, {}
-        def put(name, kind, x): self.rec.put(name, kind, x, self.step)
+        def put(name, kind, x, left_out): self.rec.put(name, kind, x, self.step, left_out=left_out)
         self.changes = Changes(self.params, put, self.rec.note, self.rec.sample)
         self.hooks = None
 
