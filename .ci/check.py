@@ -282,10 +282,12 @@ def markdown(path, images):
         n += 1
         code = re.sub(r'^#\|.*\n?', '', source(c), flags=re.M).strip('\n')
         hidden = re.search(r'^#\|\s*echo:\s*false', source(c), re.M)
+        said = re.search(r'^#\|\s*fig-alt:\s*"(.*)"\s*$', source(c), re.M)
+        alt = said[1].replace('[', '(').replace(']', ')') if said else ''
         if code and not hidden: out.append(f'``` python\n{code}\n```')
         for k, o in enumerate(c.get('outputs', []), 1):
             data = {t: ''.join(v) for t, v in o.get('data', {}).items()} or {'text/plain': ''.join(o.get('text', ''))}
-            if 'image/png' in data: out.append(f'![]({images(f"cell-{n}-output-{k}.png", base64.b64decode(data["image/png"]))})')
+            if 'image/png' in data: out.append(f'![{alt}]({images(f"cell-{n}-output-{k}.png", base64.b64decode(data["image/png"]))})')
             elif 'text/markdown' in data: out.append(data['text/markdown'])
             elif data.get('text/plain', '').strip(): out.append(''.join(f'    {l}\n' for l in data['text/plain'].splitlines()))
     return '\n\n'.join(out) + '\n'

@@ -474,7 +474,7 @@ def vanishing_gradient(c:Case):
         sentence='the gradient vanishes on its way back: '
                  f'its root mean square is {rms[0]:.2g} at the first weights and {most:.2g} where it is largest.',
         advice='Initialise for the activations that are used; add normalisation or residual connections.',
-        chart=Chart({'root mean square': rms}, 'of gradients, first steps', names, log=True))
+        chart=Chart({'root mean square': rms}, 'root mean square of gradients, first steps', names, log=True))
 
 # %% ../nbs/09c_ailments.ipynb #8332f7ee
 @rule(remedies='fix_loss')
