@@ -19,7 +19,7 @@ __all__ = ['dense', 'is_plain', 'prime_stride', 'sampled', 'summarise', 'Referen
 # %% ../nbs/03d_stats.ipynb #72f568ad
 def dense(
     x:Tensor, # any strided tensor
-)->Tensor: # `x` itself if its values fill memory without gaps or repeats, else such a copy
+)->Tensor: # `x` itself if its values fill memory without gaps or repeats, else a copy that does
     "`x` with its values side by side in memory, in any order of dimensions"
     if x.is_neg(): x = x.resolve_neg()
     if x.is_contiguous(): return x
@@ -94,7 +94,7 @@ def _is_prime(p): return p > 1 and all(p % q for q in range(2, math.isqrt(p) + 1
 def prime_stride(
     n:int, # number of values
     k:int, # about how many to sample; 0: all
-)->int: # 1 for all values, also if there are fewer than 2k
+)->int: # 1, for all values, if there are fewer than 2k
     "The smallest prime from n/k up that does not divide n: a stride that samples all rows and channels evenly"
     if not 0 < 2*k <= n: return 1
     p = math.ceil(n / k)
