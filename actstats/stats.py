@@ -94,7 +94,7 @@ def _is_prime(p): return p > 1 and all(p % q for q in range(2, math.isqrt(p) + 1
 def prime_stride(
     n:int, # number of values
     k:int, # about how many to sample; 0: all
-)->int: # 1, for all values, if there are fewer than 2k
+)->int: # 1 (all values) if k is 0 or there are fewer than 2k
     "The smallest prime from n/k up that does not divide n: a stride that samples all rows and channels evenly"
     if not 0 < 2*k <= n: return 1
     p = math.ceil(n / k)

@@ -23,12 +23,12 @@ class Steps:
     "Count the steps of a model, and record what they change"
     # a subclass has parts, params, given, every, on_train, rec and handles
     def _reset_steps(self):
-        self.paused = False    # set it to True, and nothing is recorded or counted
+        self.paused = False    # if True, nothing is recorded or counted
         self.step = self.first = self.rec.step # the step in progress, and the first
-        self.stepped = {}      # who has stepped in it, by identity
+        self.stepped = {}      # the objects that have stepped in it, by identity
         self.idle = True       # has no step been completed yet?
         self.numbered = False  # does the loop number the steps, by `at`?
-        self.counting = not self.given # are forward calls the steps, as long as no optimizer has stepped?
+        self.counting = not self.given # does each forward call count as a step? until an optimizer steps
         self.met = WeakIdKeyDictionary() # optimizers -> how many parameters they hold, and the names of those
         for opt in self.given or (): self.met[opt] = 0, {}
         def put(name, kind, x): self.rec.put(name, kind, x, self.step)
@@ -55,7 +55,7 @@ class Steps:
 def _complete(self:Steps,
     step:int|None=None, # the number of the next one; None: one more
 ):
-    "The step in progress is complete: record the parameters that no optimizer has stepped, and go on"
+    "Complete the step in progress: record the parameters that no optimizer has stepped, and begin the next step"
     if self.changes.open: aside(self.changes.finish, None, self.step > self.first)
     self.stepped.clear()
     self.step, self.idle = self.step + 1 if step is None else step, False
@@ -63,7 +63,7 @@ def _complete(self:Steps,
 # %% ../nbs/03i_steps.ipynb #1166d219
 @patch
 def _count_steps(self:Steps):
-    "From now on steps are counted, and no longer forward calls"
+    "From now on count steps of optimizers instead of forward calls"
     if not self.counting: return
     self.counting = False
     if self.step > self.first: aside(self.rec.collapse, self.first)
@@ -104,7 +104,7 @@ def _after_optimizer(self:Steps, opt, args, kwargs):
 # %% ../nbs/03i_steps.ipynb #93ddbc38
 @patch
 def _prepare(self:Steps, who, grads:bool):
-    "A step begins: is it of the step in progress?"
+    "An optimizer's step begins: complete the step in progress if this one is not part of it"
     if id(who) in self.stepped and not self.numbered: self._complete()
     self._count_steps()
     if self.params and not self.step % self.every: aside(self._begin_changes, who, grads)
@@ -152,7 +152,7 @@ def _names_of_none(self:Steps, who)->list:
 # %% ../nbs/03i_steps.ipynb #c3099176
 @patch
 def _reported(self:Steps, what:str, f):
-    "The loop reports something: call `f`, unless nothing is recorded now; never raises"
+    "Call `f` for a report by the loop, unless recording is paused or over; never raises"
     try:
         if self.handles and not self.paused: f()
     except Exception as e: self.rec.note(what, e)
@@ -168,7 +168,7 @@ def _done(self:Steps, who):
 # %% ../nbs/03i_steps.ipynb #3b7f82a6
 @patch
 def before_step(self:Steps,
-    grads:bool=True, # are the gradients there? False: they come during the step, and after_step reads them
+    grads:bool=True, # are gradients available? False: they are computed during the step, and after_step reads them
 ):
     "Call before the weights change: records the gradients of parameters, and keeps their values"
     self._reported('before_step', lambda: self._prepare(self, grads))
@@ -182,7 +182,7 @@ def after_step(self:Steps):
 # %% ../nbs/03i_steps.ipynb #5f959684
 @patch
 def skipped(self:Steps):
-    "Call when a step was left out, as on an overflow: it counts, and `skipped` is logged as 1"
+    "Call when a step was skipped, as on an overflow: it counts, and `skipped` is logged as 1"
     def skip():
         self.changes.open.clear()
         self.rec.log(skipped=1)
