@@ -22,7 +22,7 @@ __all__ = ['ROLES', 'usual_role', 'rank_and_world', 'restart', 'agreed_run', 'Ra
 
 # %% ../nbs/03j_layouts.ipynb #aaf51387
 ROLES = ('sample', 'shard', 'replica', 'stage', 'unknown')
-_NUMBERS, _SEEN = ('log', 'run'), ('index', 'entropy', 'logit', 'first', 'outlier')  # by lenses
+_NUMBERS, _SEEN = ('log', 'run'), ('index', 'entropy', 'logit', 'first', 'outlier')  # the second: by lenses
 _DIVIDED = ('act', 'valid', 'grad', 'input', *_SEEN, *_NUMBERS) # kinds of which each rank has different values
 
 def usual_role(
@@ -33,7 +33,7 @@ def usual_role(
 
 # %% ../nbs/03j_layouts.ipynb #540ae64a
 def rank_and_world()->tuple: # (rank, number of processes)
-    "The place of this process among those that train together; (0, 1) if it is alone"
+    "The rank of this process and the number of processes that train together; (0, 1) if it is alone"
     if dist.is_available() and dist.is_initialized(): return dist.get_rank(), dist.get_world_size()
     try: rank, world = int(os.environ['RANK']), int(os.environ['WORLD_SIZE'])
     except (KeyError, ValueError): return 0, 1
@@ -79,8 +79,8 @@ class Ranks:
         self.dims = {}     # name of a dimension -> the ranks of this process's group along it, in order
         self.purpose = {}  # name of a dimension -> "data", "tensor" or "stage"
         self.flat = {}     # names of parameters that the older FSDP has flattened -> the dimension that divides them
-        self.placed = set() # dimensions over which a parameter is a DTensor
-        self.fsdp = set()   # those over which FSDP2 divides parameters
+        self.placed = set() # dimensions along which a parameter is a DTensor
+        self.fsdp = set()   # those along which FSDP2 divides parameters
         if mesh is not None: self.names(mesh)
         roots = [m for _,m in parts.roots]
         flat = {p: dim for root in roots for m in root.modules() for p,dim in self._learn(m)}
@@ -98,7 +98,7 @@ def names(self:Ranks,
     mesh, # a torch DeviceMesh
     purpose:str|None=None, # of its new dimensions whose names do not say it
 )->list: # the names of its dimensions
-    "Take the dimensions of `mesh` into `dims`"
+    "Add the dimensions of `mesh` to `dims`"
     given = mesh.mesh_dim_names or [f'dim{i}' for i in range(mesh.ndim)]
     return [self._name(name, tuple(dist.get_process_group_ranks(mesh.get_group(i))), purpose)
             for i,name in enumerate(given)]

@@ -21,7 +21,7 @@ MERGES = ('sum', 'min', 'max', 'units', 'moments')
 
 @dataclass(frozen=True)
 class Field:
-    "A column of a row: its initial value, and how two of them merge"
+    "A column of a row: its initial value, and its rule for merging"
     name:str
     merge:str # one of `MERGES`; "units": the common number, or -1; "moments": by Chan's formula
     dtype:type = int # int or float: int64 or float64
@@ -157,7 +157,7 @@ def mark_alive_(
     x:Tensor, # values, with units along dim
     dim:int, # the dimension of the units
 )->Tensor:
-    "Mark the units of `x` with any value other than exact zero (NaN counts as such)"
+    "Mark the units of `x` with any value other than exact zero (NaN counts as non-zero)"
     if x.numel():
         x = x.movedim(dim, 0).flatten(1) if x.ndim > 1 else x[:, None]
         alive |= (x.amax(1) != 0) | (x.amin(1) != 0)

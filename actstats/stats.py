@@ -139,7 +139,7 @@ def _add_sample(row:Tensor, x:Tensor, bins)->Tensor:
 
 # %% ../nbs/03d_stats.ipynb #248f3ef9
 class ReferenceRecorder:
-    "Merge tensors into `row`, and their units that are not dead into `alive`, in plain torch"
+    "Merge tensors into `row`, and the mask of their alive units into `alive`, in plain torch"
     def __init__(self,
         row:Tensor, # int64 (HEAD + len(bins),), changed in place
         alive:Tensor, # bool (units,), changed in place; (0,) if there are no units
@@ -173,7 +173,7 @@ def stamp_(
 # %% ../nbs/03d_stats.ipynb #a1e5020e
 def close_reference(
     now:Tensor, # rows of one step, int64 (keys, fields), emptied
-    alive:Tensor, # bool (bytes*8,), their units that are not dead, emptied
+    alive:Tensor, # bool (bytes*8,), their alive units, emptied
     rows:Tensor, # int64 (keys, rows, fields), changed in place
     masks:Tensor, # uint8 (rows, bytes), changed in place
     r:int, # index of the row in rows and masks

@@ -29,7 +29,7 @@ class Steps:
         self.idle = True       # has no step been completed yet?
         self.numbered = False  # does the loop number the steps, by `at`?
         self.counting = not self.given # does each forward call count as a step? until an optimizer steps
-        self.met = WeakIdKeyDictionary() # optimizers -> how many parameters they hold, and the names of those
+        self.met = WeakIdKeyDictionary() # optimizers -> the number of parameters they hold, and their names
         for opt in self.given or (): self.met[opt] = 0, {}
         def put(name, kind, x): self.rec.put(name, kind, x, self.step)
         self.changes = Changes(self.params, put, self.rec.note, self.rec.sample)
@@ -53,7 +53,7 @@ class Steps:
 # %% ../nbs/03i_steps.ipynb #b44da11b
 @patch
 def _complete(self:Steps,
-    step:int|None=None, # the number of the next one; None: one more
+    step:int|None=None, # the number of the next step; None: this one plus 1
 ):
     "Complete the step in progress: record the parameters that no optimizer has stepped, and begin the next step"
     if self.changes.open: aside(self.changes.finish, None, self.step > self.first)

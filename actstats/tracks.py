@@ -25,7 +25,7 @@ class Track:
     "Rows of many keys over time: one int64 array, keys x rows x fields, of at most `max_rows` rows"
     def __init__(self, bins, max_rows:int, device=None, sample:int=0, recent:int=0, sort=None):
         self.bins, self.max_rows, self.device, self.sample = bins, max_rows, torch.device(device or 'cpu'), sample
-        self.recent, self.ring = recent, None # how many of the newest steps stay apart, and where; None: in `rows`
+        self.recent, self.ring = recent, None # newest steps to keep one by one, and their ring; None: in `rows`
         self.sort = sort      # sort(key): which of the bins suit its values, as for `FloatBins.of`; None: any
         self.slots = {}       # key -> slot
         self.binned = []      # of each slot: its bins
@@ -65,7 +65,7 @@ def add(self:Track, key, units:int)->int:
     "Make a slot for `key`; returns its number"
     k, n_bytes = len(self.span), -(-units//8)
     before = self.now, self.alive
-    with real_memory():  # room grows by doubling
+    with real_memory():  # the capacity doubles
         if k == len(self.now):
             self.now = torch.cat([self.now, empty_rows(max(8, k), bins=self.bins, device=self.device)])
         if 8*(self.width + n_bytes) > len(self.alive):
@@ -275,7 +275,7 @@ class Ring:
     "The newest rows of a track, one for each time key"
     def __init__(self,
         rows:Tensor, # int64 (rows, keys, fields): the newest rows
-        alive:Tensor, # bool (rows, bytes*8): their units that are not dead
+        alive:Tensor, # bool (rows, bytes*8): their alive units
         ticks:list, # of each row: its time key and its step; None if it is empty
         last:int, # index of the newest
     ):
