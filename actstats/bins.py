@@ -28,7 +28,7 @@ class LinearBins:
             raise ValueError(f'LinearBins: expected finite lo < hi and a whole n > 0, got lo={lo}, hi={hi}, n={n}')
         self.lo, self.hi, self.n = float(lo), float(hi), int(n)
         self.edges = np.r_[-np.inf, np.linspace(self.lo, self.hi, self.n + 1), np.inf]
-        self.spec = [0., self.lo, self.hi, float(self.n)]  # made once: a hook uses them at every call
+        self.spec = [0., self.lo, self.hi, float(self.n)]  # computed once: a hook reads it at every call
         self.hash = hash(tuple(self.spec))
 
     def __len__(self): return self.n + 2
@@ -65,7 +65,7 @@ def count(self:LinearBins,
 _FLOAT = {torch.float32: (torch.int32, 8, 23), torch.float64: (torch.int64, 11, 52)}
 
 def _wider(mantissa_bits:int, lo:int, hi:int)->tuple|None:
-    "Of as many bins at half the resolution: bits of mantissa, exponents; None where a float has no such exponents"
+    "Mantissa bits and exponents of as many bins at half the resolution; None if float32 lacks such exponents"
     top = hi + (hi - lo)//10
     wider = mantissa_bits - 1, top - 2*(hi - lo), top
     return wider if mantissa_bits and wider[1] >= -126 and top <= 127 else None
@@ -76,7 +76,7 @@ class FloatBins:
         mantissa_bits:int=2, # 0 to 5; there are 2**mantissa_bits bins per power of two
         lo_exp:int=-24, # magnitudes below 2**lo_exp share a bin
         hi_exp:int=16, # magnitudes from 2**hi_exp share a bin
-        small:bool=True, # for gradients and updates, as many bins that reach further down?
+        small:bool=True, # use as many bins that reach further down for gradients and updates?
     ):
         whole = all(int(v) == v for v in (mantissa_bits, lo_exp, hi_exp))
         if not (whole and 0 <= mantissa_bits <= 5 and -126 <= lo_exp < hi_exp <= 127):
@@ -148,14 +148,14 @@ def _whole(n:int)->LinearBins: return LinearBins(-.5, n - .5, n)
 def of(self:FloatBins,
     values:str, # "": any; "small": gradients and updates; "whole": whole numbers from 0 on
 ):
-    "As many bins for this sort of values"
+    "As many bins for this kind of values"
     if values == 'whole': return _whole(len(self) - 2)
     return self.small or self if values == 'small' else self
 
 # %% ../nbs/03c_bins.ipynb #30a8f57b
 @patch
 def of(self:LinearBins, values:str):
-    "These bins, or for whole numbers as many that hold one each"
+    "These bins, or for whole numbers as many bins of one number each"
     return self if values != 'whole' or (self.lo, self.hi) == (-.5, self.n - .5) else _whole(self.n)
 
 # %% ../nbs/03c_bins.ipynb #2b5e8fcb

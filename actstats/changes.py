@@ -21,7 +21,7 @@ class Change:
     "A parameter whose step has begun"
     before:Tensor|None # a copy of its value, or of a sample; None if it needs no gradient
     graded:bool # has its gradient been recorded?
-    who:object # who began the step
+    who:object # the object that began the step
 
 class Changes:
     "Record parameters around steps: `begin` before a step, `finish` after it"
@@ -39,7 +39,7 @@ class Changes:
 def begin(self:Changes,
     names, # of the parameters that may change
     grads:bool=True, # read their gradients now? False: `finish` reads them
-    who=None, # who steps: any object with an identity; None: nobody, as far as we know
+    who=None, # the object that steps, known by its identity; None: no known one
     scale:Tensor|None=None, # the gradients are this many times too large
 ):
     "Call before a step: record gradients, keep copies of the values"
@@ -65,7 +65,7 @@ def _compared(self:Changes, p:Tensor)->Tensor:
 # %% ../nbs/03h_changes.ipynb #8e4664c6
 @patch
 def _each(self:Changes, names, kind:str, value):
-    "Record `value(name, parameter)` under each name where it is not None"
+    "Record `value(name, parameter)` for each name, unless it is None"
     for name in names:
         try:
             p = parameter(*self.places[name])
@@ -76,10 +76,10 @@ def _each(self:Changes, names, kind:str, value):
 # %% ../nbs/03h_changes.ipynb #ec2b0b43
 @patch
 def finish(self:Changes,
-    who=None, # finish what this one has begun; None: all that is open
-    idle:bool=True, # record updates of parameters that nobody steps? they are zero
+    who=None, # finish the parameters that it has begun; None: all open ones
+    idle:bool=True, # record updates of parameters that no optimizer steps? they are zero
 ):
-    "Call after a step: record values and updates, and the gradients that were not there before"
+    "Call after a step: record values and updates, and the gradients that were not available before it"
     done = {k: o for k,o in self.open.items() if who is None or o.who is who}
     self._each([k for k,o in done.items() if not o.graded], 'param_grad', lambda k, p: p.grad)
     for k in done: del self.open[k]

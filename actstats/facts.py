@@ -53,7 +53,7 @@ def device_type(
 MOST_SAMPLES, MOST_UNITS = 256, 64
 
 def output_variance(
-    x:Tensor, # what a model gives, samples along the first dimension: an ordinary tensor
+    x:Tensor, # a model's output, samples along the first dimension: an ordinary tensor
 )->Tensor: # one number
     "Variance over the samples, averaged over the units: of at most 256 samples and about 64 units, evenly spaced"
     x = x.detach()

@@ -26,7 +26,7 @@ class GradTap(Unsaved):
 
 # %% ../nbs/04f_gradients.ipynb #4df53cdc
 class ViewTap(GradTap):
-    "The hook on a view `x` of `base`, which acts if the view was not changed in place"
+    "The hook on a view `x` of `base`; it acts if the view was not changed in place"
     def __init__(self, x, base, *args):
         super().__init__(*args)
         self.like, self.version = x.detach(), version(x)
@@ -47,7 +47,7 @@ class ViewTap(GradTap):
 
 # %% ../nbs/04f_gradients.ipynb #1912eef7
 class BaseTap(Unsaved):
-    "The hook on the base, which acts if the view was changed in place"
+    "The hook on the base; it acts if the view was changed in place"
     def __init__(self, view:ViewTap): self.view = view
     def __call__(self, g):
         if self.view.changed(): GradTap.__call__(self.view, g, self.view.part)

@@ -35,11 +35,11 @@ class Tap:
         if self.handle is None: return
         self.handle.remove()
         self.release()
-    def __reduce__(self): return getattr, (nullcontext(), '__exit__')  # a copy made in another way does nothing
+    def __reduce__(self): return getattr, (nullcontext(), '__exit__')  # a copy made in any other way does nothing
 
 # %% ../nbs/04a_hooks.ipynb #ed8413bd
 _attached = set() # one token for each attached tap
-_RULE = lock() # re-entrant: a garbage collection may let go of a tap while it is held
+_RULE = lock() # re-entrant: garbage collection may delete a tap while we hold it
 
 def _without_taps(d:OrderedDict):
     "Reduce an OrderedDict (modules keep their hooks in one) for copies and pickles, without taps"

@@ -23,7 +23,7 @@ class Kind:
     where:str = '' # the name of the place in a finding
     outputs:bool = False # outputs of layers, to be compared with mean 0 and standard deviation 1?
     masked:bool = False # may hold minus infinity on purpose, as masked attention scores do?
-    values:str = '' # which bins suit: "small", "whole" (numbers from 0 on) or any others: see `FloatBins.of`
+    values:str = '' # which bins suit: "small", "whole" (numbers from 0 on) or "" for any: see `FloatBins.of`
 
 # %% ../nbs/04c_kinds.ipynb #a6e1f71d
 _WITH_OPT, _LENS = 'watch(model, optimizer)', 'watch(model, lenses=[%s()])'
@@ -62,7 +62,7 @@ def check_kind(
 
 # %% ../nbs/04c_kinds.ipynb #f356a895
 def kind_of(name:str)->Kind:
-    "The kind of this name; if the table has none (the file of another program, say), one with default facts"
+    "The kind of this name; one with default facts if the table lacks it (in the file of another program, say)"
     return KINDS.get(name) or Kind(name, name, name)
 
 # %% ../nbs/04c_kinds.ipynb #2617c8c3

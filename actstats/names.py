@@ -37,7 +37,7 @@ def named(
     raw:str='', # its name as PyTorch gives it
     seen:set|None=None, # modules that have a name already
 ): # yields (canonical name, PyTorch's name, module)
-    "As `m.named_modules()`, each module once, with canonical names; a wrapper comes before the module of the same name"
+    "Like `m.named_modules()` with canonical names, each module once; a wrapper precedes the module of the same name"
     seen = set() if seen is None else seen
     if m in seen: return
     seen.add(m)
@@ -123,7 +123,7 @@ def parameters(self:Parts):
 
 # %% ../nbs/03f_names.ipynb #c1576765
 def spellings(
-    name, # as somebody wrote it
+    name, # as the user wrote it
 )->list: # names to look up, in this order
     "The name, the name without the parts that wrappers insert, and without `module` as well"
     if not isinstance(name, str): return [name]

@@ -82,7 +82,7 @@ class StepHooks:
         given:list|None=None, # only these optimizers; None: all that hold a parameter of the model
     ):
         self.before, self.after, self.params, self.given = before, after, params, given
-        self.known = WeakIdKeyDictionary() # optimizer -> number of its parameters when asked, and the answer
+        self.known = WeakIdKeyDictionary() # optimizer -> number of its parameters when checked, and the result
         self.others = False # has an optimizer stepped that is not the model's?
         self.me = ref(self, lambda me: _listen(leaves=me))
         _listen(joins=self.me)
@@ -94,7 +94,7 @@ class StepHooks:
 def has(self:StepHooks,
     opt, # any optimizer
 )->bool:
-    "True if its steps are the model's; False for one that cannot be asked"
+    "True if its steps are the model's; False if that cannot be found out"
     if self.given is not None:
         self.others = self.others or all(o is not opt for o in self.given)
         return any(o is opt for o in self.given)
@@ -111,7 +111,7 @@ _LOCK = lock()
 _SHARED = dict(listeners=(), handles=[])
 
 def _listen(joins=None, leaves=None):
-    "Add or take away an observer, given as a weak reference"
+    "Add or remove an observer, given as a weak reference"
     with _LOCK:
         handles, others = _SHARED['handles'], (r for r in _SHARED['listeners'] if r is not leaves)
         _SHARED['listeners'] = (*others, joins) if joins is not None else tuple(others)

@@ -17,7 +17,7 @@ from .internals import hooks_of, is_exporting, mark_with_kwargs
 __all__ = ['OUTPUT', 'OUTPUTS', 'GRAD', 'GRADS_IN_GRAPHS', 'Probe', 'RootProbe', 'take_off']
 
 # %% ../nbs/04e_probes.ipynb #e99bf636
-# what a probe reports: a tensor; a container of tensors; a gradient; from 3 on, the gradient of one of several
+# kinds of report: a tensor; a container of tensors; a gradient; from 3 on, the gradient of one of several tensors
 OUTPUT, OUTPUTS, GRAD = 0, 1, 2
 
 GRADS_IN_GRAPHS = torch.__version__ >= (2, 13)  # can compiled graphs contain hooks on tensors?
@@ -58,11 +58,11 @@ def _leave_grad(id, what, g): return hand_on(g, id, what)
 
 # %% ../nbs/04e_probes.ipynb #938e1aa3
 class RootProbe(Probe):
-    "A probe before the call, which has inputs and no output"
+    "A probe called before the forward pass, with the inputs"
     def __call__(self, m, args, kwargs=None): super().__call__(m, args, (args, kwargs or {}))
     def attach(self, m):
         super().attach(partial(m.register_forward_pre_hook, with_kwargs=True))
-        mark_with_kwargs(m, self.handle, self)  # in place of True: copies are made without it
+        mark_with_kwargs(m, self.handle, self)  # instead of True: copies leave it out
         return self
 
 # %% ../nbs/04e_probes.ipynb #fd367535

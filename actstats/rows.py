@@ -21,11 +21,11 @@ MERGES = ('sum', 'min', 'max', 'units', 'moments')
 
 @dataclass(frozen=True)
 class Field:
-    "A column of a row: its initial value, and how two of them merge"
+    "A column of a row: its initial value, and its rule for merging"
     name:str
-    merge:str # one of `MERGES`; "units": equal or unknown; "moments": by Chan's formula
+    merge:str # one of `MERGES`; "units": the common number, or -1; "moments": by Chan's formula
     dtype:type = int # int or float: int64 or float64
-    empty:float = 0 # its value in a row of no values
+    empty:float = 0 # its value in an empty row
     shown:bool = True # is it a column of to_df()?
 
     def __post_init__(self):
@@ -73,7 +73,7 @@ def empty_rows(
     bins, # the bins: LinearBins or FloatBins
     device=None, # of the rows
 )->Tensor: # int64 (*size, HEAD + len(bins))
-    "Rows of no values: the identity of `merge`"
+    "Empty rows: the identity of `merge`"
     with real_memory(): return clear_(torch.zeros(*size, HEAD + len(bins), dtype=torch.int64, device=device))
 
 # %% ../nbs/03b_rows.ipynb #6cddcac8
@@ -112,7 +112,7 @@ def merge(
     if a.shape[-1] != b.shape[-1]:
         raise ValueError(f'merge: rows with different bins, {a.shape[-1]-HEAD} and {b.shape[-1]-HEAD} columns; '
                          'record both with the same bins')
-    out = a + b  # right for whole numbers that add up; the others follow
+    out = a + b  # correct for integer fields that are summed; the loop sets the others
     mine, theirs, new = map(_columns, (a, b, out))
     for f in FIELDS:
         if f.merge == 'moments' or (f.merge, f.dtype) == ('sum', int): continue
@@ -122,7 +122,7 @@ def merge(
 
 # %% ../nbs/03b_rows.ipynb #12848dfc
 def _units_over(u:Tensor)->Tensor:
-    "Their number if all that know it agree, else -1"
+    "The number of units if all rows that have one agree, else -1"
     most = u.amax(-1)
     return torch.where(torch.where(u == 0, most[..., None], u).amin(-1) == most, most, -1)
 
@@ -133,7 +133,7 @@ def merged(
     rows:Tensor, # int64 (..., rows, fields), one row or more
 )->Tensor: # int64 (..., fields)
     "Merge all rows of each key into one: exact for counts"
-    out = rows.sum(-2)  # right for whole numbers that add up; the others follow
+    out = rows.sum(-2)  # correct for integer fields that are summed; the loop sets the others
     old, new = _columns(rows), _columns(out)
     for f in FIELDS:
         if f.merge == 'moments' or (f.merge, f.dtype) == ('sum', int): continue
@@ -157,7 +157,7 @@ def mark_alive_(
     x:Tensor, # values, with units along dim
     dim:int, # the dimension of the units
 )->Tensor:
-    "Mark the units of `x` with any value other than exact zero (NaN counts as such)"
+    "Mark the units of `x` with any value other than exact zero (NaN counts as non-zero)"
     if x.numel():
         x = x.movedim(dim, 0).flatten(1) if x.ndim > 1 else x[:, None]
         alive |= (x.amax(1) != 0) | (x.amin(1) != 0)

@@ -19,7 +19,7 @@ __all__ = ['dense', 'is_plain', 'prime_stride', 'sampled', 'summarise', 'Referen
 # %% ../nbs/03d_stats.ipynb #72f568ad
 def dense(
     x:Tensor, # any strided tensor
-)->Tensor: # `x` itself if its values fill memory without gaps or repeats, else such a copy
+)->Tensor: # `x` itself if its values fill memory without gaps or repeats, else a copy that does
     "`x` with its values side by side in memory, in any order of dimensions"
     if x.is_neg(): x = x.resolve_neg()
     if x.is_contiguous(): return x
@@ -94,7 +94,7 @@ def _is_prime(p): return p > 1 and all(p % q for q in range(2, math.isqrt(p) + 1
 def prime_stride(
     n:int, # number of values
     k:int, # about how many to sample; 0: all
-)->int: # 1 for all values, also if there are fewer than 2k
+)->int: # 1 (all values) if k is 0 or there are fewer than 2k
     "The smallest prime from n/k up that does not divide n: a stride that samples all rows and channels evenly"
     if not 0 < 2*k <= n: return 1
     p = math.ceil(n / k)
@@ -139,7 +139,7 @@ def _add_sample(row:Tensor, x:Tensor, bins)->Tensor:
 
 # %% ../nbs/03d_stats.ipynb #248f3ef9
 class ReferenceRecorder:
-    "Merge tensors into `row`, and their units that are not dead into `alive`, in plain torch"
+    "Merge tensors into `row`, and the mask of their alive units into `alive`, in plain torch"
     def __init__(self,
         row:Tensor, # int64 (HEAD + len(bins),), changed in place
         alive:Tensor, # bool (units,), changed in place; (0,) if there are no units
@@ -173,7 +173,7 @@ def stamp_(
 # %% ../nbs/03d_stats.ipynb #a1e5020e
 def close_reference(
     now:Tensor, # rows of one step, int64 (keys, fields), emptied
-    alive:Tensor, # bool (bytes*8,), their units that are not dead, emptied
+    alive:Tensor, # bool (bytes*8,), their alive units, emptied
     rows:Tensor, # int64 (keys, rows, fields), changed in place
     masks:Tensor, # uint8 (rows, bytes), changed in place
     r:int, # index of the row in rows and masks

@@ -25,7 +25,7 @@ class Track:
     "Rows of many keys over time: one int64 array, keys x rows x fields, of at most `max_rows` rows"
     def __init__(self, bins, max_rows:int, device=None, sample:int=0, recent:int=0, sort=None):
         self.bins, self.max_rows, self.device, self.sample = bins, max_rows, torch.device(device or 'cpu'), sample
-        self.recent, self.ring = recent, None # how many of the newest steps stay apart, and where; None: in `rows`
+        self.recent, self.ring = recent, None # newest steps to keep one by one, and their ring; None: in `rows`
         self.sort = sort      # sort(key): which of the bins suit its values, as for `FloatBins.of`; None: any
         self.slots = {}       # key -> slot
         self.binned = []      # of each slot: its bins
@@ -49,7 +49,7 @@ class Track:
 # %% ../nbs/04b_tracks.ipynb #e5de471d
 @patch
 def _moved(self:Track):
-    "Drop the recorders, since current rows and units have moved; they are made again when needed"
+    "Drop the recorders, since current rows and masks have moved; new ones are made when needed"
     self.recorders = [None] * len(self.span)
 
 # %% ../nbs/04b_tracks.ipynb #c6bc3e15
@@ -65,7 +65,7 @@ def add(self:Track, key, units:int)->int:
     "Make a slot for `key`; returns its number"
     k, n_bytes = len(self.span), -(-units//8)
     before = self.now, self.alive
-    with real_memory():  # room grows by doubling
+    with real_memory():  # the capacity doubles
         if k == len(self.now):
             self.now = torch.cat([self.now, empty_rows(max(8, k), bins=self.bins, device=self.device)])
         if 8*(self.width + n_bytes) > len(self.alive):
@@ -224,7 +224,7 @@ def __getstate__(self:Track): return {**self.__dict__, 'recorders': None}  # the
 # %% ../nbs/04b_tracks.ipynb #f68d5228
 @patch
 def __setstate__(self:Track, state):
-    "Restore a copy or pickle, which makes recorders of its own"
+    "Restore a copy or pickle, without recorders: it makes its own"
     self.__dict__.update(state)
     self._moved()
 
@@ -274,8 +274,8 @@ def snapshot(self:Track)->Track:
 class Ring:
     "The newest rows of a track, one for each time key"
     def __init__(self,
-        rows:Tensor, # int64 (rows, keys, fields): room for the newest rows
-        alive:Tensor, # bool (rows, bytes*8): their units that are not dead
+        rows:Tensor, # int64 (rows, keys, fields): the newest rows
+        alive:Tensor, # bool (rows, bytes*8): their alive units
         ticks:list, # of each row: its time key and its step; None if it is empty
         last:int, # index of the newest
     ):
@@ -304,7 +304,7 @@ def widen(self:Ring, keys:int, width:int):
 
 @patch
 def add(self:Ring, tick, i:int, row:Tensor, begin:int, alive:Tensor):
-    "Merge `row` and its units into the row of key `i` at a past `tick`, if that is still here"
+    "Merge `row` and its units into the row of key `i` at a past `tick`, if the ring still holds it"
     r = next((r for r,o in enumerate(self.ticks) if o is not None and o[0] == tick), None)
     if r is None: return
     self.rows[r, i].copy_(merge(self.rows[r, i], row))
@@ -358,7 +358,7 @@ def read(self:Ring)->tuple:
 
 @patch
 def lately(self:Track,
-    k:int, # at most so many rows
+    k:int, # at most this many rows
 )->tuple: # int64 (rows, keys, HEAD), and their time keys
     "The newest closed rows that hold a step each, without histograms, on the track's own device"
     self._widen()
@@ -366,13 +366,13 @@ def lately(self:Track,
         some = slice(max(0, self.n - k), self.n if self.stride == 1 else 0)
         return self.rows[:, some, :HEAD].transpose(0, 1), self.first[some]
     order = self.ring.order()[-k:]
-    cut = next((j for j in range(1, len(order)) if order[j] < order[j-1]), len(order))  # the ring closes here
-    rows = [self.ring.rows[o[0]:o[-1]+1, :, :HEAD] for o in (order[:cut], order[cut:]) if o]  # slices: no waiting
+    cut = next((j for j in range(1, len(order)) if order[j] < order[j-1]), len(order))  # the ring wraps around here
+    rows = [self.ring.rows[o[0]:o[-1]+1, :, :HEAD] for o in (order[:cut], order[cut:]) if o]  # slices: no GPU wait
     return torch.cat(rows), [self.ring.ticks[i][0] for i in order]
 
 @patch(as_prop=True)
 def apart(self:Track)->tuple: # tensors
-    "The memory of the rows that are kept apart"
+    "The tensors of the ring; none if there is no ring"
     return () if self.ring is None else (self.ring.rows, self.ring.alive)
 
 @patch
