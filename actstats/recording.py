@@ -318,6 +318,7 @@ def put_again(self:Recording, way:tuple, x:Tensor, step:int)->bool:
     t, i, recorder, dtype, ndim, dim = way
     if t.tick != step or x.dtype is not dtype or x.device != t.device or x.ndim != ndim: return False
     if x.layout is not torch.strided or x.is_nested or not x.data_ptr(): return False  # no values in memory
+    if capturing(x): return False
     with _LOCK:
         if t.recorders[i] is not recorder: return False
         t.latest[i] = step
