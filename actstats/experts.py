@@ -409,8 +409,10 @@ def experts(self:Recording,
 
 # %% ../nbs/05e_experts.ipynb #b1ced7f2
 def _routers(rec:Recording, layers)->list:
-    "Names of the routers, in call order"
-    return _forward_order(rec, rec._names('index')) if layers is None else _listed(layers)
+    "Names of the routers, in call order; where none is known as one, of all that gave whole numbers"
+    if layers is not None: return _listed(layers)
+    names = rec._names('index')
+    return _forward_order(rec, [n for n in names if n in (rec.meta.get('experts') or {})] or names)
 
 # %% ../nbs/05e_experts.ipynb #84bb5248
 def _balance(rec:Recording, h:History):
