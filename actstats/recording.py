@@ -261,7 +261,7 @@ def put(self:Recording,
     step:int, # of the values
     dim:int|None=None, # the dimension of their units; None: no units
     tick=None, # time key: values with equal keys share a row; None: the step
-    left_out:int=0, # how many more values there are, of which x is a sample
+    left_out:int=0, # number of values that are not in `x`, if `x` is a sample
 ):
     "Merge the summary of `x` into the current row of (`name`, `kind`)"
     if tick is None: tick = step
@@ -306,7 +306,7 @@ def _put(self:Recording, tick, step, key, x, dim, zeros=0):
 # %% ../nbs/04d_recording.ipynb #80b186a1
 @patch
 def way(self:Recording, name:str, kind:str, x:Tensor, dim:int|None)->tuple|None:
-    "The arguments of `put_again` for values like `x`, just put in a training step; None if they need the full `put`"
+    "The first argument of `put_again` for values like `x`, just put in a training step; None if they need `put`"
     t = self.tracks.get(('train', x.device))
     i = None if t is None or not is_plain(x) else t.slots.get((name, kind))
     if i is None or t.recorders[i] is None: return None
