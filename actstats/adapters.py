@@ -28,12 +28,12 @@ class Adapter:
         *,
         report=None, # write a report here at the end of the fit
         stop:bool|float=False, # stop a run whose risk is above 0.8 (or this number) at two looks in succession
-        reduce:int|None=None, # of several processes: add up what all of them see, every so many steps
+        reduce:int|None=None, # of several processes: add up the recordings of all of them after every so many steps
         **watch_arguments, # passed to `watch`
     ):
         check_arguments(watch_arguments)
         self.path, self.report = _check_file('path', path, True), _check_file('report', report)
-        self.folder = self.path is not None and is_folder(path) # does each rank save a file there?
+        self.folder = self.path is not None and is_folder(path) # True if each rank saves a file there
         self.above, self.reduce = _check_stop(stop), _check_every(reduce)
         self.arguments = watch_arguments
         self._forget()
@@ -117,7 +117,7 @@ def _resume(self:Adapter, rec:Recording): # the file they are from, or a Recordi
 
 # %% ../nbs/04j_adapters.ipynb #62359d2f
 def _is_same_model(old:Recording, new:Recording)->bool:
-    "True if most of the modules that either has watched are in both, with equal names and descriptions"
+    "True if at least half of the modules of the smaller recording are in both, with equal names and descriptions"
     a, b = (r.meta.get('modules') or {} for r in (old, new))
     return 2*sum(a[k] == b[k] for k in a.keys() & b.keys()) >= min(len(a), len(b))
 
@@ -267,7 +267,7 @@ def restore(self:Adapter, state:dict):
 # %% ../nbs/04j_adapters.ipynb #4857dde7
 @patch
 def headline(self:Adapter,
-    last:bool=False, # the last one of a fit? It judges the run anew
+    last:bool=False, # True for the last headline of a fit, which judges the run anew
 )->dict:
     "The headline of the recording, to be logged by the framework; empty if there is none yet"
     if self.rec is None: return {}
