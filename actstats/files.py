@@ -58,7 +58,7 @@ def save_recent(self:Recording,
 def recent_file(
     path, # of a recording
 )->Path:
-    "The file beside it, for the newest steps"
+    "The file for the newest steps, beside the recording's own"
     path = Path(path)
     return path.with_stem(f'{path.stem}.recent')
 
@@ -190,7 +190,7 @@ def _n_bytes(h:dict, n_fields:int, max_rows:int)->int:
 
 # %% ../nbs/04i_files.ipynb #ab1a360c
 def _check(head:dict, max_bytes:int):
-    "ValueError if `head` is not as `save` writes it"
+    "ValueError unless `head` has the form that `save` writes"
     for k,least in (('max_rows', 2), ('sample', 0), ('step', 0)): _whole(head[k], least)
     _whole(head.get('n_recent', 0))
     if type(head.get('begun', 0)) not in (int, float): raise ValueError(f'begun: got {head["begun"]!r}')
@@ -220,7 +220,7 @@ def _check_layouts(head:dict):
 
 # %% ../nbs/04i_files.ipynb #85f9a475
 def _check_ranks(ranks):
-    "ValueError if this does not say which ranks a recording is of"
+    "ValueError unless `ranks` names the ranks of a recording in the form that `save` writes"
     if ranks is None: return
     world, dims = _whole(ranks['world'], 1), ranks.get('dims', {})
     if 'merged' in ranks: numbers = [*ranks['merged'], *ranks['missing']]
@@ -236,7 +236,7 @@ def _group(group, rank:int)->list:
 
 # %% ../nbs/04i_files.ipynb #37ec08ea
 def _check_facts(meta:dict):
-    "ValueError if facts that other chapters read are not as `watch` notes them"
+    "ValueError unless the facts in `meta` have the form that `watch` writes and other modules read"
     _whole(meta.get('first_step') or 0)
     for k in ('modules', 'in_eval'):
         if not isinstance(meta.get(k) or {}, dict): raise ValueError(f'{k}: expected a table, got {meta[k]!r}')
@@ -335,7 +335,7 @@ def autosave(self:Recording,
 
 # %% ../nbs/04i_files.ipynb #664638f4
 def is_folder(path)->bool:
-    "Does this name a folder: with a `/` at its end, or one that exists?"
+    "True if `path` ends in `/` or is an existing folder"
     return os.fspath(path)[-1:] in ('/', os.sep) or Path(path).is_dir()
 
 # %% ../nbs/04i_files.ipynb #182def87
