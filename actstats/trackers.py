@@ -48,7 +48,7 @@ def _times(t, now:bool)->list:
 
 # %% ../nbs/10f_trackers.ipynb #3069e788
 def _slice(t, start:int, stop:int)->tuple:
-    "Rows `start` to `stop` without histograms, and their masks, on the CPU; the row in progress follows the closed rows"
+    "Rows `start` to `stop` without histograms, and their masks, on the CPU; the row in progress follows closed ones"
     rows, masks = t.rows[:, start:min(stop, t.n), :HEAD], t.masks[start:min(stop, t.n)]
     if stop > t.n:
         now = t.now[:len(t.span), None, :HEAD].clone()
