@@ -62,7 +62,7 @@ def _unequal(a:History, b:History, merged:bool)->np.ndarray:
 _LASTS = 3 # rows in which the distance has to stay above tol
 
 def _first(flags:np.ndarray, lasts:int=1)->int|None:
-    "The first index from which on `flags` is true for `lasts` rows, or to the end"
+    "The first index from which `flags` stays true for `lasts` rows or to the end"
     return next((int(i) for i in np.flatnonzero(flags) if flags[i:i+lasts].all()), None)
 
 # %% ../nbs/10d_compare.ipynb #d73596d6
@@ -89,7 +89,7 @@ class Comparison:
     def first(self)->tuple|None: # (step, layer) of the first difference; None if there is none
         return self._earliest(self.unequal, 1)
     @property
-    def apart(self)->tuple|None: # (step, layer) from which on they are apart; None if they are not
+    def apart(self)->tuple|None: # (step, layer) from which they are apart; None if they are not
         return self._earliest([d > self.tol for d in self.distance], _LASTS)
 
 # %% ../nbs/10d_compare.ipynb #ff192068
@@ -109,7 +109,7 @@ def compare(self:Recording,
     tol:float=.1, # distance above which rows are apart, 0 to 1
     kind:str='act', # as in rec[layer, kind]
 )->Comparison:
-    "Where this run and another part; ValueError if their bins differ or they have no layer in common"
+    "Where this run and another begin to differ; ValueError if their bins differ or they have no layer in common"
     _check_comparable(self, other, tol, kind)
     mine, theirs = self._names(kind), other._names(kind)
     layers = [n for n in mine if n in theirs]

@@ -19,7 +19,7 @@ def closed_bins(
     h:History, # a layer
     i:int, # index of a row
 )->tuple: # counts, and one more edge than counts
-    "The finite values of a row as `numpy.histogram` gives them: edges are finite and ascend; no empty tails"
+    "The finite values of a row as `numpy.histogram` gives them: edges are finite and ascend, and no tail is empty"
     counts = h.hist[i].copy()
     counts[0] -= h.n_neginf[i]
     counts[-1] -= h.n_posinf[i]
@@ -34,7 +34,7 @@ def closed_bins(
 
 # %% ../nbs/10b_tensorboard.ipynb #d8cba8b2
 def _around(v:float)->np.ndarray:
-    "Edges of a bin for values that are all equal: half a unit to each side, or what the precision of large ones needs"
+    "Edges of a bin for values that are all equal: half a unit to each side, or more where float64 needs it"
     most = np.finfo(float).max
     return np.clip([v - max(.5, abs(v)*1e-9), v + max(.5, abs(v)*1e-9)], -most, most)
 
@@ -53,7 +53,7 @@ def raw_histogram(
 _CURVES = ('mean', 'std', 'frac_zero', 'frac_dead')
 
 def _growing(rec:Recording, key)->int:
-    "How many of the last rows are unfinished: the row in progress, and one that it will be merged into"
+    "How many of the last rows are unfinished: the row in progress, and the one that it will be merged into, if any"
     unfinished = lambda t: 0 if t.tick is None else 1 + (t.filled < t.stride)
     return max((unfinished(t) for t in rec.tracks.values() if key in t.slots), default=0)
 
@@ -89,14 +89,14 @@ def _memory(
     of, # an object that was written to or read
     key=None, # under which to find it; None: its address
 )->dict:
-    "What a recording remembers about an object: forgotten in copies and pickles, and when another takes its place"
+    "The data a recording keeps about an object: not copied or pickled, and empty again for another object in its place"
     memories, key = rec.__dict__.setdefault('_written', {}), id(of) if key is None else key
     if key not in memories or memories[key][0] is not of: memories[key] = of, {}
     return memories[key][1]
 
 # %% ../nbs/10b_tensorboard.ipynb #78884666
 def _can(
-    who:str, # the caller, in the user's words
+    who:str, # the function that the user called, for the message
     o, # what the user passed
     wanted:str, # what was expected, in words
     *methods:str, # that it must have
