@@ -18,7 +18,6 @@ from .hooks import choose_modules, plain
 from .internals import aside, can_push, higher_order, leave_mode, mark_always, push_mode
 from .names import Parts
 from .probes import Probe
-from .watching import _parts_of_fused
 
 # %% auto #0
 __all__ = ['MASKED', 'PIECE', 'attention_modules', 'Attention']
@@ -358,16 +357,10 @@ class _Around:
 # %% ../nbs/04p_attention.ipynb #9bd5c3d8
 @patch
 def attach(self:_Look)->list:
-    fused = set() if self.w.on_valid else _parts_of_fused([m for _,m in self.w.parts.roots])
     handles = [self]
     if not can_push: return handles
     _admit_higher_order()
-    for name,m in self.found.items():
-        around = _Around(self, name, m)
-        try: handles.append(around.attach())
-        except RuntimeError as e: self.w.rec.note(name, f'it takes no hooks: {e}')
-        else:
-            if m in fused: self.w.fused.append((around, m))
+    for name,m in self.found.items(): handles += self.w.hook(name, m, _Around(self, name, m))
     return handles
 
 # %% ../nbs/04p_attention.ipynb #e917b114

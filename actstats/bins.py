@@ -28,6 +28,7 @@ class LinearBins:
             raise ValueError(f'LinearBins: expected finite lo < hi and a whole n > 0, got lo={lo}, hi={hi}, n={n}')
         self.lo, self.hi, self.n = float(lo), float(hi), int(n)
         self.edges = np.r_[-np.inf, np.linspace(self.lo, self.hi, self.n + 1), np.inf]
+        self.zero = int(np.searchsorted(self.edges, 0, 'right')) - 1  # column that counts zeros
         self.spec = [0., self.lo, self.hi, float(self.n)]  # computed once: a hook reads it at every call
         self.hash = hash(tuple(self.spec))
 

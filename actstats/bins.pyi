@@ -10,6 +10,7 @@ class LinearBins:
     hi: float
     n: int
     edges: Any
+    zero: Any
     spec: list[Any]
     hash: Any
     def __init__(self, lo: float=-10.0, hi: float=10.0, n: int=80) -> None: ...

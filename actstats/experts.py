@@ -15,7 +15,7 @@ from fastcore.basics import patch
 
 from .backends import call_back
 from .heatmaps import _columns
-from .hooks import _parts, check_modules, choose_modules, plain
+from .hooks import check_modules, choose_modules, every_tensor, plain
 from .internals import aside, is_exporting, modes
 from .names import Parts
 from .plots import _axes, _empty, _forward_order, _listed, _mark_epochs, _named, _nothing, _plt, _steps_axis
@@ -24,17 +24,7 @@ from .recording import History, Recording
 from .stats import is_plain
 
 # %% auto #0
-__all__ = ['LOGS', 'every_tensor', 'Reading', 'read_output', 'entropies', 'find_routers', 'Experts', 'imbalance', 'variation',
-           'by_chance']
-
-# %% ../nbs/05e_experts.ipynb #cab7b8c7
-def every_tensor(
-    out, # the output of a module
-): # yields tensors of any type, depth first
-    "All tensors in `out`: itself, or those in tuples, lists, mappings and dataclasses"
-    if isinstance(out, Tensor): yield out
-    else:
-        for o in _parts(out): yield from every_tensor(o)
+__all__ = ['LOGS', 'Reading', 'read_output', 'entropies', 'find_routers', 'Experts', 'imbalance', 'variation', 'by_chance']
 
 # %% ../nbs/05e_experts.ipynb #447fe8f3
 @dataclass
@@ -323,8 +313,7 @@ def attach(self:Experts,
     for name,m in found.items():
         parent = named.get(name.rpartition('.')[0]) if name else None
         r = _Router(w, name, _count(m) or _count(parent), self.top_k or _top_k(named, name), self.every)
-        try: handles.append(_RouterProbe(w, r.saw, r.saw_in_graph, m).attach(m.register_forward_hook))
-        except RuntimeError as e: w.rec.note(name, f'it takes no hooks: {e}')
+        handles += w.hook(name, m, _RouterProbe(w, r.saw, r.saw_in_graph, m))
     return handles
 
 # %% ../nbs/05e_experts.ipynb #02a6adc9

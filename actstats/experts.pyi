@@ -1,13 +1,10 @@
 # Written by .ci/stubs.py: `make export`
 import numpy as np
-from collections.abc import Iterator
 from dataclasses import dataclass
 from torch import Tensor
 from typing import Any
 
-__all__ = ['LOGS', 'every_tensor', 'Reading', 'read_output', 'entropies', 'find_routers', 'Experts', 'imbalance', 'variation', 'by_chance']
-
-def every_tensor(out: Any) -> Iterator[Any]: ...
+__all__ = ['LOGS', 'Reading', 'read_output', 'entropies', 'find_routers', 'Experts', 'imbalance', 'variation', 'by_chance']
 
 @dataclass
 class Reading:

@@ -19,8 +19,8 @@ from .names import Parts, spellings
 from .stats import is_plain
 
 # %% auto #0
-__all__ = ['Tap', 'Hook', 'Hooks', 'unit_dim', 'choose_modules', 'check_pattern', 'check_modules', 'tensors', 'whole_numbers',
-           'plain']
+__all__ = ['Tap', 'Hook', 'Hooks', 'unit_dim', 'choose_modules', 'check_pattern', 'check_modules', 'every_tensor', 'tensors',
+           'whole_numbers', 'plain']
 
 # %% ../nbs/04a_hooks.ipynb #d904b8bd
 class Tap:
@@ -204,26 +204,29 @@ def _look_up(k, o, named:dict)->str:
                          'pass modules found in model.modules()')
     raise ValueError(f'modules: no module is called {o!r}{_nearest(o, named)}')
 
+# %% ../nbs/04a_hooks.ipynb #8fdaa744
+def every_tensor(
+    out, # the output of a module
+): # yields tensors of any type, depth first
+    "All tensors in `out`: itself, or those in tuples, lists, mappings and dataclasses"
+    if isinstance(out, Tensor): yield out
+    else:
+        for o in _parts(out): yield from every_tensor(o)
+
 # %% ../nbs/04a_hooks.ipynb #fc89e92e
 def tensors(
     out, # the output of a module
 ): # yields each floating point tensor, depth first
     "The floating point tensors in `out`: a tensor, or tuples, lists, mappings and dataclasses of them"
-    if isinstance(out, Tensor):
-        if out.is_floating_point() or out.is_quantized: yield out
-    else:
-        for o in _parts(out): yield from tensors(o)
+    return (x for x in every_tensor(out) if x.is_floating_point() or x.is_quantized)
 
 # %% ../nbs/04a_hooks.ipynb #ff4a2d9b
 def whole_numbers(
     out, # the output of a module
 ): # yields each tensor of whole numbers, depth first
     "The tensors of whole numbers (no booleans) in `out`: a tensor, or tuples, lists, mappings and dataclasses of them"
-    if isinstance(out, Tensor):
-        other = out.is_floating_point() or out.is_complex() or out.is_quantized or out.dtype is torch.bool
-        if not other: yield out
-    else:
-        for o in _parts(out): yield from whole_numbers(o)
+    def whole(x): return not (x.is_floating_point() or x.is_complex() or x.is_quantized or x.dtype is torch.bool)
+    return filter(whole, every_tensor(out))
 
 # %% ../nbs/04a_hooks.ipynb #62ffa7c8
 def _parts(o)->Iterable:

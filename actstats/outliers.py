@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from fastcore.basics import patch
 
-from .bins import FloatBins, _below
+from .bins import _below
 from .heatmaps import _draw_by_layer
 from .hooks import check_modules, choose_modules, plain, tensors, unit_dim
 from .internals import aside, modes
@@ -21,7 +21,6 @@ from .precision import _without_lines
 from .probes import GRAD, Probe
 from .recording import History, Recording
 from .stats import is_plain
-from .watching import _parts_of_fused
 
 # %% auto #0
 __all__ = ['peaks', 'Outliers']
@@ -38,7 +37,7 @@ def _apart(h:History)->tuple: # counts and values, (rows, 3) each
 def _spans(h:History)->tuple: # counts, least and largest value, (rows, spans) each; at the end those of `_apart`
     "Between which values the finite values of each row lie"
     counts, (n, at) = h.finite_hist.astype(float), _apart(h)
-    zero = h.bins.zero if isinstance(h.bins, FloatBins) else np.searchsorted(h.edges, 0, 'right') - 1
+    zero = h.bins.zero
     some, r = counts > 0, np.arange(len(h))
     first, last = some.argmax(1), counts.shape[1] - 1 - some[:, ::-1].argmax(1)
     counts[:, zero] -= h.n_zero
@@ -193,20 +192,9 @@ class Outliers:
 def attach(self:Outliers, w)->list: # hooks to remove
     "Called by the `watch` `w` when it starts; ValueError if `modules` matches none"
     modules = w.modules if self.modules is None else choose_modules(w.parts, self.modules)
-    fused = set() if w.on_valid else _parts_of_fused([m for _,m in w.parts.roots])
     w.rec.meta['outliers'] = dict(every=self.every, times=self.times)
-    return [probe for name,m in modules.items() for probe in self._hook(w, name, m, m in fused)]
-
-# %% ../nbs/05f_outliers.ipynb #32e5f51f
-@patch
-def _hook(self:Outliers, w, name, m, fused:bool)->list:
-    probe = Probe(w, partial(self._saw, w, name), partial(self._in_graph, w, name), m)
-    try: probe.attach(m.register_forward_hook)
-    except RuntimeError as e: w.rec.note(name, f'its outliers are not seen, for it takes no hooks: {e}')
-    else:
-        if fused: w.fused.append((probe, m))  # it is detached in evaluation mode, like those of `watch`
-        return [probe]
-    return []
+    def probe(name, m): return Probe(w, partial(self._saw, w, name), partial(self._in_graph, w, name), m)
+    return [h for name,m in modules.items() for h in w.hook(name, m, probe(name, m))]
 
 # %% ../nbs/05f_outliers.ipynb #858cb693
 @patch
@@ -238,7 +226,7 @@ def _channels(h:History)->dict:
     "The columns of the frame for the channels of a layer"
     on, c = ~h.dead, h.finite_hist
     some = np.flatnonzero(on.any(0))
-    c[:, h.bins.zero if isinstance(h.bins, FloatBins) else np.searchsorted(h.edges, 0, 'right') - 1] -= h.n_zero
+    c[:, h.bins.zero] -= h.n_zero
     least = np.where(on.sum(1) == 1, h.max, np.maximum(h.edges[(c > 0).argmax(1)], 0))[:, None]
     on = on[:, some]
     low, high = (np.where(on, v, 0).max(0, initial=0) for v in (least, h.max[:, None]))

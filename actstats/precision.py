@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from fastcore.basics import patch
 
-from .bins import FloatBins, _below
+from .bins import _below
 from .heatmaps import _draw_by_layer
 from .kinds import KINDS, check_kind, kind_of
 from .plots import _axes, _chosen, _empty, _label, _listed, _mark_epochs, _nothing
@@ -83,7 +83,7 @@ def _magnitudes(
 )->tuple: # counts, smallest and largest magnitude of each bin, (rows, bins) each, and the largest of each row, (rows,)
     "The counts of the finite values that are not zero, by magnitude"
     counts, (ends, place) = h.finite_hist, _sizes(h.edges)
-    zero = h.bins.zero if isinstance(h.bins, FloatBins) else np.searchsorted(h.edges, 0, 'right') - 1
+    zero = h.bins.zero
     counts[:, zero] -= h.n_zero
     sums = np.zeros((len(ends), len(h)))
     np.add.at(sums, place, counts.T)

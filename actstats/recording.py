@@ -169,7 +169,7 @@ def near_zero(self:History,
     "Fraction of the finite values near zero, from the histogram, accurate to one bin"
     if near == 0: return self.frac_zero
     others = self.finite_hist
-    zero = self.bins.zero if isinstance(self.bins, FloatBins) else np.searchsorted(self.edges, 0, 'right') - 1
+    zero = self.bins.zero
     others[:, zero] -= self.n_zero
     close = rebin(others, self.edges, LinearBins(-near, near, 1), self.min, self.max)[:, 1] + self.n_zero
     return np.divide(close, self.n, out=np.full(len(self), np.nan), where=self.n > 0)

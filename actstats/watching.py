@@ -200,19 +200,27 @@ def _take_place(self:watch):
 def _attach(self:watch):
     self.fused, self.hidden = [], False  # pairs (probe, module) inside layers that may run as one kernel; detached?
     roots = [m for _,m in self.parts.roots]
-    fused = set() if self.on_valid else _parts_of_fused(roots)
+    self.inside_fused = set() if self.on_valid else _parts_of_fused(roots)
     for m in roots: self._attach_root(m)
     self._attach_end(roots[-1])
     for lens in self.lenses: self.handles += lens.attach(self)
     for name,m in self.modules.items():
         probe = Probe(self, partial(self._saw, name), partial(self._from_graph, name), m, self.all, self.grads)
-        try: self.handles.append(probe.attach(m.register_forward_hook))
-        except RuntimeError as e: self.rec.note(name, f'it takes no hooks: {e}')
-        else:
-            if m in fused: self.fused.append((probe, m))
+        self.handles += self.hook(name, m, probe)
     for m in roots if self.fused else ():
         self.handles.append(Probe(self, self._attach_fused, None, m).attach(m.register_forward_hook))
     self._hook_steps()
+
+# %% ../nbs/04h_watching.ipynb #85b22682
+@patch
+def hook(self:watch, name:str, m:nn.Module, probe)->list:
+    "Attach a probe to a module, for as long as it does not run inside a fused kernel: the handle, or none, with a note"
+    try: probe.attach(m.register_forward_hook)
+    except RuntimeError as e:
+        self.rec.note(name, f'it takes no hooks: {e}')
+        return []
+    if m in self.inside_fused: self.fused.append((probe, m))
+    return [probe]
 
 # %% ../nbs/04h_watching.ipynb #043e1b5e
 @patch
