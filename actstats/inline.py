@@ -22,7 +22,7 @@ __all__ = ['WIDE', 'HIGH', 'NOTHING', 'BAD', 'FIRST', 'BAD_COLOR', 'Steps', 'ste
 # %% ../nbs/05g_inline.ipynb #435402b9
 @dataclass(frozen=True)
 class Steps:
-    "The horizontal axis of a page: the steps from `first` up to `end`, in `n` columns of equal width"
+    "The horizontal axis of a page: steps from `first` up to `end`, in `n` equal columns"
     first:int
     end:int
     n:int
@@ -44,7 +44,8 @@ def steps_of(
 )->Steps:
     "The axis on which all rows of these histories have their place"
     hs = [h for h in hs if len(h)]
-    first, end = min((int(h.step[0]) for h in hs), default=0), max((h.end for h in hs), default=1)
+    first = min((int(h.step[0]) for h in hs), default=0)
+    end = max((h.end for h in hs), default=1)
     return Steps(first, end, min(most, end - first))
 
 # %% ../nbs/05g_inline.ipynb #44023f67
@@ -70,7 +71,7 @@ def rows_at(self:Steps,
 
 @patch
 def over(self:Steps, h:History, values:np.ndarray)->np.ndarray:
-    "The values of the rows of `h` in all columns, NaN where there is no row; the first axis is that of the columns"
+    "The values of the rows of `h` by column, (columns, ...); NaN where there is none"
     row = self.rows_at(h)
     out = np.full((self.n, *values.shape[1:]), np.nan)
     out[row >= 0] = values[row[row >= 0]]
@@ -143,8 +144,10 @@ def ticks(self:Scale,
     most:int=4, # marks, about
 )->list: # of (place, text)
     "Round numbers, and their places"
-    return [(round(float(self.at(v)), 4), _short(float(v)))
-            for v in _round_numbers(self, most) if self.lo*(1 - 1e-9*self.log) <= v <= self.hi*(1 + 1e-9*self.log)]
+    some = [float(v) for v in _round_numbers(self, most)]
+    lo, hi = (self.lo*(1 - 1e-9), self.hi*(1 + 1e-9)) if self.log else (self.lo, self.hi)
+    inside = [v for v in some if lo <= v <= hi]
+    return [(round(float(self.at(v)), 4), _short(v)) for v in inside]
 
 # %% ../nbs/05g_inline.ipynb #231009e6
 WIDE, HIGH = 2000, 400 # units of the field
@@ -155,7 +158,8 @@ def _pieces(ok:np.ndarray)->Iterator:
     yield from map(slice, at[::2].tolist(), at[1::2].tolist())
 
 def _points(x, y)->str:
-    return ' '.join(f'{a} {b}' for a,b in zip(np.rint(WIDE*x).astype(int), np.rint(HIGH*(1 - y)).astype(int)))
+    xs, ys = np.rint(WIDE*x).astype(int), np.rint(HIGH*(1 - y)).astype(int)
+    return ' '.join(f'{a} {b}' for a,b in zip(xs, ys))
 
 # %% ../nbs/05g_inline.ipynb #f45a13ad
 def path(
@@ -164,7 +168,8 @@ def path(
 )->str: # the attribute `d` of an SVG path
     "A line through these points"
     x, y = np.asarray(x, float), np.asarray(y, float)
-    return ''.join(f'M{_points(x[s], y[s])}' + 'h0'*(s.stop - s.start == 1) for s in _pieces(np.isfinite(y)))
+    one = lambda s: f'M{_points(x[s], y[s])}' + 'h0'*(s.stop - s.start == 1)
+    return ''.join(map(one, _pieces(np.isfinite(y))))
 
 def area(x:np.ndarray, low:np.ndarray, high:np.ndarray)->str:
     "The area between two lines, as the attribute `d` of an SVG path"
@@ -194,12 +199,14 @@ def lines_of(
     levels:dict|None=None, # name -> value of a dotted line
     scale:Scale|None=None, # None: chosen from the values
     top:float=.05, # room above the lines, as a share of their height
+    below:float=.05, # the same below them
 )->Lines:
     "A chart of these lines; levels that lie outside of it are left out"
-    scale = (scale or scale_of(*(y for _,_,y,_ in series), log=log)).widened(.05, top)
+    scale = (scale or scale_of(*(y for _,_,y,_ in series), log=log)).widened(below, top)
     number = {name: i for i,name in enumerate(dict.fromkeys(name for name,*_ in series))}
     drawn = [(name, path(x, scale.at(y)), run, number[name]) for name,x,y,run in series]
-    inside = [(k, float(scale.at(v))) for k,v in (levels or {}).items() if scale.lo <= v <= scale.hi]
+    levels = {k: v for k,v in (levels or {}).items() if scale.lo <= v <= scale.hi}
+    inside = [(k, float(scale.at(v))) for k,v in levels.items()]
     return Lines(label, scale, [o for o in drawn if o[1]], levels=inside)
 
 # %% ../nbs/05g_inline.ipynb #67d89c0e
@@ -210,7 +217,8 @@ def codes(
     bad:np.ndarray|None=None, # where there are values that are not finite
 )->np.ndarray: # uint8, of the same shape
     "A byte for each place"
-    out = np.where(np.isfinite(at), FIRST + np.rint((255 - FIRST)*np.nan_to_num(at)), NOTHING)
+    colors = FIRST + np.rint((255 - FIRST)*np.nan_to_num(at))
+    out = np.where(np.isfinite(at), colors, NOTHING)
     return (out if bad is None else np.where(bad, BAD, out)).astype(np.uint8)
 
 # %% ../nbs/05g_inline.ipynb #73d31971
@@ -225,7 +233,8 @@ def palette(
     from matplotlib.colors import to_rgba
     share = np.linspace(0, 1, 256 - FIRST)
     some = colormaps[_MAPS[name]](share) if name in _MAPS else _alarming(share)
-    return np.rint(255*np.vstack([(0, 0, 0, 0), to_rgba(BAD_COLOR), some])).astype(np.uint8)
+    every = np.vstack([(0, 0, 0, 0), to_rgba(BAD_COLOR), some])
+    return np.rint(255*every).astype(np.uint8)
 
 def _alarming(share)->np.ndarray:
     "One colour, the more opaque the further: it is seen on white and on black"
@@ -305,7 +314,7 @@ def strips_of(
     hs:list, # of `History` or None, one for each run
     steps:Steps,
 )->list: # of `Strip` or None
-    "The histograms of one layer over the steps: those of two runs in the same window and colours"
+    "The histograms of a layer over the steps: two runs in the same window and colours"
     hs = [steps.merged(h) if h is not None and len(h) else None for h in hs]
     some = [h for h in hs if h is not None]
     views = _same_window(heat, some, False) if len(some) < 3 else list(map(heat, some))
@@ -313,5 +322,6 @@ def strips_of(
     parts = [p for g in groups for p in (_padded(g) if g else ())]
     most = max((o.counts.max(initial=0) for o in views), default=1) or 1
     outside = tuple(any(o.outside[i] for o in views) for i in (0, 1))
-    made = iter([_strip(h, o, p, most, steps, outside) for h,o,p in zip(some, views, parts)])
+    drawn = zip(some, views, parts)
+    made = iter([_strip(h, o, p, most, steps, outside) for h,o,p in drawn])
     return [None if h is None else next(made) for h in hs]

@@ -20,7 +20,7 @@ __all__ = ['ranks_in_words', 'merged_how', 'rank_table', 'first_not_finite']
 def ranks_in_words(
     rec:Recording,
 )->str: # sentences; empty if a single process trained
-    "Which ranks a recording covers, the mesh that they form, and the ranks that are missing"
+    "Which ranks a recording covers, their mesh, and the ranks that are missing"
     r = rec.meta.get('ranks')
     if not whose(rec.meta): return ''
     if 'merged' not in r: return f'This is {whose(rec.meta)}.'
@@ -31,7 +31,8 @@ def ranks_in_words(
         f'The training was started {starts} times.' if starts > 1 else '',
         f'No recording of {ranks_text(missing)} was there.' if missing else '')))
 
-def _mesh(ranks:dict)->str: return ' × '.join(f'{n} ({k})' for k,n in (ranks.get('dims') or {}).items())
+def _mesh(ranks:dict)->str:
+    return ' × '.join(f'{n} ({k})' for k,n in (ranks.get('dims') or {}).items())
 
 # %% ../nbs/09l_rankwords.ipynb #a4bb4148
 _MERGED = dict(sample='added up', shard='side by side', replica='one copy', stage='one stage', unknown='not known')
@@ -52,11 +53,13 @@ def _roles(rec:Recording, key:tuple, dims)->tuple:
 def merged_how(
     rec:Recording, # merged from several ranks
 )->tuple: # heads; rows of (text, number to sort by)
-    "How the rows of several ranks were merged: for each kind and way, the names and a word for each dimension"
+    "How the rows of ranks were merged: names, and a word for each dimension of the mesh"
     dims, groups = _columns(rec.meta['ranks']), {}
-    for key in rec.keys(): groups.setdefault((key[1], _roles(rec, key, dims)), []).append(key[0])
-    rows = [[(kind_of(kind).plural, i), (f'{len(names):,}', len(names)), *((_MERGED[o], i) for o in roles),
-             (some(names), i)] for i,((kind, roles),names) in enumerate(groups.items())]
+    for key in rec.keys():
+        groups.setdefault((key[1], _roles(rec, key, dims)), []).append(key[0])
+    rows = [[(kind_of(kind).plural, i), (f'{len(names):,}', len(names)),
+             *((_MERGED[o], i) for o in roles), (some(names), i)]
+            for i,((kind, roles),names) in enumerate(groups.items())]
     return ['rows of', 'how many', *(f'{k} ({n})' for k,n in dims.items()), 'names'], rows
 
 # %% ../nbs/09l_rankwords.ipynb #892ccfbf
@@ -78,7 +81,8 @@ def rank_table(
     kind:str='act',
 )->tuple: # heads; rows of (text, number to sort by)
     "A line for each rank, the worst first"
-    frame = rec.by_rank(name, kind)[list(_OF_RANK)].dropna(axis='columns', how='all').head(_MOST_RANKS)
+    frame = rec.by_rank(name, kind)[list(_OF_RANK)]
+    frame = frame.dropna(axis='columns', how='all').head(_MOST_RANKS)
     rows = [[(str(r), r), *((_number_text(v), float(v)) for v in row)]
             for r,row in zip(frame.index, frame.itertuples(index=False))]
     return ['rank', *map(_OF_RANK.get, frame.columns)], rows

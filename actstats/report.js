@@ -72,7 +72,7 @@ const inView = new IntersectionObserver(
 let shownMap = null; // the name of the statistic of the map
 
 function showMap(name) {
-  const { runs, label, low, high, colors } = data.maps[name];
+  const { runs, label, ends, colors } = data.maps[name];
   for (const plot of $$('[data-plot="map"]')) {
     let canvas = $('canvas', plot);
     if (!canvas) {
@@ -85,8 +85,7 @@ function showMap(name) {
   }
   const ramp = $('#ramp');
   $('.what', ramp).textContent = label;
-  $('.low', ramp).textContent = low;
-  $('.high', ramp).textContent = high;
+  [$('.low', ramp).textContent, $('.high', ramp).textContent] = ends;
   $('.colors', ramp).className = `colors ${colors}`;
   shownMap = name;
 }
@@ -241,7 +240,7 @@ function setZoom(from, to) {
     pan.replaceChildren(
       ...marks.map((v) => {
         const mark = make('span', { textContent: v.toLocaleString('en') });
-        mark.style.left = `${((v - first) / (end - first)) * 100}%`;
+        mark.style.left = `${((v + 0.5 - first) / (end - first)) * 100}%`;
         return mark;
       }),
     );
@@ -314,6 +313,9 @@ function arrange(by) {
   };
   const largest = (a, b) => number(b) - number(a) || a.dataset.place - b.dataset.place;
   table.append(...[...table.tBodies].sort(order[by] ?? largest));
+  for (const th of table.tHead.rows[0].cells) th.removeAttribute('aria-sort');
+  $(`th[data-order="${by}"]`, table)?.setAttribute('aria-sort', by === 'place' ? 'ascending' : 'descending');
+  $('#order').value = by;
 }
 
 function sortBy(th) {
@@ -368,6 +370,7 @@ function listen() {
   for (const input of $$('input[name="statistic"]')) input.onchange = () => showMap(input.value);
   if (!table) return;
   $('#filter').oninput = sift;
+  for (const th of $$('th[data-order]', table)) $('button', th).onclick = () => arrange(th.dataset.order);
   $('#order').onchange = (event) => arrange(event.target.value);
   const every = (on) => [...table.tBodies].filter((tbody) => !tbody.hidden).forEach((tbody) => setOpen(tbody, on));
   $('#all').onclick = () => every(true);

@@ -18,8 +18,8 @@ from .compare import Comparison
 from .events import NUMBERED, Story, _row_of
 from .files import check_writable, write_bytes
 from .heatmaps import _short
-from .inline import FIRST, Lines, Scale, Steps, area, as_png, as_text, codes
-from .inline import lines_of, palette, scale_of, steps_of, strips_of
+from .inline import HIGH, WIDE, Lines, Scale, Steps, area, as_png, as_text, codes
+from .inline import _round_numbers, lines_of, palette, scale_of, steps_of, strips_of
 from .kinds import kind_of
 from .layouts import whose
 from .rankwords import _compared_by, first_not_finite, merged_how, rank_table, ranks_in_words
@@ -63,7 +63,7 @@ class Section:
     def happened(self)->dict: return self.first_events()
 
 # %% ../nbs/10e_report.ipynb #3fd28390
-_LOOKS = (25, 50, 75) # steps after which to look, before the hundred that a diagnosis takes
+_LOOKS = (25, 50, 75) # steps after which to look, before the hundred of a diagnosis
 
 @patch
 def first_alarm(self:Section)->int|None:
@@ -93,15 +93,16 @@ def cause(self:Section)->Finding|None:
 # %% ../nbs/10e_report.ipynb #837bdcc9
 @patch
 def verdict(self:Section)->dict:
-    "The verdict, for people: kind, headline, risk, the cause and where it is, and what to do"
+    "The verdict, for people: headline, risk, the cause and where it is, and what to do"
     d, f = self.diagnosis, self.cause()
     kind, headline = _VERDICTS[d.verdict]
     first = next(iter(d), f)
     known, bar = d.risk == d.risk, threshold(min(d.steps, MOST))
-    return dict(kind=kind, headline=headline, cause=f, title=title_of(f.rule) if f else '', alarm=self.alarm_step,
-                risk=percent(d.risk) if known else '', share=d.risk if known else None,
-                bar=bar if bar < math.inf else None, past=known and d.risk >= bar and not d.alarm, summary=d.summary,
-                todo=first.advice if first else d.settles)
+    return dict(
+        kind=kind, headline=headline, cause=f, title=title_of(f.rule) if f else '',
+        alarm=self.alarm_step, summary=d.summary, todo=first.advice if first else d.settles,
+        risk=percent(d.risk) if known else '', share=d.risk if known else None,
+        bar=bar if bar < math.inf else None, past=known and d.risk >= bar and not d.alarm)
 
 # %% ../nbs/10e_report.ipynb #53536ffa
 _MOST_EVENTS = 12
@@ -116,9 +117,17 @@ def where(self:Section, name:str, kind:str='')->str|None:
 @patch
 def first_events(self:Section)->dict:
     "What happened: lines, and how many more there are"
-    ends = [e for e in self.rec._in_order([], True) if e.what in ('end', 'replicas differ')]
+    marks = self.rec._in_order([], True)
+    ends = [e for e in marks if e.what in ('end', 'replicas differ')]
     lines = self.told(sorted([*self.story.events, *ends], key=lambda e: e.step))
     return dict(lines=lines[:_MOST_EVENTS], more=len(lines[_MOST_EVENTS:]))
+
+# %% ../nbs/10e_report.ipynb #68e7fc34
+@patch
+def others(self:Section, f:Finding)->list:
+    "Further layers that a finding speaks of"
+    names = f.evidence.get('layers') if isinstance(f.evidence.get('layers'), (list, tuple)) else ()
+    return [n for n in names if isinstance(n, str) and n != f.layer]
 
 # %% ../nbs/10e_report.ipynb #4a37e957
 @patch
@@ -187,11 +196,11 @@ class Versus:
 
     def codes(self, steps:Steps)->np.ndarray: # uint8 (layers, columns)
         "The distance of each layer over the steps, from 0 to 1"
-        c = self.comparison
-        return codes(np.stack([_in_columns(steps, s, d) for s,d in zip(c.steps, c.distance)]))
+        each = zip(self.comparison.steps, self.comparison.distance)
+        return codes(np.stack([_in_columns(steps, s, d) for s,d in each]))
 
 def _in_columns(steps:Steps, step:np.ndarray, v:np.ndarray)->np.ndarray:
-    "The largest value of each column; one without a value has that of the column before it"
+    "The largest value of each column; an empty one has that of the column before it"
     out, at = np.full(steps.n, np.nan), steps.column(step)
     np.fmax.at(out, at, v)
     if not len(at): return out
@@ -220,11 +229,14 @@ def matched(
     for run,(name, mine) in enumerate(zip(line, keys)):
         for key in mine:
             role = (key[0].removeprefix(f'{name}.') if key[0] != name else '', key[1])
-            if role not in out: role = next((r for r in out if out[r][run] is None and _alike(r, role)), role)
+            if role not in out:
+                free = (r for r in out if out[r][run] is None and _alike(r, role))
+                role = next(free, role)
             out.setdefault(role, [None]*n)[run] = key
     return out
 
-def _alike(a:tuple, b:tuple)->bool: return a[1] == b[1] and a[0].rpartition('.')[2] == b[0].rpartition('.')[2]
+def _alike(a:tuple, b:tuple)->bool:
+    return a[1] == b[1] and a[0].rpartition('.')[2] == b[0].rpartition('.')[2]
 
 # %% ../nbs/10e_report.ipynb #cabd78c3
 _CELLS, _BINS, _PICTURED = 3_000_000, 62, 400
@@ -241,26 +253,31 @@ class Page:
     ):
         self.runs = [s for s in sections if isinstance(s, Section)]
         self.versus = [s for s in sections if isinstance(s, Versus)]
-        self.losses = [s.rec[loss.name, 'log'].by_step() if (loss := s.story.case.losses) else None for s in self.runs]
+        named = [s.story.case.losses for s in self.runs]
+        self.losses = [None if o is None else s.rec[o.name, 'log'].by_step()
+                       for s,o in zip(self.runs, named)]
         hs = [h for s in self.runs for h in s.overview.hs.values()]
         self.steps = steps_of([*hs, *filter(None, self.losses)], columns_for(len(hs)))
         self.overviews = [s.overview.lay_out(self.steps) for s in self.runs]
         self.lines, self._made = paired([list(o.lines) for o in self.overviews]), {}
-        self.ids = [{line[i]: f'layer-{k}' for k,line in enumerate(self.lines)} for i in range(len(self.runs))]
+        ids = lambda run: {line[run]: f'layer-{k}' for k,line in enumerate(self.lines)}
+        self.ids = list(map(ids, range(len(self.runs))))
 
     @cached_property
-    def scales(self)->dict: return {stat: s for stat in STATISTICS if (s := self.scale(stat))} # of what was recorded
+    def scales(self)->dict: # of what was recorded
+        return {stat: s for stat in STATISTICS if (s := self.scale(stat))}
 
     @cached_property
-    def thumbnails(self)->dict: # id -> small images of the histograms, one or None for each run
+    def thumbnails(self)->dict: # id -> small images, one or None for each run
         if len(self.lines) > _PICTURED: return {}
         return {f'layer-{i}': self.images(line) for i,line in enumerate(self.lines)}
 
     def ticks(self)->list: # of (place, text)
         "Marks on the axis of steps"
-        inside = [(v, t) for v,t in Scale(self.steps.first, max(self.steps.end - 1, self.steps.first + 1)).ticks(6)]
-        wide = (self.steps.end - 1 - self.steps.first)/(self.steps.end - self.steps.first) if self.steps.n > 1 else 0
-        return [(round(v*wide, 4), t) for v,t in inside if '.' not in t]
+        first, last = self.steps.first, self.steps.end - 1
+        some = _round_numbers(Scale(first, last), 6) if last > first else [first]
+        whole = [v for v in some if first <= v <= last and v % 1 == 0]
+        return [(round(float(self.steps.at(v + .5)), 4), f'{v:,.0f}') for v in whole]
 
 # %% ../nbs/10e_report.ipynb #8ae2d600
 @patch
@@ -269,7 +286,7 @@ def loss(self:Page)->Lines|None:
     some = [(h, run) for run,h in enumerate(self.losses) if h is not None and len(h)]
     if not some: return None
     x = [self.steps.at(h.middle + .5) for h,_ in some]
-    c = lines_of('Training loss', [('loss', v, h.mean, run) for v,(h, run) in zip(x, some)], top=.18)
+    c = lines_of('Training loss', [('loss', v, h.mean, run) for v,(h, run) in zip(x, some)], top=.18, below=.12)
     merged = [(v, h, run) for v,(h, run) in zip(x, some) if (h.n_steps > 1).any()]
     c.bands = [(area(v, c.scale.at(h.min), c.scale.at(h.max)), run) for v,h,run in merged]
     return c
@@ -279,29 +296,62 @@ def loss(self:Page)->Lines|None:
 def marks(self:Page,
     run:int, # number of the run
     on_loss:bool, # those of the loss, or those of the layers?
-)->list: # of dicts: place, line, numbers, what
+)->list: # of dicts: place, line, numbers
     "The first events of a run, as marks on a picture; events close to each other share one"
     out, near = {}, 40
-    lines = {n: k for k,(line) in enumerate(self.lines) if (n := line[run]) is not None}
+    lines = {n: k for k,line in enumerate(self.lines) if (n := line[run]) is not None}
     for e in self.runs[run].happened['lines']:
         if not e['number'] or e['number'] > NUMBERED or (e['line'] is None) != on_loss: continue
         x, row = float(self.steps.at(e['step'] + .5)), lines.get(e['line'])
-        mark = out.setdefault((int(near*x), row), dict(at=round(x, 4), row=row, numbers=[], what=e['what']))
+        mark = out.setdefault((int(near*x), row), dict(at=round(x, 4), row=row, numbers=[]))
         mark['numbers'].append(e['number'])
     return list(out.values())
 
+# %% ../nbs/10e_report.ipynb #c0b01d3d
+_MOST_NUMBERS, _MOST_EPOCHS = 12, 60
+
+@patch
+def numbers(self:Page)->list: # of Lines
+    "Charts of the logged numbers but the loss, and of the learning rate"
+    own = {h.name for h in self.losses if h is not None} | {'epoch', 'batch'}
+    keys = [k for s in self.runs for k in s.rec.keys() if k[0] not in own and (k[1] == 'log' or k == ('lr', 'run'))]
+    def lines(key):
+        hs = [(s.rec[key].by_step(), run) for run,s in enumerate(self.runs) if key in s.rec]
+        if all(h.min.min() == h.max.max() for h,_ in hs if len(h)): return None  # it never changes
+        return lines_of(key[0], [(key[0], self.steps.at(h.middle + .5), h.mean, run) for h,run in hs if len(h)])
+    return [c for k in list(dict.fromkeys(keys))[:_MOST_NUMBERS] if (c := lines(k)) and c.lines]
+
+@patch
+def epochs(self:Page, run:int)->str:
+    "Marks at the beginnings of epochs, as an SVG path"
+    at = self.runs[run].rec.epochs if self.runs else ()
+    return ''.join(f'M{WIDE*float(self.steps.at(s)):.0f} 0v{HIGH}' for s in at) if len(at) <= _MOST_EPOCHS else ''
+
 # %% ../nbs/10e_report.ipynb #45fb9080
 @patch
+def _values(self:Page, stat:str)->np.ndarray:
+    "All finite values of a statistic, in all runs"
+    ys = [y for o in self.overviews for n in o.lines if (y := o.curve(n, stat)) is not None]
+    y = np.concatenate(ys) if ys else np.zeros(0)
+    return y[np.isfinite(y)]
+
+@patch
 def scale(self:Page, stat:str)->Scale|None:
-    "The common scale of a statistic, None if nothing has it"
-    ys = [y for o in self.overviews for n in o.lines if (y := o.curve(n, stat)) is not None and np.isfinite(y).any()]
-    how = STATISTICS[stat]
-    if not ys: return None
+    "The common scale of a statistic, without its few most extreme values; None if nothing has it"
+    how, y = STATISTICS[stat], self._values(stat)
+    if not len(y): return None
     if how.ends: return Scale(*how.ends, how.colors == 'alarm')
     if how.colors == 'sign':
-        far = float(np.nanquantile(np.abs(np.concatenate(ys)), .98)) or 1.
+        far = float(np.quantile(np.abs(y), .98)) or 1.
         return Scale(-far, far)
-    return scale_of(*ys)
+    return scale_of(np.quantile(y[y > 0] if (y > 0).any() else y, [.01, .995]))
+
+# %% ../nbs/10e_report.ipynb #d5ac13ea
+@patch
+def ends(self:Page, stat:str)->tuple: # two texts
+    "The ends of a scale of colours; beyond them, values have the last colour"
+    s, y = self.scales[stat], self._values(stat)
+    return '≤ '*bool(y.min() < s.lo) + _short(s.lo), '≥ '*bool(y.max() > s.hi) + _short(s.hi)
 
 # %% ../nbs/10e_report.ipynb #788716d9
 @patch
@@ -320,7 +370,7 @@ def maps(self:Page)->dict: # statistic -> what a script needs to draw and read i
     "The maps of all statistics"
     runs = range(len(self.runs))
     def one(k, s): return dict(
-        lo=s.lo, hi=s.hi, log=s.log, low=_short(s.lo), high=_short(s.hi), colors=STATISTICS[k].colors,
+        lo=s.lo, hi=s.hi, log=s.log, ends=self.ends(k), colors=STATISTICS[k].colors,
         label=STATISTICS[k].label, runs=[as_text(self.map_of(i, k)) for i in runs])
     return {k: one(k, s) for k,s in self.scales.items()}
 
@@ -480,9 +530,11 @@ def write_report(
     text:str='', # a sentence to begin with
 )->Path:
     "Write one self-contained HTML file; OSError if `path` cannot be written"
-    path, page = check_writable(path), Page(sections)  # the check before the work, not after it
-    html = template('report.html').render(title=title, text=text, page=page, statistics=STATISTICS, as_png=as_png,
-                                          short=_short, title_of=title_of, **_embedded(page))
+    path = check_writable(path)  # before the work, not after it
+    page = Page(sections)
+    html = template('report.html').render(
+        title=title, text=text, page=page, statistics=STATISTICS, as_png=as_png,
+        title_of=title_of, **_embedded(page))
     return write_bytes(path, html.encode())
 
 # %% ../nbs/10e_report.ipynb #43a3232d
@@ -491,8 +543,9 @@ def report(self:Recording,
     path, # the file to write; an existing one is replaced
     title:str='Activation statistics',
 )->Path:
-    "Write a report of this recording, one HTML file with everything in it; OSError if it cannot be written"
-    return write_report(path, [Section(self.meta.get('model') or 'Recording', self)], title)
+    "Write a report of this recording as one HTML file; OSError if it cannot be written"
+    own = Section(self.meta.get('model') or 'Recording', self)
+    return write_report(path, [own], title)
 
 # %% ../nbs/10e_report.ipynb #b7e59527
 @patch
@@ -501,6 +554,6 @@ def report(self:Comparison,
     title:str='Two runs side by side',
     names=('First run', 'Second run'),
 )->Path:
-    "Write a report of both runs and of where they begin to differ; OSError if it cannot be written"
+    "Write a report of both runs and where they part; OSError if it cannot be written"
     runs = [Section(name, rec) for name,rec in zip(names, (self.a, self.b))]
     return write_report(path, [Versus('Where the runs part', self), *runs], title)

@@ -25,12 +25,13 @@ def home(
     name:str, # of a layer or a parameter
     lines, # names of layers
 )->str:
-    "The line of a name: its own, or that of the nearest module around it; if there is none, the owner's"
+    "The line of a name: its own, that of the nearest module around it, or the owner's"
     if name in lines: return name
     around = [name[:i] for i,c in enumerate(name) if c == '.'][::-1] + ['']
     found = next((n for n in around if n in lines), None)
     if found is not None: return found
-    parts = (n for at in around if at for n in lines if n.startswith(f'{at}['))  # one of several outputs: lstm[0]
+    # one of several outputs, as lstm[0]
+    parts = (n for at in around if at for n in lines if n.startswith(f'{at}['))
     return next(parts, name.rpartition('.')[0])
 
 # %% ../nbs/09k_standouts.ipynb #025999ce
@@ -64,7 +65,8 @@ STATISTICS = dict(
     grad=Statistic('root mean square of the gradients', 'gradients'),
     weight=Statistic('root mean square of the weight', 'weight'),
     update=Statistic('size of an update, relative to the weight', 'update / weight'),
-    away=Statistic('distance from its own history, in standard deviations', 'departure', 'alarm', (5., 200.)))
+    away=Statistic('distance from its own history, in standard deviations', 'departure',
+                   'alarm', (5., 200.)))
 
 # %% ../nbs/09k_standouts.ipynb #02b09718
 class Overview:
@@ -75,18 +77,23 @@ class Overview:
         story:Story, # its events
     ):
         self.rec, self.diagnosis, self.story = rec, diagnosis, story
-        self.hs = {k: h for k,h in rec.items() if kind_of(k[1]).of != 'number' and len(h)} # key -> History
-        self.lines = {n: some for n,ks in lines_of_rec(rec).items() if (some := [k for k in ks if k in self.hs])}
+        is_number = lambda key: kind_of(key[1]).of == 'number'
+        self.hs = {k: h for k,h in rec.items() if not is_number(k) and len(h)}
+        lines = {n: [k for k in ks if k in self.hs] for n,ks in lines_of_rec(rec).items()}
+        self.lines = {n: ks for n,ks in lines.items() if ks} # name -> keys
         self.moved = {} # line -> its largest departure at each of the steps of the story
         for key,z in zip(story.departures.keys, story.departures.z):
             line = home(_row_of(story.case, *key), self.lines)
-            if kind_of(key[1]).of != 'number': self.moved[line] = np.maximum(self.moved.get(line, 0), z)
+            if is_number(key): continue
+            self.moved[line] = np.maximum(self.moved.get(line, 0), z)
 
-    def main(self, line:str)->tuple: return self.lines[line][0] # the key that stands for the line
+    def main(self, line:str)->tuple: # the key that stands for the line
+        return self.lines[line][0]
 
     def weight(self, line:str)->str|None:
         "The name of the largest parameter of a line"
-        sizes = {n: self.hs[n, k].n_total[-1] for n,k in self.lines[line] if kind_of(k).of == 'parameter'}
+        own = [(n, k) for n,k in self.lines[line] if kind_of(k).of == 'parameter']
+        sizes = {n: self.hs[n, k].n_total[-1] for n,k in own}
         return max(sizes, key=sizes.get, default=None)
 
 # %% ../nbs/09k_standouts.ipynb #6dc7cb1c
@@ -109,7 +116,7 @@ def _over(self:Overview, key:tuple, what:str)->np.ndarray|None:
 def curve(self:Overview,
     line:str, # a layer
     stat:str, # one of `STATISTICS`
-)->np.ndarray|None: # (columns,), NaN where nothing was recorded; None if it does not apply
+)->np.ndarray|None: # (columns,), NaN: nothing was recorded; None: it does not apply
     "A statistic of a layer over the steps"
     main, weight = self.main(line), self.weight(line)
     if stat == 'away': return self._far(line)
@@ -118,7 +125,8 @@ def curve(self:Overview,
         own = (weight, 'param_grad')
         return self._over(own if own in self.hs else (line, 'grad'), 'rms')
     if stat == 'update': return self.ratio(weight)
-    if kind_of(main[1]).of == 'parameter': return None
+    kind = kind_of(main[1])
+    if kind.of == 'parameter' or stat == 'dead' and not kind.outputs: return None
     return self._over(main, dict(dead='frac_dead', zero='frac_zero').get(stat, stat))
 
 @patch
@@ -200,6 +208,7 @@ def reasons(self:Overview)->dict: # line -> reasons, the gravest first
 # %% ../nbs/09k_standouts.ipynb #fea19406
 @patch
 def oddness(self:Overview)->dict: # line -> a number
-    "How odd each layer is: the sum of the weights of its reasons, and a little for its departures"
+    "How odd each layer is: the weights of its reasons, and a little for its departures"
     far = {n: z.max(initial=0) for n,z in self.moved.items()}
-    return {n: sum(r.weight for r in rs) + min(far.get(n, 0), 1000)/1000 for n,rs in self.reasons().items()}
+    little = lambda n: min(far.get(n, 0), 1000)/1000
+    return {n: sum(r.weight for r in rs) + little(n) for n,rs in self.reasons().items()}
