@@ -355,6 +355,7 @@ function listen() {
   document.addEventListener('pointerdown', (event) => {
     const plot = event.target.closest?.('[data-plot]');
     if (plot) startDrag(plot, event);
+    if (plot && event.pointerType !== 'mouse') point(plot, event); // a tap reads
   });
   document.addEventListener('pointerup', () => drag && endDrag());
   document.addEventListener('dblclick', (event) => event.target.closest('[data-plot]') && setZoom(0, 1));

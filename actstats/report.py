@@ -30,7 +30,6 @@ from .standouts import title as title_of
 from .symptoms import percent
 from .tables import HEADS, asset, copies_that_differ, last_row, template
 from .tables import as_text as in_figures
-import actstats.twins  # adds the last pictures
 
 # %% auto #0
 __all__ = ['Section', 'Versus', 'paired', 'matched', 'columns_for', 'Page', 'thinned', 'write_report']
@@ -554,6 +553,6 @@ def report(self:Comparison,
     title:str='Two runs side by side',
     names=('First run', 'Second run'),
 )->Path:
-    "Write a report of both runs and where they part; OSError if it cannot be written"
+    "Write a report of both runs and where they diverge; OSError if it cannot be written"
     runs = [Section(name, rec) for name,rec in zip(names, (self.a, self.b))]
-    return write_report(path, [Versus('Where the runs part', self), *runs], title)
+    return write_report(path, [Versus('Where the runs diverge', self), *runs], title)
