@@ -45,15 +45,20 @@ _ODD = slice(COL['n_nan'], COL['n_posinf'] + 1)
 
 # %% ../nbs/04n_blackbox.ipynb #d72a3080
 def _is_odd(t:Track)->tuple: # bool (), and a time key; None: there is no row
-    if t.tick is not None: return (t.now[:len(t.span), _ODD] > 0).any(), t.tick
-    rows, ticks = t.lately(1)  # watching has ended
-    return ((rows[..., _ODD] > 0).any(), ticks[-1]) if ticks else None
+    if t.latest_rows is None: return None
+    rows, tick = t.latest_rows
+    return (rows[:, _ODD] > 0).any(), tick
 
 # %% ../nbs/04n_blackbox.ipynb #dbba7e84
-def _losses(t:Track)->tuple: # float64 (rows,), time keys
-    rows, ticks = t.lately(_between(t.recent))
-    one = rows[:, t.slots['loss', 'log']]
-    return field(one, 'mean').where(field(one, 'n') > 0, math.nan), ticks
+def _loss(t:Track)->tuple: # float64 (), and a time key; None: there is no loss
+    if ('loss', 'log') not in t.slots or t.latest_rows is None: return None
+    rows, tick = t.latest_rows
+    if len(rows) <= t.slots['loss', 'log']: return None
+    one = rows[t.slots['loss', 'log']]
+    return field(one, 'mean').where(field(one, 'n') > 0, math.nan), tick
+
+# %% ../nbs/04n_blackbox.ipynb #8c59a8a5
+_TAKES = dict(train=(_is_odd, 'hear_of_values'), log=(_loss, 'hear_of_losses'))
 
 # %% ../nbs/04n_blackbox.ipynb #5a4a94e9
 class _Answer:
@@ -78,7 +83,8 @@ class BlackBox:
     def __init__(self, rec:Recording):
         self.rec = rec
         self.last, self.n = None, 0  # the last time key, and how many there were
-        self.bits = {}               # device -> (bit, time key) of each step since the last look
+        self.asked = {}              # (device, who hears of it) -> (value, time key) of each step since the last look
+        self.taken = {}              # (device, who hears of it) -> the last of these time keys
         self.answers = []            # not yet arrived
         self.seen = {}               # what went wrong -> the last time key at which it did
         self.losses = deque(maxlen=64)
@@ -93,10 +99,13 @@ class BlackBox:
         if self.n % _between(self.rec.n_recent) == 0: self.try_to('look', self.look)
 
     def take(self):
-        "Take the bits of the step that ends"
+        "Take the bit and the loss of the step that ends"
         for (timeline, device),t in self.rec.tracks.items():
-            if timeline == 'train' and isinstance(device, torch.device) and (found := _is_odd(t)):
-                self.bits.setdefault(device, []).append(found)
+            if isinstance(device, torch.device) and timeline in _TAKES:
+                ask, heard = _TAKES[timeline]
+                found, at = ask(t), (device, heard)
+                if found and found[1] != self.taken.get(at): self.asked.setdefault(at, []).append(found)
+                if found: self.taken[at] = found[1]
 
     def catch(self):
         if self.path is not None: self.signals = _Signals(self)
@@ -115,12 +124,10 @@ class BlackBox:
 @patch
 def look(self:BlackBox, wait:bool=False):
     "Ask about the newest steps, and read what has arrived"
-    asked, self.bits = self.bits, {}
-    for bits,ticks in (zip(*o) for o in asked.values()):
-        self.answers.append(_Answer(self.hear_of_values, torch.stack(bits), ticks))
-    for (timeline, device),t in list(self.rec.tracks.items()):
-        if timeline == 'log' and isinstance(device, torch.device) and ('loss', 'log') in t.slots:
-            self.answers.append(_Answer(self.hear_of_losses, *_losses(t)))
+    asked, self.asked = self.asked, {}
+    for (_,heard),found in asked.items():
+        values, ticks = zip(*found)
+        self.answers.append(_Answer(getattr(self, heard), torch.stack(values), ticks))
     self.answers = [a for a in self.answers if not a.tell(wait)][-64:]
 
 # %% ../nbs/04n_blackbox.ipynb #d4f72462

@@ -25,6 +25,7 @@ from .layouts import rank_and_world, shares, usual_role
 from .ranks import _later_stages, _prefixes, _united
 from .recording import _LOCK, _LOG, Recording, _is_past
 from .risk import MOST
+from .pages import Past
 from .rows import EMPTY, FIELDS, HEAD, _columns, empty_rows, field, merge, merged
 from .tracks import Track
 
@@ -62,25 +63,21 @@ class _Part:
     first:int # time key of the first of them
     last:int # and of the last
     ticks:int # how many time keys
-    ready:object = None # on a GPU: the event after which they are there
 
 # %% ../nbs/18b_reduction.ipynb #7c41d656
-def _weights(first:int, n:int, stride:int, device)->Tensor:
+def _weights(first:int, n:int, stride:int)->Tensor:
     "An odd int64 for each row and column, (n, HEAD), the same for the same steps"
-    steps = torch.arange(first, first + n*stride, stride, device=device)[:, None]
-    w = (steps*HEAD + torch.arange(HEAD, device=device) + 1)*-7046029254386353131  # 2**64 divided by the golden ratio
+    steps = torch.arange(first, first + n*stride, stride, device='cpu')[:, None]
+    w = (steps*HEAD + torch.arange(HEAD, device='cpu') + 1)*-7046029254386353131  # 2**64 divided by the golden ratio
     return (w ^ (w >> 29))*-4658895280553007687 | 1
-
-def _event(device): return torch.cuda.current_stream(device).record_event() if device.type == 'cuda' else None
 
 # %% ../nbs/18b_reduction.ipynb #dc6dbef4
 def _part(t:Track, begin:int, end:int)->_Part:
     "The rows of `t` from `begin` to `end`"
-    rows = t.rows[:, begin:end]
-    checks = (rows[..., :HEAD]*_weights(begin*t.stride, end - begin, t.stride, rows.device)).sum((1, 2))
+    rows, masks = (x[..., :end-begin, :] for x in t._all(Past.read, slice(None), begin))
+    checks = (rows[..., :HEAD]*_weights(begin*t.stride, end - begin, t.stride)).sum((1, 2))
     ticks = (end - begin - 1)*t.stride + (t.filled if end == t.n else t.stride)
-    return _Part(list(t.slots)[:len(rows)], t.span[:len(rows)], merged(rows), _any(t.masks[begin:end]), checks,
-                 t.first[begin], t.last[end-1], ticks, _event(t.device))
+    return _Part(list(t.slots), t.span, merged(rows), _any(masks), checks, t.first[begin], t.last[end-1], ticks)
 
 # %% ../nbs/18b_reduction.ipynb #163ba360
 def _both(a:_Part, b:_Part)->_Part:
@@ -90,24 +87,11 @@ def _both(a:_Part, b:_Part)->_Part:
     rows[:k] = merge(a.rows, b.rows[:k])
     masks[:width] |= a.masks
     checks[:k] += a.checks
-    ready = b.ready and _event(rows.device)
-    return _Part(b.keys, b.span, rows, masks, checks, a.first, b.last, a.ticks + b.ticks, ready)
+    return _Part(b.keys, b.span, rows, masks, checks, a.first, b.last, a.ticks + b.ticks)
 
-def _join(a:dict, b:dict)->dict: return a | {k: _both(a[k], p) if k in a else p for k,p in b.items()}
+def _done(p)->_Part: return p if isinstance(p, _Part) else _part(*p)
 
-# %% ../nbs/18b_reduction.ipynb #227ca4be
-@lru_cache(maxsize=None)
-def _stream(device): return torch.cuda.Stream(device)
-
-# %% ../nbs/18b_reduction.ipynb #6f2ca2a3
-def _fetch(p:_Part)->_Part:
-    "The part on the CPU"
-    if p.ready is None: rows = [x.cpu() for x in (p.rows, p.masks, p.checks)]
-    else:
-        with torch.cuda.stream(_stream(p.rows.device)):
-            torch.cuda.current_stream().wait_event(p.ready)
-            rows = [x.cpu() for x in (p.rows, p.masks, p.checks)]
-    return _Part(p.keys, p.span, *rows, p.first, p.last, p.ticks)
+def _join(a:dict, b:dict)->dict: return a | {k: _both(_done(a[k]), _done(p)) if k in a else p for k,p in b.items()}
 
 # %% ../nbs/18b_reduction.ipynb #d31b99cb
 _SOON = 4
@@ -134,7 +118,7 @@ _LAST = 1 << 61 # the number of the last round
 class _Entry:
     "What a rank has to send in a round"
     number:int # of the round: the step at which it is due
-    parts:dict # key of the track -> _Part
+    parts:dict # key of the track -> _Part, or the arguments of `_part`
     anew:bool = False # are these all rows so far, of which some were sent before?
 
     def then(self, other:_Entry)->_Entry:
@@ -217,7 +201,7 @@ def _parts(self:Reduction, last:bool)->dict:
             self.anew = True
             return self._parts(last)
         self.sent |= {k: end*tracks[k].stride for k,(_, end) in cuts.items()}
-        return {k: _part(tracks[k], *cut) for k,cut in cuts.items() if cut[1] > cut[0]}
+        return {k: (tracks[k].snapshot(close=False), *cut) for k,cut in cuts.items() if cut[1] > cut[0]}
 
 # %% ../nbs/18b_reduction.ipynb #58b8f6cd
 @patch
@@ -354,7 +338,7 @@ def _agree(self:Reduction, e:_Entry)->tuple:
     "The entry that this rank brings to the round, and what the ranks have told"
     self.began = e.number, monotonic()
     while True:
-        e.parts = {k: _fetch(p) for k,p in e.parts.items()}
+        e.parts = {k: _done(p) for k,p in e.parts.items()}
         told = self._shake(e)
         if told.agree('number', 'anew'): return e, told
         if told.agree('number') and not e.anew: e = _Entry(e.number, _join(self.total, e.parts), True)
@@ -620,22 +604,25 @@ def _append(t:Track, b:_Block, rows, masks, first:int, last:int, ticks:int):
     "Append a round to a track of the shared recording"
     for key,i in b.keys.items():
         if key not in t.slots: t.add(key, b.room[i])
-    t.tick = first
-    if t.n == 0 or t.filled >= t.stride: t._next_row()
-    t._widen()
     at = torch.tensor([t.slots[k] for k in b.keys])
-    t.rows[at, t.n-1] = merge(t.rows[at, t.n-1], rows)
-    _append_masks(t, b, masks.numpy())
-    t.filled, t.ticks, t.last[-1], t.tick = t.filled + 1, t.ticks + ticks, last, None
+    new = empty_rows(len(t.span), 1, bins=t.bins, device='cpu')
+    new[at, 0] = rows
+    units = _placed_masks(t, b, masks.numpy(), new)
+    t.past.append(new, units)
+    t.tick, t.ticks = first, t.ticks + ticks
+    t._count()
+    t.last[-1], t.tick = last, None
 
 # %% ../nbs/18b_reduction.ipynb #e59a92d1
-def _append_masks(t:Track, b:_Block, masks):
-    into = t.masks[t.n-1].numpy()
+def _placed_masks(t:Track, b:_Block, masks, rows:Tensor)->Tensor: # uint8 (1, bytes)
+    "The masks in the order of `t`; in `rows` units become unknown where a shard is missing"
+    into = torch.zeros(1, t.width, dtype=torch.uint8, device='cpu')
     for key,i in b.keys.items():
         begin, units = t.span[t.slots[key]]
         n = min(-(-units//8), -(-b.room[i]//8))
-        into[begin:begin+n] |= masks[b.start[i]:b.start[i]+n]
-        if units != b.room[i] or b._lacks_shards(masks, i): field(t.rows[t.slots[key], t.n-1], 'units').fill_(-1)
+        into[0, begin:begin+n] = torch.from_numpy(masks[b.start[i]:b.start[i]+n])
+        if units != b.room[i] or b._lacks_shards(masks, i): field(rows[t.slots[key]], 'units').fill_(-1)
+    return into
 
 # %% ../nbs/18b_reduction.ipynb #58914ecf
 @patch
