@@ -30,13 +30,13 @@ def _jit(f, fastmath=frozenset(('reassoc', 'contract'))):
     "Compile `f` at its first call, and keep the result on disk if possible"
     opts = dict(nogil=True, error_model='numpy', fastmath=set(fastmath))
     f.__qualname__ += _LAYOUT  # part of the cache file's name: code compiled for other fields is not used
-    try: return njit(f, cache=f.__module__ != '__main__', **opts)  # a notebook's cache misses changes of callees
+    try: return njit(f, cache=f.__module__ != '__main__', **opts)  # in a notebook, numba's cache misses changed callees
     except RuntimeError: return njit(f, **opts)
 
 # %% ../nbs/13_kernels.ipynb #74fc6d2a
 @_jit
 def extremes(u, i):
-    "The largest and smallest signed and the largest unsigned of the same bits, `u` unsigned and `i` signed"
+    "The largest and smallest of bits as signed integers `i`, and their largest as unsigned integers `u`"
     hi = lo = i[0]
     top = u[0]
     for k in range(u.size): hi, lo, top = max(hi, i[k]), min(lo, i[k]), max(top, u[k])
@@ -136,7 +136,7 @@ def pick(x, step, buf):
 # %% ../nbs/13_kernels.ipynb #c8dc1c59
 globals().update({k.upper(): i for k,i in COL.items()})  # CALLS, N_STEPS, ...: the columns of a row
 BLOCK = 2048  # values, 8 KB: block and counters fit the fastest cache, of 32 KB or more
-FEW = 4096  # values: up to this many, the four tables do not pay
+FEW = 4096  # values: up to this many, counting without the four tables is faster
 INF, NEG_INF = np.int32(0x7f800000), np.uint32(0xff800000)  # their bits
 
 # %% ../nbs/13_kernels.ipynb #a0f4f93b
@@ -177,7 +177,7 @@ def widen_float16(w, x, u):
 # %% ../nbs/13_kernels.ipynb #97fe244a
 @_jit
 def _widened(x, u, i, w, half, o, e, bx, bu, bi):
-    "Values `o` to `e`, their bits, unsigned and signed: of float32 values, or of the half type `half` from `w`"
+    "Values `o` to `e` with their unsigned and signed bits: of float32, or widened from `w`, of the half type `half`"
     if half == 0: return x[o:e], u[o:e], i[o:e]
     if half == 1: widen_bfloat16(w[o:e], bu)
     else: widen_float16(w[o:e], bx, bu)
@@ -229,7 +229,7 @@ def _empty(r):
 # %% ../nbs/13_kernels.ipynb #e332918e
 @_jit
 def _pick_half(w, half, step, buf, bx, bu):
-    "As `pick`, of the half type `half`"
+    "`pick` for values of the half type `half`"
     some = w[::step].copy()
     if half == 1: widen_bfloat16(some, bu)
     else: widen_float16(some, bx, bu)
@@ -319,7 +319,7 @@ def any_bits(u, mask=np.uint32(0x7fffffff)):
     "True if `u`, uint32 or uint16, holds anything but zeros of either sign"
     for o in range(0, u.size, 256):
         c, some = u[o:o+256], np.uint32(0)
-        for k in range(c.size): some = np.uint32(some | (c[k] & mask))  # which drops the sign bit
+        for k in range(c.size): some = np.uint32(some | (c[k] & mask))  # without the sign bit
         if some: return True
     return False
 
@@ -365,7 +365,7 @@ def _pointer(typingctx, address):
 # %% ../nbs/13_kernels.ipynb #8e6c0fc8
 @_jit
 def _called(r, n, units, fits):
-    "Count a call with `n` values in a row; `fits`: do the values have this number of units?"
+    "Count a call with `n` values in a row; `fits` is true if the values have this number of units"
     r[CALLS] += 1
     r[N_TOTAL] += n
     mine = 0 if units == 0 else units if fits else -1
@@ -376,7 +376,7 @@ _ARGS = 16 # of 8 bytes: 14 integers, then two floats
 
 @_jit
 def _args(args):
-    "Unpack the arguments that a recorder keeps for its kernel: the integers, and the arrays to which some point"
+    "Unpack the arguments that a recorder keeps for its kernel: integers, and the arrays whose addresses they hold"
     a = carray(_pointer(args), _ARGS, np.int64)
     r, f = carray(_pointer(a[2]), a[3], np.int64), carray(_pointer(a[2]), a[3], np.float64)
     alive, fold = carray(_pointer(a[4]), a[5], np.uint8), carray(_pointer(a[7]), a[8], np.int32)
@@ -451,7 +451,7 @@ _plan = lru_cache(maxsize=256)(_Plan)
 
 # %% ../nbs/13_kernels.ipynb #6799fca3
 class Recorder:
-    "Merge tensors on the CPU into `row`, and their units that are not dead into `alive`, in one pass"
+    "Merge tensors on the CPU into `row`, and mark their units that are not dead in `alive`, in one pass"
     def __init__(self,
         row:Tensor, # int64 (HEAD + len(bins),), contiguous
         alive:Tensor, # bool (units,), contiguous; (0,) if there are no units
@@ -460,7 +460,7 @@ class Recorder:
     ):
         self.row, self.alive, self.bins, self.sample = row, alive, bins, sample
         self.args = np.zeros(_ARGS, np.int64)
-        self.dtype = None  # so that the next call prepares
+        self.dtype = None  # the next call prepares
         self.address = self.args.ctypes.data
 
     def __call__(self, x:Tensor, dim:int):
@@ -512,6 +512,6 @@ def close_(
     r:int, # index of the row in rows and masks
     step:int, # the number of the step
 ):
-    "As `close_reference`, in one pass; all tensors contiguous"
+    "`close_reference` in one pass, for contiguous tensors"
     where = now.data_ptr(), alive.data_ptr(), rows.data_ptr(), masks.data_ptr()
     _close(*where, *now.shape, rows.shape[1], masks.shape[1], r, step)

@@ -22,7 +22,7 @@ _HEAD = tl.constexpr(HEAD)
 globals().update({f'_{k.upper()}': tl.constexpr(i) for k,i in COL.items()})  # _CALLS, _N_STEPS, ...
 
 def _columns(dtype, merge):
-    "A bit for each column of this type and rule for merging, without `n`, which merges with the moments"
+    "Bits that are set for the columns of one type and one rule for merging, without `n`, which `_merge_moments` merges"
     found = [f.name for f in FIELDS if (f.dtype, f.merge) == (dtype, merge) and f.name != 'n']
     return tl.constexpr(sum(1 << COL[k] for k in found))
 
@@ -41,7 +41,7 @@ def _bits_key(x, lo, top, zero, shift):
 # %% ../nbs/14_triton.ipynb #372f8eb2
 @triton.jit
 def _edges_key(x, edges, n_edges, STEPS: tl.constexpr):
-    "Columns of `LinearBins`: how many of the ascending `edges` are at most `x`"
+    "Columns of `LinearBins`: the number of the ascending `edges` that are at most `x`"
     a = tl.zeros_like(x).to(tl.int32)
     b = a + n_edges
     for _ in tl.static_range(STEPS):
@@ -176,7 +176,7 @@ def _merge(row, row_f, ints, floats, parts, n_total, units, hist, n_cols, PARTS:
 _BLOCK, _PROGRAMS = 1024, 512
 
 class Recorder:
-    "Merge tensors on a GPU into `row`, and their units that are not dead into `alive`: two launches, no waiting"
+    "Merge tensors on a GPU into `row`, and mark their units that are not dead in `alive`: two launches, no waiting"
     def __init__(self,
         row:Tensor, # int64 (HEAD + len(bins),), contiguous
         alive:Tensor, # bool (units,), contiguous; (0,) if there are no units
