@@ -28,7 +28,7 @@ class Past:
     "The series of a case as arrays: one value for each row of the training steps"
     def __init__(self,
         c:Case,
-        full:Case|None=None, # the case with its values that are not finite, if there are; None: c
+        full:Case|None=None, # the case including values that are not finite, if there are any; None: c
     ):
         trained = [s for s in c.series.values() if s.kind in ('act', 'param', 'update')]
         longest = max(trained, key=len, default=None)
@@ -36,7 +36,7 @@ class Past:
         self.n = len(self.step) # rows
         self.late = max(int(np.searchsorted(self.step, c.first + FROM)), _FEWEST//2) # the first row that is judged
         self.per = int(longest.n_steps.max()) if self.n else 1 # steps that share a row
-        self.whole = self.n > 0 and (c.meta.get('every') or 1) == 1 # is each step in a row?
+        self.whole = self.n > 0 and (c.meta.get('every') or 1) == 1 # whether each step was recorded
 
     def place(self,
         step:np.ndarray, # of the values
@@ -114,7 +114,7 @@ class Sign:
     rule:str # that it belongs to
     row:int # since when
     layer:str # module or parameter, or "input", "loss", "optimizer"
-    sure:bool # damning by itself? If not, the loss has to rise
+    sure:bool # whether it is proof by itself; if not, the loss has to rise
     sentence:str
     advice:str
     remedy:str
@@ -191,7 +191,7 @@ def _rate_down(p:Past):
 
 # %% ../nbs/09d_late.ipynb #ab717188
 def _decays_away(x:np.ndarray, left:float)->bool:
-    "Does a rate fall by the same factor at each row, and is nothing, or will be after so many more rows?"
+    "True if a rate falls by the same factor at each row, and is nothing now, or will be after `left` more rows"
     for k,most,end in ((10, 1e-3, 1.), (30, .02, 1e-6)):
         if len(x) < 2*k + 1 or not (x[-2*k - 1:] > 0).all() or x[-1] > most: continue
         before, now = np.log(x[-2*k - 1]/x[-1 - k])/k, np.log(x[-1 - k]/x[-1])/k
@@ -223,7 +223,7 @@ def _decay_negative(p:Past, d:np.ndarray)->Sign:
 def _decay_up(p:Past):
     s, x = p.case.get('weight_decay', 'run'), _largest_rates(p)
     if s is None or not len(x): return
-    d = np.nan_to_num(p.of(s, 'max'))  # it is noted where there is some
+    d = np.nan_to_num(p.of(s, 'max'))  # it is recorded only where there is some
     if d[-1] < 0 <= d[:p.late].min(initial=0): yield _decay_negative(p, d)
     most = np.maximum.accumulate(d)
     up = np.flatnonzero((d[1:] > 10*most[:-1]) & (d[1:]*x[1:] > 1e-5) & (np.arange(1, p.n) >= p.late)) + 1
@@ -238,7 +238,7 @@ def _decay_up(p:Past):
 _FEATURES = {'mean': 'mean', 'standard deviation': 'std', 'share of zeros': 'frac_zero'}
 
 def _input_features(p:Past)->dict:
-    "What is looked at: name -> values, floor, and a change that is damning by itself"
+    "Features of the input: name -> values, floor, and the change that is proof by itself"
     s = p.case.get('input', 'input')
     mean, std, zeros = (p.of(s, k) for k in _FEATURES.values())
     size = float(_median(std))
@@ -271,7 +271,7 @@ def _input_changes(p:Past):
 
 # %% ../nbs/09d_late.ipynb #65858baa
 def _repeated(p:Past, most:int=24)->tuple:
-    "Which rows equal one of so many before, and how far back that is"
+    "Which rows equal one of the last `most` before them, and how far back that one is"
     s = p.case.get('input', 'input')
     mean, std = p.of(s, 'mean'), p.of(s, 'std')
     lags = np.zeros(p.n, int)
@@ -315,7 +315,7 @@ def _few_samples(p:Past, most:int=12, k:int=25):
 
 # %% ../nbs/09d_late.ipynb #046ef68c
 def _unexplained(p:Past)->tuple:
-    "Names of parameters, and how much of each its update does not explain, relative to its size: (names, rows)"
+    "Names of parameters, and the change of each that its update does not explain, over its size: (names, rows)"
     c, fits = p.case, lambda s: '16' not in str(s.dtype) and s.n_total[-1] > 1 and c.get(s.name, 'update') is not None
     names = [s.name for s in c.of('param') if fits(s)]
     if not names or not p.whole: return [], np.zeros((0, p.n))
@@ -396,7 +396,7 @@ def _nothing_moves(p:Past, row:int, chart:Chart)->Sign:
         'Is the learning rate zero, or does something cut the gradients off?', 'raise_lr', dict(rows=p.n - row), chart)
 
 def _share_of(c:Case, some:list, names:list)->float:
-    "What share of the numbers in all weights is in some of them"
+    "The share of the numbers in all weights that is in some of them"
     size = {n: c.get(n, 'param').n_total[-1] for n in names}
     return float(sum(size[n] for n in some)/max(sum(size.values()), 1))
 
@@ -429,7 +429,7 @@ def _norms_in_eval(p:Past):
         off = np.abs(p.of(s, 'mean') - want)/np.maximum(p.of(s, 'std'), 1e-12)
         bad = np.nan_to_num(off) > 2e-3
         row = p.n - int(_tail(bad))
-        steady = _median(off[row:]) > 4*_spread(off[row:])  # a bias that somebody else moves
+        steady = _median(off[row:]) > 4*_spread(off[row:])  # a bias that other code moves
         if p.n - row > 2 and row >= p.late and bad[:row].mean() < .1 and not steady: found.append((row, s.name, off))
     if not found: return
     row, name, off = found[0]
@@ -468,7 +468,7 @@ def _sizes_before(x:np.ndarray, gap:int=12)->np.ndarray:
     return out
 
 def _sums(p:Past, names:list)->np.ndarray:
-    "Of a typical gradient: how much likelier it is that it holds the one before, by the logarithm, row by row"
+    "Log of how much likelier it is that a typical gradient contains the one before than that it is fresh, by row"
     m = p.grid(names, 'param_grad', 'mean')
     size = _sizes_before(m)/.954  # the median size of a difference of two normal values
     size[~(size > 0)] = np.nan
@@ -477,7 +477,7 @@ def _sums(p:Past, names:list)->np.ndarray:
 
 # %% ../nbs/09d_late.ipynb #9a37c574
 def _loss_jumps(p:Past, row:int)->bool:
-    "Does the loss jump, from one step to the next, just before this row?"
+    "True if the loss jumps, from one step to the next, just before this row"
     y, first = _loss_on(p), max(row - 6, 2)
     past = y[max(0, first - WINDOW):first]
     r = (y[first - 1:row + 2] - _median(past))/max(float(_spread(past)), 1e-12)
@@ -534,7 +534,7 @@ def _gradients_gone(p:Past):
         'norm of the gradient', p.step, log=True))
 
 def _rate_fell(p:Past, row:int)->float:
-    "By how much the logarithm of the learning rate is lower than before this row"
+    "How much lower the logarithm of the learning rate is now than before this row"
     x = _largest_rates(p)
     return float(np.log(max(x[row - 1], 1e-30)/max(x[-1], 1e-30))) if len(x) else 0.
 
@@ -545,7 +545,7 @@ def _rise(x:np.ndarray, k:int)->np.ndarray:
     return np.c_[np.full((len(x), k), np.nan), x[:, k:] - x[:, :-k]]
 
 def _began(x:np.ndarray, row:int, within:int)->int:
-    "The row, near this one, from which on the steps of x are unlike those before"
+    "The row near this one at which the steps of x become unlike those before"
     d, first = np.diff(x, prepend=x[:1]), max(1, row - 45)
     past = d[first:max(first + 5, row - 3)]
     odd = np.abs(d - _median(past)) > 5*_spread(past) + 1e-9
@@ -554,7 +554,7 @@ def _began(x:np.ndarray, row:int, within:int)->int:
 
 # %% ../nbs/09d_late.ipynb #0e2a1a40
 def _growing(p:Past)->list:
-    "Names of the parameters that should not grow: all but biases, and those that are next to zero still"
+    "Names of the parameters that should not grow: all but biases and those that are still close to zero"
     size = lambda s: float(_median(p.of(s, 'rms')[max(0, p.late - 10):p.late]))
     fits = lambda s: s.n_total[-1] > s.n_steps[-1] and 'bias' not in s.name and size(s) > .01
     return [s.name for s in p.case.of('param') if fits(s)]
@@ -697,7 +697,7 @@ def _turned_up(
 
 # %% ../nbs/09d_late.ipynb #1d623d34
 def _falls_faster(p:Past, row:int)->int|None:
-    "Since when the loss falls faster than before, if it began to do so about this row with no change of the rate"
+    "The row since which the loss falls faster, if that is near this row and the rate did not change; else None"
     y = _loss_on(p)
     ok = np.isfinite(y)
     if not (y[ok] > 0).all(): return None
@@ -741,7 +741,7 @@ class Rise:
     now:float # level of the last six
     gone:float # share of the way back to the start
     deviations:float # by how many standard deviations it is above now
-    sudden:bool # did it jump, and not climb?
+    sudden:bool # whether it jumped instead of climbing
 
 # %% ../nbs/09d_late.ipynb #dd95502b
 def rises(p:Past)->list:
@@ -773,7 +773,7 @@ def _sharpened(x:np.ndarray, begin:int, seen:int, level:float, noise:float)->int
 
 # %% ../nbs/09d_late.ipynb #de5006d2
 def _first_odd(p:Past, row:int)->Series|None:
-    "The first layer, in the order of the calls, whose output is unlike before in this row and the next two"
+    "The first layer, in the order of the calls, whose output differs from before in this row and the next two"
     past, now = slice(max(0, row - WINDOW), row), slice(row, row + 3)
     for s in p.case.acts:
         mean, std, zeros = (p.of(s, k) for k in ('mean', 'std', 'frac_zero'))
@@ -783,7 +783,7 @@ def _first_odd(p:Past, row:int)->Series|None:
             if len(z) and z[0] > 4.5 and np.nanmean(z) > 4: return s
 
 def _all_odd(p:Past, row:int)->bool:
-    "Are the layers together, or the variance of the output, less usual in this row than in any of the forty before?"
+    "True if the layers together, or the output's variance, are less usual in this row than in the forty before"
     past, far = slice(max(0, row - WINDOW), row), []
     for s in p.case.acts:
         mean, std, zeros = (p.of(s, k) for k in ('mean', 'std', 'frac_zero'))
@@ -797,7 +797,7 @@ def _all_odd(p:Past, row:int)->bool:
 
 # %% ../nbs/09d_late.ipynb #165804d6
 def _other_classes(p:Past, row:int)->bool:
-    "Do the classes come in other proportions from this row on?"
+    "True if the classes come in other proportions from this row on"
     c = p.case
     w = c.grads[-1] if c.grads else None
     b = None if w is None else c.get(re.sub('weight$', 'bias', w.name), 'param_grad')
@@ -807,7 +807,7 @@ def _other_classes(p:Past, row:int)->bool:
 
 # %% ../nbs/09d_late.ipynb #0c45fe31
 def _thrown(p:Past, row:int)->bool:
-    "Was a typical update, in the two rows before, half as large again as any of the forty before these?"
+    "True if a typical update in the two rows before was half as large again as any of the forty before these"
     u = p.grid(p.case.weights[:40], 'update', 'rms')[:, max(0, row - WINDOW):row]
     if not len(u) or u.shape[1] < 10: return False
     return bool(_median(np.nan_to_num(u[:, -2:]).max(1)/np.maximum(np.nan_to_num(u[:, :-2]).max(1), 1e-30)) > 1.5)
@@ -828,7 +828,7 @@ def _by_loss(p:Past, e:Rise):
     if far and not _other_classes(p, e.row) or _stays(p, e, far, confident): yield _told(p, e, odd)
 
 def _stays(p:Past, e:Rise, far:bool, confident:bool)->bool:
-    "Is it known by now that the loss does not come down again by itself?"
+    "True if by now the loss is known not to come down again by itself"
     since, y, shrunk, gone = p.n - e.row, _loss_on(p), _outputs_shrunk(p, e.row), _lost_learning(p, e)
     if since >= 8 and shrunk < .02: return True
     if _other_classes(p, e.row) and since < 75 or confident and not _gradients_stay_up(p, e.row): return False
@@ -843,15 +843,15 @@ def _outputs_shrunk(p:Past, row:int, k:int=12)->float:
     return float(_median(v[max(row + 4, p.n - k):])/_median(v[max(0, row - WINDOW):row]))
 
 def _gradients_stay_up(p:Past, row:int, k:int=12)->bool:
-    "Are gradients, in the last rows, twice as large as before this row? If there are none, nothing speaks against it"
+    "True if gradients in the last rows are twice as large as before this row, or if there are none"
     g = p.place(p.case.grad_steps, p.case.grad_norm) if len(p.case.grad_steps) else np.full(p.n, np.nan)
     return not _median(g[max(row + 4, p.n - k):]) < 2*_median(g[max(0, row - WINDOW):row])
 
 def _lost_learning(p:Past, e:Rise, k:int=12)->float:
-    "How much of what had been learnt is lost, as a share, by the mean of the last rows but the worst tenth"
+    "The share of the learning that is lost, by the mean of the last rows without the worst tenth"
     y = _loss_on(p)
     since, start = y[max(e.row + 4, p.n - k):], float(np.median(y[np.isfinite(y)][:5]))
-    some = np.sort(since[np.isfinite(since)])[:max(1, int(.9*len(since)))]  # one bad batch is none
+    some = np.sort(since[np.isfinite(since)])[:max(1, int(.9*len(since)))]  # a single bad batch does not count
     return (float(some.mean()) - e.before)/(start - e.before) if start > e.before else math.inf
 
 # %% ../nbs/09d_late.ipynb #5bc523c8
@@ -925,7 +925,7 @@ LATE = dict( # rule -> the remedies that it may name; of those that begin togeth
 
 # %% ../nbs/09d_late.ipynb #11021799
 def _weigh(p:Past, signs:list)->list:
-    "The signs that count, beside what the loss did"
+    "The signs that count, given what the loss did"
     up = [e for e in rises(p) if e.deviations > 3 or p.n - e.row < WINDOW]
     turned = min((s.row for s in signs if s.rule == 'loss_turns'), default=math.inf)
     follows = lambda s: s.rule == 'near_overflow' and any(s.row - 20 <= e.row <= s.row + 2 for e in up)
@@ -948,7 +948,7 @@ def _finite(c:Case)->Case:
 @patch(as_prop=True)
 @_once
 def late(self:Case)->dict:
-    "Rule -> what it found after the first hundred steps; an alarm is what came first"
+    "Rule -> its finding after the first hundred steps; the one that began first is the alarm"
     p = Past(_finite(self), self)
     if p.n < 2*_FEWEST or p.n < p.late + 2: return {}
     with np.errstate(all='ignore'): signs = _weigh(p, [s for f in SIGNS for s in f(p) or ()])
