@@ -537,7 +537,7 @@ def _record_input(self:watch, args, kwargs):
         self._see('input', 'input', x, None)
     except Exception as e: self.rec.note('input', e)
 
-# %% ../nbs/04h_watching.ipynb #65c0574b
+# %% ../nbs/04h_watching.ipynb #4473b1c9
 class Plan:
     "What a `watch` will record, and the memory that it takes once there are `max_rows` rows of everything"
     def __init__(self,
@@ -559,7 +559,7 @@ class Plan:
 
 def _megabytes(n)->str: return f'{n/1e6:,.1f} MB'
 
-# %% ../nbs/04h_watching.ipynb #9114ab4c
+# %% ../nbs/04h_watching.ipynb #fb24051a
 _TYPICAL = 300 # bytes of a packed row: the mean over 14 recordings is 293 for outputs, about 210 for parameters
 
 @patch
@@ -580,7 +580,7 @@ def _width(m)->int:
     w = getattr(m, 'weight', None)
     return len(w) if isinstance(w, Tensor) and w.ndim else 0
 
-# %% ../nbs/04h_watching.ipynb #c0fe28e7
+# %% ../nbs/04h_watching.ipynb #4d51e3f3
 def _planned(kind:str, units:list, rec)->dict:
     "Memory for the histories of one kind, with these numbers of units"
     bins, n, bits = len(rec.bins), len(units), sum(-(-u//8) for u in units)
