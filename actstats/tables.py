@@ -90,7 +90,7 @@ def sparkline(
     h = h.coarser(width)
     return _blocks(_levels(h.std), h.n_nonfinite > 0)
 
-# %% ../nbs/10a_tables.ipynb #56e0a3f5
+# %% ../nbs/10a_tables.ipynb #5dfcda5b
 def sparklines(
     hs:list, # histories, as rec["loss", "log"] of several runs
     width:int=48, # characters at most, of each
@@ -100,7 +100,7 @@ def sparklines(
     levels = np.split(_levels(np.concatenate([h.mean for h in hs])), np.cumsum([len(h) for h in hs])[:-1])
     return [_blocks(level, h.n_nonfinite > 0) for level,h in zip(levels, hs)]
 
-# %% ../nbs/10a_tables.ipynb #9ff84195
+# %% ../nbs/10a_tables.ipynb #697bc89a
 def alarm_step(
     rec:Recording,
     d:Diagnosis|None=None, # of the whole recording; None: it is made
@@ -114,7 +114,7 @@ def alarm_step(
     n = next((n for n in range(EARLIEST, last, 25) if rec.diagnose(upto=n*every).alarm), last)
     return first + n*every - 1
 
-# %% ../nbs/10a_tables.ipynb #4feb1c5d
+# %% ../nbs/10a_tables.ipynb #e0b31500
 _ASCII = str.maketrans(_BLOCKS + '→…×·▲━─│', '.:-=+*#@>~x.^=-|')
 
 def fitted(
@@ -127,14 +127,14 @@ def fitted(
     except UnicodeEncodeError: text = text.translate(_ASCII).encode(encoding, 'replace').decode(encoding)
     return text
 
-# %% ../nbs/10a_tables.ipynb #519950e7
+# %% ../nbs/10a_tables.ipynb #910cbb35
 class Fitted:
     "A text stream that writes look-alikes for characters that its encoding lacks"
     def __init__(self, file): self.file = file
     def __getattr__(self, name): return getattr(self.file, name)
     def write(self, text:str): return self.file.write(fitted(text, getattr(self.file, 'encoding', None)))
 
-# %% ../nbs/10a_tables.ipynb #cbaaf6fc
+# %% ../nbs/10a_tables.ipynb #4a4293a8
 _UNBROKEN = 10_000 # columns
 
 def console(
@@ -147,7 +147,7 @@ def console(
     if not c.is_terminal and 'COLUMNS' not in os.environ: c.width = _UNBROKEN
     return c
 
-# %% ../nbs/10a_tables.ipynb #96d09ef3
+# %% ../nbs/10a_tables.ipynb #7fe3e335
 def say(
     c, # a console
     *parts, # texts, and other things that rich prints
@@ -156,10 +156,11 @@ def say(
     if c.is_terminal: return c.print(*parts, sep='\n')
     with c.capture() as got: c.print(*parts, sep='\n')
     c.file.write(''.join(line.rstrip() + '\n' for line in got.get().splitlines()))
+    c.file.flush()
 
-# %% ../nbs/10a_tables.ipynb #37a7539b
+# %% ../nbs/10a_tables.ipynb #58327498
 STYLES = dict(error='bold red', warning='yellow')
-_COLUMNS = ('std', 'dead units', 'mean', 'zero', 'min', 'max', 'not finite') # the first ones stay longest
+_COLUMNS = ('std', 'not finite', 'dead units', 'mean', 'zero', 'min', 'max') # the first ones stay longest
 
 def _short_name(name:str, most:int)->str: return name if len(name) <= most else '…' + name[1-most:]
 
@@ -178,7 +179,7 @@ class LayerTable:
         room = options.update(width=_UNBROKEN)
         yield next((t for t in tables if console.measure(t, options=room).maximum <= options.max_width), tables[-1])
 
-# %% ../nbs/10a_tables.ipynb #65c0cb23
+# %% ../nbs/10a_tables.ipynb #48e20d67
 @patch
 def table(self:LayerTable,
     kept, # columns with numbers, of `HEADS`
