@@ -769,7 +769,7 @@ def _look(self:Reduction)->float:
 # %% ../nbs/18b_reduction.ipynb #c91f6f96
 @patch
 def should_stop(self:Reduction, above:float)->bool:
-    "Is the run beyond hope? The same answer on all ranks at the same step; waits no longer than the time limit"
+    "Should the run be stopped? The same answer on all ranks at the same step; waits no longer than the time limit"
     self.asked = True
     awaited, self.awaited = self.awaited, None
     if awaited is not None: self._await(awaited)
