@@ -292,7 +292,7 @@ HOPELESS = 'diverges', 'labels_change', 'loss_turns' # late findings in which th
 def should_stop(self:Recording,
     above:float=.8, # the risk at two looks in succession
 )->bool:
-    "True if this run is beyond hope; call it once a step; never raises"
+    "True if this run will almost certainly fail; call it once a step; never raises"
     together = next((f for f in self.listeners if hasattr(f, 'should_stop')), None)
     if together is not None: return together.should_stop(above)  # all ranks decide as one
     seen = self.__dict__.setdefault('_looks', {})
