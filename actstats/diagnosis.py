@@ -304,7 +304,7 @@ def should_stop(self:Recording,
 
 # %% ../nbs/09e_diagnosis.ipynb #042b5977
 def _hopelessness(rec, n:int)->float:
-    "1 if the run is beyond hope, else its risk if there is an early alarm, else 0"
+    "1 if the run will almost certainly fail, else its risk if there is an early alarm, else 0"
     d = rec.diagnose()
     if any(f.rule == 'not_finite' and f.evidence['lasts'] for f in d): return 1.
     late = [f for f in d if f.severity == 'error' and f.rule in HOPELESS]
