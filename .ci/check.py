@@ -386,6 +386,15 @@ def check_site():
     return faults + [f'{where} has version {v}, expected {version}' for where, v in stated.items() if v != version]
 
 
+def check_reference():
+    "Pages that are made from the code, and the numbers of the front page, are what code and evidence give now"
+    faults = []
+    for p in [p for p in notebooks() if p.stem == 'index' or p.stem.startswith('20')]:
+        r = run(sys.executable, str(root/'.ci/cells.py'), str(p), '--same', cwd=root, env=os.environ | dict(PYTHONPATH=str(root), OMP_NUM_THREADS='1'))
+        if r.returncode: faults.append(f'{p.name}: {(r.stdout + r.stderr)[-1000:]}: run `make notebooks NB=nbs/{p.name}`')
+    return faults
+
+
 def check_workflows():
     "Actions are pinned to commits; Python and PyTorch are tested from the oldest that settings.ini allows to the newest"
     cfg, faults, texts = frameworks.cfg, [], {p.name: p.read_text() for p in sorted((root/'.github/workflows').glob('*.y*ml'))}
@@ -405,7 +414,7 @@ def check_workflows():
 
 
 CHECKS = (check_export, check_imports, check_density, check_light, check_documented, check_rules, check_stubs, check_types, check_outputs,
-          check_docs, check_readme, check_links, check_site, check_workflows)
+          check_docs, check_readme, check_links, check_site, check_reference, check_workflows)
 
 
 # --- all together
