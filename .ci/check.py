@@ -222,6 +222,8 @@ model: torch.nn.Module
 optimizer: torch.optim.Optimizer
 other: actstats.Recording
 def train() -> None: ...
+batches: Any
+def train_step(xb: Any, yb: Any) -> torch.Tensor: ...
 """
 KNOWN = """
 assert_type(rec, actstats.Recording)
