@@ -24,7 +24,7 @@ _COLUMNS = tuple(k for k in HEADS if k not in ('layer', 'values'))
 
 @dataclass
 class _Glance:
-    "All that a view shows of a recording"
+    "The contents of a view of a recording"
     title:str
     histories:list # of the layers to show
     severity:dict # layer -> severity of its first finding
@@ -34,7 +34,7 @@ class _Glance:
 
 # %% ../nbs/10c_live.ipynb #63c58dd5
 def _newest(rec:Recording, last:tuple|None, done:bool)->tuple: # step at which they were looked for; lines
-    "The newest events in words; those of `last` if that is not long ago"
+    "The newest events in words; those of `last` if they are recent"
     if last is not None and not done and 0 <= rec.step - last[0] < _EACH: return last
     events = [e for e in rec.events(marks=False) if e.what != 'passed on']
     return rec.step, [str(e) for e in events[-_MOST_EVENTS:]]
@@ -75,7 +75,7 @@ class TerminalView:
         if done: self.close()
 
     def close(self):
-        "Leave the table as it is"
+        "Stop updating the table, and leave it on the screen"
         if self.live is not None: self.live.stop()
         self.live = None
 

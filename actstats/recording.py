@@ -400,9 +400,16 @@ def never_called(self:Recording)->list:
 
 # %% ../nbs/04d_recording.ipynb #48d2581c
 @patch(as_prop=True)
+def memory(self:Recording)->dict: # device -> bytes
+    "The memory that the rows take now, on each device"
+    total = Counter()
+    for t in self.tracks.values(): total.update(t.memory)
+    return dict(total)
+
+@patch(as_prop=True)
 def nbytes(self:Recording)->int:
     "Bytes of memory that the rows take now, on all devices"
-    return sum(o.nbytes for t in self.tracks.values() for o in (t.now, t.rows, t.alive, t.masks, *t.apart))
+    return sum(self.memory.values())
 
 # %% ../nbs/04d_recording.ipynb #4cf54144
 @patch(as_prop=True)
@@ -630,14 +637,14 @@ def _before(t:Track, tick)->Track:
     "The rows of `t` that begin before a time key; None: all"
     n = len(t.first) if tick is None else sum(o < tick for o in t.first)
     t = copy(t)
-    t.rows, t.masks, t.first, t.last, t.n, t.ticks = t.rows[:, :n], t.masks[:n], t.first[:n], t.last[:n], n, n
+    t.hold(t.rows[:, :n], t.masks[:n], t.first[:n], t.last[:n], n)
     return t
 
 # %% ../nbs/04d_recording.ipynb #4e8de238
 @patch
 def _has_merged(self:Recording)->bool:
     "True if any row holds several steps"
-    return any(t.n and t.slots and int(field(t.rows[:, :t.n], 'n_steps').max()) > 1 for t in self.tracks.values())
+    return any(t.n and t.slots and int(field(t.heads()[0], 'n_steps').max()) > 1 for t in self.tracks.values())
 
 @patch
 def _of_tracks(self:Recording, tracks:list)->Recording:
