@@ -728,7 +728,7 @@ def never_called(c:Case):
     names = [n for n,ps in mine.items() if ps and not any(map(used, ps))]
     if names: yield warn(layer=names[0], step=c.first, evidence=dict(layers=names),
         sentence=f'{_several("module", names)} {"has" if len(names) == 1 else "have"} parameters, '
-                 'and no part in any forward pass.',
+                 'and no forward pass uses them.',
         advice='Use them in forward, or remove them.')
 
 # %% ../nbs/09c_ailments.ipynb #c23a5a60
@@ -755,7 +755,7 @@ def _apart(o:dict)->str:
 
 # %% ../nbs/09c_ailments.ipynb #ca48954f
 _TOGETHER = 'Wrap the model in DistributedDataParallel or fully_shard, which keep its copies equal.'
-_ON_PURPOSE = ' If these ranks hold different layers or parts of layers on purpose, pass mesh= to watch.'
+_ON_PURPOSE = ' If these ranks hold different layers or shards of layers on purpose, pass mesh= to watch.'
 _OWN_SEED = 'Look for dropout, or another random operation, with a seed of its own on each rank.'
 
 def _against_parting(c:Case, o:dict)->str:

@@ -35,17 +35,22 @@ def backend(
     device_type:str, # as in x.device.type
 ): # a module or class with a Recorder
     "The fastest backend that works on this type of device"
-    if device_type not in BACKENDS: return Reference
+    if device_type == 'meta': return Reference  # it has no values
     try:
+        if device_type not in BACKENDS: raise LookupError('there are kernels for cpu and cuda only')
         found = import_module(BACKENDS[device_type])
         with real_memory(): same = torch.equal(_tried(found, device_type), _tried(Reference, device_type))
         if not same: raise ArithmeticError('its numbers differ from those of the reference')
         return found
     except Exception as e:
-        with suppress(Warning):
-            warnings.warn(f'actstats: no fast kernels on {device_type} ({type(e).__name__}: {e}); '
-                          'using plain torch instead: the same numbers, but several times slower', stacklevel=2)
+        with suppress(Warning): warnings.warn(_slower(device_type, e), stacklevel=2)
         return Reference
+
+def _slower(device_type:str, why:Exception)->str:
+    "What to say where there are no fast kernels"
+    instead = ('each tensor is copied to the CPU, which waits for it' if device_type == 'mps' else  # it has no float64
+               'using plain torch instead: the same numbers, but several times slower')
+    return f'actstats: no fast kernels on {device_type} ({type(why).__name__}: {why}); {instead}; `sample=` or `every=` help'
 
 # %% ../nbs/03e_backends.ipynb #232bf1cb
 _TRIALS = ((FloatBins(), torch.float32, 0), (FloatBins(), torch.bfloat16, 2),

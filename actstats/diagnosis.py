@@ -292,7 +292,7 @@ HOPELESS = 'diverges', 'labels_change', 'loss_turns' # late findings in which th
 def should_stop(self:Recording,
     above:float=.8, # the risk at two looks in succession
 )->bool:
-    "True if this run is beyond hope; call it once a step; never raises"
+    "True if this run will almost certainly fail; call it once a step; never raises"
     together = next((f for f in self.listeners if hasattr(f, 'should_stop')), None)
     if together is not None: return together.should_stop(above)  # all ranks decide as one
     seen = self.__dict__.setdefault('_looks', {})
@@ -304,7 +304,7 @@ def should_stop(self:Recording,
 
 # %% ../nbs/09e_diagnosis.ipynb #042b5977
 def _hopelessness(rec, n:int)->float:
-    "1 if the run is beyond hope, else its risk if there is an early alarm, else 0"
+    "1 if the run will almost certainly fail, else its risk if there is an early alarm, else 0"
     d = rec.diagnose()
     if any(f.rule == 'not_finite' and f.evidence['lasts'] for f in d): return 1.
     late = [f for f in d if f.severity == 'error' and f.rule in HOPELESS]

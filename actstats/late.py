@@ -646,7 +646,7 @@ def _overflow_nears(p:Past, k:int=15):
         yield Sign('near_overflow', row, s.name, True,
             f'magnitudes reach {np.exp(x[-1]):.3g}; they grow, and numbers of this type end at {end:.3g}: '
             f'{max(left, 0):.0f} steps from now, at this rate.',
-            'Find out why it grows. If it is float16, compute this part in bfloat16 or float32.', 'higher_precision',
+            'Find out why it grows. If it is float16, compute this layer in bfloat16 or float32.', 'higher_precision',
             dict(largest=float(np.exp(x[-1])), rows_left=float(left)),
             Chart({s.name: np.exp(x)}, 'largest magnitude', p.step, {'largest number': end}, log=True))
         return

@@ -470,9 +470,9 @@ def _together(r:float)->str:
 
 _define(
     Symptom('explained', 'share of the variance that is explained, by outputs and loss; not for classes',
-        'about {value} of the variance is explained (usually {usual})', _share),
+        '{value} of the variance is explained (usually {usual})', _share),
     Symptom('discerned', 'share of the variance that the outputs discern, by the slope of the loss',
-        'the outputs discern about {value} of the variance (usually {usual})', _share),
+        'the outputs discern {value} of the variance (usually {usual})', _share),
     Symptom('discerned_growth', 'how much more the outputs discern now than at the start, log10',
         'the outputs discern {value} times as much as at the start (usually {usual})', _size),
     Symptom('output_growth', 'variance of the outputs over the samples now over that at the start, log10',

@@ -293,8 +293,8 @@ def _note_omissions(self:watch):
         return rec.note('model', 'no forward pass of it was seen; is this the object that is trained?')
     if self.counting: self._note_uncounted()
     if self.given and self.idle and self.others_stepped:
-        rec.note('optimizer', 'others stepped, and the one that was given never did, so the whole run counts as one '
-                 'step; leave it out, and those that step the model are recognised')
+        rec.note('optimizer', 'the one given to watch never stepped, but others did, so the whole run counts as one '
+                 'step; call watch without optimizer=, and it finds those that step the model')
 
 # %% ../nbs/04h_watching.ipynb #197bc4c2
 @patch
@@ -302,10 +302,10 @@ def _note_uncounted(self:watch):
     "What follows from the fact that no optimizer of the model has stepped"
     if not (self.begun or self.begun_valid):
         self.rec.note('model', "the watched model's forward was never called, only its submodules', and no optimizer "
-                      'stepped, so the whole run counts as one step; watch the part that is called')
+                      'stepped, so the whole run counts as one step; watch the submodule that is called')
     if self.params: self.rec.note('parameters', 'no optimizer of the model stepped, so they were not recorded')
     if self.given is None and self.others_stepped and any(p.grad is not None for p in self.parts.parameters()):
-        self.rec.note('optimizer', 'those that stepped hold no parameter of the model, so a step is a forward call; '
+        self.rec.note('optimizer', 'those that stepped hold no parameter of the model, so each forward call is a step; '
                       'call before_step() and after_step() of the watch around its steps')
 
 # %% ../nbs/04h_watching.ipynb #7b303da3
@@ -537,7 +537,7 @@ def _record_input(self:watch, args, kwargs):
         self._see('input', 'input', x, None)
     except Exception as e: self.rec.note('input', e)
 
-# %% ../nbs/04h_watching.ipynb #65c0574b
+# %% ../nbs/04h_watching.ipynb #4473b1c9
 class Plan:
     "What a `watch` will record, and the memory that it takes once there are `max_rows` rows of everything"
     def __init__(self,
@@ -559,7 +559,7 @@ class Plan:
 
 def _megabytes(n)->str: return f'{n/1e6:,.1f} MB'
 
-# %% ../nbs/04h_watching.ipynb #9114ab4c
+# %% ../nbs/04h_watching.ipynb #fb24051a
 _TYPICAL = 300 # bytes of a packed row: the mean over 14 recordings is 293 for outputs, about 210 for parameters
 
 @patch
@@ -580,7 +580,7 @@ def _width(m)->int:
     w = getattr(m, 'weight', None)
     return len(w) if isinstance(w, Tensor) and w.ndim else 0
 
-# %% ../nbs/04h_watching.ipynb #c0fe28e7
+# %% ../nbs/04h_watching.ipynb #4d51e3f3
 def _planned(kind:str, units:list, rec)->dict:
     "Memory for the histories of one kind, with these numbers of units"
     bins, n, bits = len(rec.bins), len(units), sum(-(-u//8) for u in units)
