@@ -115,7 +115,7 @@ def exported():
 
 
 def check_imports():
-    "Export cells import lower numbers only; measuring imports neither training nor pictures"
+    "Export cells import lower numbers only, or earlier names of the same; measuring imports neither training nor pictures"
     names = {p.stem.partition('_')[2] for p in notebooks()}
     number = {m: n for m, (n, _) in exported().items()} | {p.stem: '' for p in (root/'actstats').glob('_*.py')}
     faults = [f'{m} is not the name of its notebook' for m in exported() if m not in names]
@@ -124,7 +124,7 @@ def check_imports():
         every = [i for t in ts for i in imports(t)]
         mine = [i.split('.')[1] for i in every if i.startswith('actstats.') and i != 'actstats.__version__']
         if 'actstats' in every: faults.append(f'{name} imports the package as a whole, which comes after it')
-        faults += [f'{name} ({own}) imports {m} ({number.get(m, "unknown")})' for m in mine if not number.get(m, '99') < own]
+        faults += [f'{name} ({own}) imports {m} ({number.get(m, "unknown")})' for m in mine if not (number.get(m, '99'), m) < (own, name)]
         if name in TRAIN: continue
         faults += [f'{name} measures, and imports {m}, which trains' for m in mine if m in TRAIN]
         if name in BACKENDS or own.startswith(ADAPTERS): continue

@@ -12,7 +12,8 @@ from fastcore.basics import patch
 from .heatmaps import _draw_by_layer
 from .plots import _axes, _empty, _named
 from .kinds import KINDS, check_kind, kind_of
-from .recording import History, Recording
+from .history import History
+from .recording import Recording
 from .ailments import some
 from .tables import _shown, shown_layers
 

@@ -20,7 +20,8 @@ from .internals import aside, is_exporting, modes
 from .names import Parts
 from .plots import _axes, _empty, _forward_order, _listed, _mark_epochs, _named, _nothing, _plt, _steps_axis
 from .probes import OUTPUTS, Probe
-from .recording import History, Recording
+from .history import History
+from .recording import Recording
 from .stats import is_plain
 
 # %% auto #0

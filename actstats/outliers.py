@@ -19,7 +19,8 @@ from .internals import aside, modes
 from .plots import _axes, _chosen, _empty, _listed, _mark_epochs, _named, _nothing
 from .precision import _without_lines
 from .probes import GRAD, Probe
-from .recording import History, Recording
+from .history import History
+from .recording import Recording
 from .stats import is_plain
 
 # %% auto #0

@@ -15,7 +15,8 @@ from .bins import _below
 from .heatmaps import _draw_by_layer
 from .kinds import KINDS, check_kind, kind_of
 from .plots import _axes, _chosen, _empty, _label, _listed, _mark_epochs, _nothing
-from .recording import History, Recording
+from .history import History
+from .recording import Recording
 
 # %% auto #0
 __all__ = ['FORMATS', 'Format', 'spacing', 'nearest', 'mean_error']

@@ -756,7 +756,7 @@ def _look(self:Reduction)->float:
 # %% ../nbs/18b_reduction.ipynb #c91f6f96
 @patch
 def should_stop(self:Reduction, above:float)->bool:
-    "True if the run will almost certainly fail: the same on all ranks at the same step; waits no longer than the time limit"
+    "True if the run will almost certainly fail: the same on all ranks at one step; waits for `timeout` at most"
     self.asked = True
     awaited, self.awaited = self.awaited, None
     if awaited is not None: self._await(awaited)

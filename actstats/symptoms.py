@@ -15,7 +15,8 @@ import torch
 from fastcore.basics import patch
 
 from .kinds import judged, kind_of, kinds_of
-from .recording import History, Recording, is_weight, update_ratio
+from .history import History
+from .recording import Recording, is_weight, update_ratio
 from .bins import LinearBins
 
 # %% auto #0

@@ -18,7 +18,8 @@ from .diagnosis import Diagnosis
 from .heatmaps import _short, heat
 from .kinds import KINDS, Kind, kind_of
 from .layouts import ranks_text, whose
-from .recording import History, Recording
+from .history import History
+from .recording import Recording
 from .risk import EARLIEST, MOST
 
 # %% auto #0

@@ -1,8 +1,9 @@
 # Written by .ci/stubs.py: `make export`
 import io
 from .diagnosis import Diagnosis
+from .history import History
 from .kinds import Kind
-from .recording import History, Recording
+from .recording import Recording
 from collections.abc import Iterator
 from typing import Any
 

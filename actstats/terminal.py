@@ -9,7 +9,8 @@ import numpy as np
 from .ailments import Finding
 from .diagnosis import Diagnosis, _named, _said
 from .live import FindingTable
-from .recording import History, Recording
+from .history import History
+from .recording import Recording
 from .risk import MOST, reasons, threshold
 from .symptoms import Case, percent
 from .tables import LayerTable, alarm_step, main_kind, shown_layers, sparklines

@@ -21,7 +21,8 @@ from ._extras import needs
 from .hooks import _nearest
 from .internals import aside
 from .kinds import kind_of
-from .recording import History, Recording, _LOCK, is_weight
+from .history import History
+from .recording import Recording, _LOCK, is_weight
 from .risk import FEWEST
 from .rows import COL, field
 from .symptoms import median
