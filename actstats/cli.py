@@ -38,8 +38,8 @@ def _fixed():
     return model, model[:-1]
 
 _ACTS = ( # title; model and layers to watch; sentence for the report
-    ('1. A plain network', _plain, "Five convolutions with ReLUs in between, initialised by PyTorch's defaults."),
-    ('2. The same network, fixed', _fixed,
+    ('As written', _plain, "Five convolutions with ReLUs in between, initialised by PyTorch's defaults."),
+    ('Fixed', _fixed,
      'The same shape, data, learning rate and seed, with Kaiming initialisation and batch normalisation.'))
 
 # %% ../nbs/11_cli.ipynb #f03a8194
@@ -97,7 +97,7 @@ def _train(model, mods, dls, lr:float, epochs:int, seed:int, c)->tuple:
     from actstats.learner import DeviceCB, MetricsCB, TrainLearner
     from torcheval.metrics import MulticlassAccuracy
     metrics = MetricsCB(MulticlassAccuracy(num_classes=10), show=False)
-    stats = StoreModuleStatsCB(mods=mods, hook_kwargs=dict(bins=None))
+    stats = StoreModuleStatsCB(mods=mods, hook_kwargs=dict(bins=None, params=True))
     set_seed(seed)
     cbs = [metrics, DeviceCB(), _Progress(c, metrics), stats]
     TrainLearner(model, dls, F.cross_entropy, lr=lr, cbs=cbs).fit(epochs)
