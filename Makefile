@@ -28,7 +28,7 @@ $(FRAMEWORKS)/.installed: .venv/.installed-dev .ci/frameworks.py
 	@$(BIN)/python .ci/frameworks.py
 	@mkdir -p $(@D) && touch $@
 
-demo: .venv/.installed  ## see a network fail, read why, mend it: make demo ARGS="--data fashion_mnist"
+demo: .venv/.installed  ## see a network fail, read why, fix it: make demo ARGS="--data fashion_mnist"
 	@$(BIN)/actstats demo $(ARGS)
 
 test: .venv/.installed-dev $(FRAMEWORKS:%=%/.installed)  ## everything CI runs
