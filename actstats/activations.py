@@ -126,7 +126,7 @@ class WatchCB(Callback):
         path=None, # save the recording here, while it grows and at the end
         *,
         report=None, # write a report here at the end
-        stop:bool|float=False, # end the fit when it will almost certainly fail? A number sets the risk at which to end it
+        stop:bool|float=False, # end a fit that will almost certainly fail? A number sets the risk at which to end it
         **watch_arguments, # as those of `watch`
     ): self.adapter = Adapter(path, report=report, stop=stop, **watch_arguments)
 

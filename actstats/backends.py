@@ -50,7 +50,8 @@ def _slower(device_type:str, why:Exception)->str:
     "What to say where there are no fast kernels"
     instead = ('each tensor is copied to the CPU, which waits for it' if device_type == 'mps' else  # it has no float64
                'using plain torch instead: the same numbers, but several times slower')
-    return f'actstats: no fast kernels on {device_type} ({type(why).__name__}: {why}); {instead}; `sample=` or `every=` help'
+    return (f'actstats: no fast kernels on {device_type} ({type(why).__name__}: {why}); {instead}; '
+            '`sample=` or `every=` help')
 
 # %% ../nbs/03e_backends.ipynb #232bf1cb
 _TRIALS = ((FloatBins(), torch.float32, 0), (FloatBins(), torch.bfloat16, 2),

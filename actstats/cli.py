@@ -47,9 +47,9 @@ def _bar(c):
     "A progress bar on the console, or on the error stream, whichever is a terminal; it leaves nothing behind"
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
     seen = next((o for o in (c, console(sys.stderr)) if o.is_interactive), None)
-    text = lambda t: TextColumn(t, markup=False)
+    texts = (TextColumn(t, markup=False) for t in ('{task.description}', '{task.fields[loss]}'))
     return Progress(
-        text('{task.description}'), BarColumn(24), MofNCompleteColumn(), TimeRemainingColumn(), text('{task.fields[loss]}'),
+        next(texts), BarColumn(24), MofNCompleteColumn(), TimeRemainingColumn(), next(texts),
         console=seen, disable=seen is None, transient=True, redirect_stdout=False, redirect_stderr=False)
 
 def _growing(losses:list)->str:
@@ -70,7 +70,8 @@ class _Progress:
         heads = _EPOCHS.format('epoch', 'train loss', 'accuracy', 'test loss', 'accuracy')
         say(self.c, Text(heads, style='bold'))
         self.losses, self.bar = [], _bar(self.c)
-        self.task = self.bar.add_task('', total=learn.n_epochs*sum(len(learn.dls[k]) for k in ('train', 'test')), loss='')
+        batches = learn.n_epochs*sum(len(learn.dls[k]) for k in ('train', 'test'))
+        self.task = self.bar.add_task('', total=batches, loss='')
         self.bar.start()
 
     def after_batch(self, learn):
@@ -98,7 +99,8 @@ def _train(model, mods, dls, lr:float, epochs:int, seed:int, c)->tuple:
     metrics = MetricsCB(MulticlassAccuracy(num_classes=10), show=False)
     stats = StoreModuleStatsCB(mods=mods, hook_kwargs=dict(bins=None))
     set_seed(seed)
-    TrainLearner(model, dls, F.cross_entropy, lr=lr, cbs=[metrics, DeviceCB(), _Progress(c, metrics), stats]).fit(epochs)
+    cbs = [metrics, DeviceCB(), _Progress(c, metrics), stats]
+    TrainLearner(model, dls, F.cross_entropy, lr=lr, cbs=cbs).fit(epochs)
     return metrics.rows, stats.rec
 
 # %% ../nbs/11_cli.ipynb #0b4a8b0e
@@ -267,7 +269,7 @@ def _demo(a):
 
 # %% ../nbs/11_cli.ipynb #dcd559cb
 def _run(command, arguments)->int:
-    "The exit status of a command: 0, 1 if nobody reads on, 2 after a mistake that the message explains, 130 if interrupted"
+    "The exit status of a command: 0; 1 if its reader left; 2 after a mistake that is explained; 130 if interrupted"
     try:
         import matplotlib
         matplotlib.use('Agg')  # pictures go to files, and need no screen

@@ -109,12 +109,13 @@ def _nothing_in_common(a:Recording, b:Recording, kind:str)->str:
     k, mine, theirs = kind_of(kind), a._names(kind), b._names(kind)
     wanted = f'compare: expected {k.plural} (kind {kind!r}) '
     if mine and theirs:
-        return (f'{wanted}with the same names in both recordings; the first has {some(mine)}, the second {some(theirs)}: '
-                'are they recordings of the same model?')
+        have = f'the first has {some(mine)}, the second {some(theirs)}'
+        return f'{wanted}with the same names in both recordings; {have}: are they recordings of the same model?'
     lacks = 'the second has' if mine else 'the first has' if theirs else 'both have'
     both = [o for o in a.kinds if set(a._names(o)) & set(b._names(o)) and kind_of(o).of != 'number']
-    ways = [f'record them with {k.ask}']*bool(k.ask) + [f'compare another kind ({", ".join(both)})']*bool(both)
-    return f'{wanted}in both recordings; {lacks} none' + (f': {", or ".join(ways)}' if ways else '')
+    ways = [f'record them with {k.ask}']*bool(k.ask)
+    ways += [f'compare another kind ({", ".join(both)})']*bool(both)
+    return f'{wanted}in both recordings; {lacks} none' + ': '*bool(ways) + ', or '.join(ways)
 
 # %% ../nbs/10d_compare.ipynb #4481ec75
 @patch

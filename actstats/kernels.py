@@ -490,7 +490,7 @@ def prepare(self:Recorder, x:Tensor, dim:int)->Tensor:
     return y
 
 # %% ../nbs/13_kernels.ipynb #206316d5
-SHARE = 1 << 21 # values: the least for a thread of its own
+SHARE = 1 << 20 # values: the least for a thread of its own
 
 @lru_cache(maxsize=1)
 def _threads()->ThreadPoolExecutor: return ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix='actstats')

@@ -98,8 +98,8 @@ def sparklines(
 )->list: # a text for each
     "The means of each history over the steps, in block characters on one scale"
     hs = [h.coarser(width) for h in hs]
-    levels = np.split(_levels(np.concatenate([h.mean for h in hs])), np.cumsum([len(h) for h in hs])[:-1])
-    return [_blocks(level, h.n_nonfinite > 0) for level,h in zip(levels, hs)]
+    levels, ends = _levels(np.concatenate([h.mean for h in hs])), np.cumsum([len(h) for h in hs])
+    return [_blocks(level, h.n_nonfinite > 0) for level,h in zip(np.split(levels, ends[:-1]), hs)]
 
 # %% ../nbs/10a_tables.ipynb #697bc89a
 def alarm_step(
@@ -141,7 +141,7 @@ _UNBROKEN = 10_000 # columns
 def console(
     file=None, # a text stream; None: the standard output
 ): # a rich Console
-    "A console that suits the stream: a terminal gets colours and its own width, a file or a pipe plain unbroken lines"
+    "Writes colours and lines that fit to a terminal, and plain, unbroken lines to a file or a pipe"
     from rich.console import Console
     file = Fitted(sys.stdout if file is None else file)
     c = Console(file=file, force_jupyter=False, highlight=False, markup=False, emoji=False)
@@ -175,10 +175,10 @@ class LayerTable:
         self.texts = [dict(zip(HEADS, as_text(last_row(h)))) for h in histories]
 
     def __rich_console__(self, console, options):
-        used, third = [k for k in _COLUMNS if any(row[k] for row in self.texts)], max(8, options.max_width//3)
-        tables = [self.table(used[:n], third) for n in range(len(used), -1, -1)]
-        room = options.update(width=_UNBROKEN)
-        yield next((t for t in tables if console.measure(t, options=room).maximum <= options.max_width), tables[-1])
+        most, room = options.max_width, options.update(width=_UNBROKEN)
+        used = [k for k in _COLUMNS if any(row[k] for row in self.texts)]
+        tables = [self.table(used[:n], max(8, most//3)) for n in range(len(used), -1, -1)]
+        yield next((t for t in tables if console.measure(t, options=room).maximum <= most), tables[-1])
 
 # %% ../nbs/10a_tables.ipynb #48e20d67
 @patch

@@ -445,7 +445,8 @@ def newest(self:Track)->Track:
     self._settle()
     self._widen()
     with real_memory():
-        parts = [(*widened(rows[:, :len(times)], masks[:len(times)], len(self.span), self.width), [at for at,_ in times])
+        size = len(self.span), self.width
+        parts = [(*widened(rows[:, :len(times)], masks[:len(times)], *size), [at for at,_ in times])
                  for rows,masks,times in self.newest_pages] or [self._single()]
         parts.append((self._in_page(self.page), self.units[:len(self.times)].cpu(), [at for at,_ in self.times]))
         if self.tick is not None: parts.append(self._in_progress())

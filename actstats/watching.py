@@ -552,8 +552,9 @@ class Plan:
         return pd.DataFrame(self.rows, columns=['kind', 'histories', 'device', 'host', 'most']).set_index('kind')
 
     def __repr__(self):
-        total = self.to_df().sum()
-        table = self.to_df()[['histories']].assign(**{k: self.to_df()[k].map(_megabytes) for k in ('device', 'host', 'most')})
+        table = self.to_df()
+        total = table.sum()
+        table = table.assign(**{k: table[k].map(_megabytes) for k in ('device', 'host', 'most')})
         return (f'{table.to_string()}\n{total.histories:,} histories of {self.max_rows:,} rows: '
                 f'{_megabytes(total.device)} where the layers are, about {_megabytes(total.host)} on the host')
 
