@@ -38,8 +38,8 @@ def _fixed():
     return model, model[:-1]
 
 _ACTS = ( # title; model and layers to watch; sentence for the report
-    ('1. A plain network', _plain, "Five convolutions with ReLUs in between, initialised by PyTorch's defaults."),
-    ('2. The same network, fixed', _fixed,
+    ('As written', _plain, "Five convolutions with ReLUs in between, initialised by PyTorch's defaults."),
+    ('Fixed', _fixed,
      'The same shape, data, learning rate and seed, with Kaiming initialisation and batch normalisation.'))
 
 # %% ../nbs/11_cli.ipynb #f03a8194
@@ -97,7 +97,7 @@ def _train(model, mods, dls, lr:float, epochs:int, seed:int, c)->tuple:
     from actstats.learner import DeviceCB, MetricsCB, TrainLearner
     from torcheval.metrics import MulticlassAccuracy
     metrics = MetricsCB(MulticlassAccuracy(num_classes=10), show=False)
-    stats = StoreModuleStatsCB(mods=mods, hook_kwargs=dict(bins=None))
+    stats = StoreModuleStatsCB(mods=mods, hook_kwargs=dict(bins=None, params=True))
     set_seed(seed)
     cbs = [metrics, DeviceCB(), _Progress(c, metrics), stats]
     TrainLearner(model, dls, F.cross_entropy, lr=lr, cbs=cbs).fit(epochs)
@@ -209,14 +209,24 @@ def _report(a):
     _say_path(rec.report(_check_out(a.out or _beside(a.file, '.html'), a.file)))
 
 # %% ../nbs/11_cli.ipynb #defc00da
-def _table(heads, rows):
-    "A table of texts, each with a number to sort by"
-    from rich.table import Table
-    from rich.text import Text
-    table = Table(box=None, header_style='bold', pad_edge=False)
-    for i,head in enumerate(heads): table.add_column(Text(head), justify='right' if i else 'left')
-    for row in rows: table.add_row(*(Text(text) for text,_ in row))
-    return table
+class _Table:
+    "Texts, each with a number to sort by, in as many columns as there is room for without cutting a word"
+    def __init__(self, heads, rows): self.heads, self.rows = heads, rows
+
+    def of(self, n:int):
+        from rich.table import Table
+        from rich.text import Text
+        table = Table(box=None, header_style='bold', pad_edge=False)
+        for i,head in enumerate(self.heads[:n]):
+            table.add_column(Text(head), justify='right' if i else 'left', overflow='fold')
+        for row in self.rows: table.add_row(*(Text(text) for text,_ in row[:n]))
+        return table
+
+    def __rich_console__(self, console, options):
+        room, n = options.update(width=10_000), len(self.heads)
+        narrower = (self.of(k) for k in range(n, 1, -1))
+        fits = lambda t: console.measure(t, options=room).minimum <= options.max_width
+        yield next(filter(fits, narrower), self.of(1))
 
 # %% ../nbs/11_cli.ipynb #1479bc06
 def _compare(a):
@@ -224,7 +234,7 @@ def _compare(a):
     if a.out: _check_out(a.out, a.a, a.b)
     c, names = _load(a.a).compare(_load(a.b), a.tol, a.kind), _names(a.a, a.b)
     runs = {name: (rec, rec.diagnose()) for name,rec in zip(names, (c.a, c.b))}
-    say(console(), SideBySide(runs), '', _table(*c.table()), '', *str(c).splitlines())
+    say(console(), SideBySide(runs), '', _Table(*c.table()), '', *str(c).splitlines())
     if a.out: _say_path(c.report(a.out, names=names))
 
 def _names(a, b)->list:
@@ -244,7 +254,7 @@ def _prefixes(texts)->dict|None: # rank -> prefix
 def _tell_merged(rec:Recording):
     "Print how a recording was merged"
     lines = [ranks_in_words(rec) or 'Merged from a single process.']
-    if len(rec.meta['ranks']['merged']) > 1: lines.append(_table(*merged_how(rec)))
+    if len(rec.meta['ranks']['merged']) > 1: lines.append(_Table(*merged_how(rec)))
     differ = copies_that_differ(rec)
     if differ: lines.append(f'Copies that differ: {some(differ, 8)}.')
     known = [text for text in rec.problems if not text.startswith('ranks: no recording')]  # the first line says so

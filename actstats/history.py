@@ -12,7 +12,7 @@ from fastcore.basics import patch
 
 from .bins import LinearBins, quantile, rebin
 from .kinds import kind_of
-from .rows import FIELDS, FLOATS, INTS, field, std
+from .rows import FIELDS, FLOATS, INTS, field, std, unpack
 from .tracks import regroup
 
 # %% auto #0

@@ -9,8 +9,7 @@ import numpy as np
 from .ailments import Finding
 from .diagnosis import Diagnosis, _named, _said
 from .live import FindingTable
-from .history import History
-from .recording import Recording
+from .recording import History, Recording
 from .risk import MOST, reasons, threshold
 from .symptoms import Case, percent
 from .tables import LayerTable, alarm_step, main_kind, shown_layers, sparklines
@@ -158,7 +157,7 @@ class SideBySide:
         from rich.table import Table
         from rich.text import Text
         table = Table(box=None, header_style='bold', pad_edge=False, padding=(0, 2, 0, 0))
-        for name in ('', *self.names): table.add_column(Text(name))
+        for name in ('', *self.names): table.add_column(Text(name), overflow='fold')
         curves = self.curves(min(24, max(6, (options.max_width - 14)//len(self.names) - 10)))
         for label,texts in (*self.lines[:2], ('loss', curves), *self.lines[2:]):
             table.add_row(Text(label, style='bold'), *(Text(t, style=_VERDICTS.get(t, '')) for t in texts))
