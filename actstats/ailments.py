@@ -56,7 +56,7 @@ class Finding:
     advice:str # what to do
     remedy:str # one of `REMEDIES`
     sentence:str = '' # what was seen, for people
-    chart:Chart|None = field(default=None, repr=False)
+    chart:Chart|None = field(default=None, repr=False) # draws the evidence, or None
 
     def __str__(self): return f'{self.layer or "(model)"}: {self.sentence}\n  -> {self.advice}'
 

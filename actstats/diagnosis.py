@@ -88,10 +88,10 @@ def _ranked(found:list, p:dict)->list:
 @dataclass
 class Diagnosis:
     "The findings in a recording, alarms first, and the risk"
-    findings:list = field(default_factory=list)
+    findings:list = field(default_factory=list) # what was found, alarms first
     risk:float = math.nan # that the run will fail, 0 to 1; NaN: not known
-    steps:int = 0 # that it was made from
-    rows:int = 0 # that hold the steps of the risk
+    steps:int = 0 # steps of the recording that it was made from
+    rows:int = 0 # rows that hold the steps the risk was taken from
     distance:float = math.nan # from the runs that the risk was learnt from; above 1: it is unlike them
     lacks:tuple = () # things that were not recorded and would help: "loss", "parameters"
 
