@@ -69,7 +69,7 @@ class HooksCallback(Callback):
     "Put hooks on modules while a fit runs; a list of them, each made by `hook_cls(module)`"
     def __init__(self,
         hook_cls, # makes a hook from a module; gets on_train and on_valid too if it takes them
-        mods=None, # modules to observe; None: all of the model
+        mods:object=None, # modules to observe; None: all of the model
         mod_filter=noop, # keeps the modules for which it returns true
         on_train:bool=True, # observe in training mode
         on_valid:bool=False, # observe in evaluation mode
@@ -155,11 +155,11 @@ def planned_steps(learn)->int|None:
 class StoreModuleStatsCB(HooksCallback, WatchCB):
     "Record the statistics of modules while a fit runs, and draw them"
     def __init__(self,
-        mods=None, # modules to observe, as model.layers; None: all of the model
+        mods:object=None, # modules to observe, as model.layers; None: all of the model
         mod_filter=noop, # keeps the modules for which it returns true
         on_train=True, # record in training mode
         on_valid=False, # record in evaluation mode
-        hook_kwargs=None, # periodicity, bins, and any other argument of watch
+        hook_kwargs:dict|None=None, # periodicity, bins, and any other argument of watch
     ):
         HooksCallback.__init__(self, StoreModuleStats, mods, mod_filter, on_train, on_valid)
         kw = dict(bins=CLASSIC) | (hook_kwargs or {})

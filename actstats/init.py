@@ -33,8 +33,8 @@ def conv(
     nf:int, # channels out
     ks:int=3, # size of the kernel, odd
     stride:int=2, # halves the picture
-    act=nn.ReLU, # makes an activation: act(); None: none
-    norm=None, # makes a normalisation layer: norm(nf); None: none
+    act:object=nn.ReLU, # makes an activation: act(); None: none
+    norm:object=None, # makes a normalisation layer: norm(nf); None: none
     bias:bool|None=None, # None: only without norm, which has a bias of its own
 )->nn.Sequential: # (n, ni, h, w) to (n, nf, h/2, w/2), rounded up
     "A convolution, then `norm` and `act` if there are any"
@@ -43,9 +43,10 @@ def conv(
     if act: layers.append(act())
     return nn.Sequential(*layers)
 
+# %% ../nbs/07_init.ipynb #de1d33c5
 def get_model(
-    act=nn.ReLU, # makes the activation of the hidden layers
-    norm=None, # makes their normalisation
+    act:object=nn.ReLU, # makes the activation of the hidden layers
+    norm:object=None, # makes their normalisation; None: none
     nfs=(1, 8, 16, 32, 64, 10), # channels, from the picture's to the classes
 )->nn.Sequential: # (n, nfs[0], 28, 28) to (n, nfs[-1]), if there are at least five convolutions
     "A chain of convolutions of stride 2, the first with a 5 x 5 kernel, the last without norm and activation"
@@ -201,7 +202,7 @@ def lsuv_init(
     model:nn.Module, # in the mode it is to be measured in, usually training
     xb, # a batch of inputs on the model's device: a tensor, a tuple of arguments, or a dict of them
     *,
-    mods=None, # modules whose outputs get mean 0 and std 1; None: layers with trained weights of their own
+    mods:object=None, # modules whose outputs get mean 0 and std 1; None: layers with trained weights of their own
     tol:float=1e-3, # how close both have to be; at least the precision of the weights' type
     max_rounds:int=20, # forward passes for a layer at most
 )->Table: # layer, rounds, mean and std before and after
