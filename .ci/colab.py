@@ -12,7 +12,7 @@ import frameworks
 
 nbs = frameworks.root/'nbs'
 CHAPTERS = '03b_rows 03c_bins 05a_plots 05b_heatmaps 05c_twins 10d_compare 12d_questions'.split()
-BRINGS = 'torch numpy fastcore matplotlib pandas jinja2 plotly rich numba torchvision datasets torcheval sklearn tqdm scipy IPython actstats nbdev'.split()
+BRINGS = 'torch numpy fastcore matplotlib pandas jinja2 rich numba torchvision datasets torcheval sklearn tqdm scipy IPython actstats nbdev'.split()
 REPO = frameworks.cfg['git_url']
 INSTALL = f"""#| hide
 #| eval: false
