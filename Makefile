@@ -8,7 +8,7 @@ FLAGS  ?=
 FRAMEWORKS ?= .frameworks
 export FRAMEWORKS
 
-.PHONY: demo test installed processors notebooks ladder bench callbacks lens_rules outliers reduce long live gpu sweep failures export docs readme clean
+.PHONY: demo test installed processors notebooks ladder ladder_search bench callbacks lens_rules outliers reduce long live gpu sweep failures export docs readme clean
 .DEFAULT_GOAL := demo
 
 .venv/.installed: settings.ini setup.py
@@ -28,7 +28,7 @@ $(FRAMEWORKS)/.installed: .venv/.installed-dev .ci/frameworks.py
 	@$(BIN)/python .ci/frameworks.py
 	@mkdir -p $(@D) && touch $@
 
-demo: .venv/.installed  ## see a network fail, read why, mend it: make demo ARGS="--data fashion_mnist"
+demo: .venv/.installed  ## see a network fail, read why, fix it: make demo ARGS="--data fashion_mnist"
 	@$(BIN)/actstats demo $(ARGS)
 
 test: .venv/.installed-dev $(FRAMEWORKS:%=%/.installed)  ## everything CI runs
@@ -59,6 +59,9 @@ notebooks: .venv/.installed-dev  ## run all notebooks and store their outputs: m
 
 ladder: .venv/.installed-dev  ## train what takes long again, most of an hour on two cores: the study of batch sizes and the ladder
 	@$(BIN)/python .ci/execute.py nbs/08_batchnorm.ipynb nbs/12a_ladder.ipynb
+
+ladder_search: .venv/.installed-dev  ## search the ladder's last recipe on held-out training pictures, then report the test set once: half an hour on an idle core; results go to benchmarks/ladder_search.json, and runs that are there are not trained again
+	@$(BIN)/python -W ignore benchmarks/ladder_search.py $(ARGS)
 
 bench: .venv/.installed-dev .bench/.installed  ## what watching costs, beside other tools: half an hour; results go to benchmarks/overhead.json
 	@$(BIN)/python -W ignore benchmarks/overhead.py $(ARGS)

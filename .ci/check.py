@@ -20,6 +20,7 @@ from tempfile import TemporaryDirectory, TemporaryFile
 
 import yaml
 
+import colab
 import frameworks
 import stubs
 
@@ -34,6 +35,7 @@ TIMES = Path(sys.prefix) / 'actstats-times.json'  # seconds that notebooks took 
 TRAIN = ('datasets', 'learner', 'activations', 'init', 'batchnorm', 'abandon', 'cli')
 BACKENDS = ('kernels', 'triton')
 ADAPTERS = '17'  # the number of their chapters
+HEAVIEST = 2_000_000  # bytes of a page of the site
 WIDEST, LONGEST, TYPICAL = 120, 40, 8  # columns, lines of an export cell, and the median of these
 LATE = ('torchvision', 'datasets', 'matplotlib', 'IPython', 'pandas', 'sklearn', 'torcheval', 'numba', 'triton', 'plotly', 'rich', 'jinja2', 'tensorboard',
     'transformers', 'accelerate', 'lightning', 'pytorch_lightning', 'fastai', 'skorch', 'ignite', 'keras', 'trl', 'wandb', 'mlflow', 'trackio')
@@ -113,7 +115,7 @@ def exported():
 
 
 def check_imports():
-    "Export cells import lower numbers only; measuring imports neither training nor pictures"
+    "Export cells import lower numbers only, or earlier names of the same; measuring imports neither training nor pictures"
     names = {p.stem.partition('_')[2] for p in notebooks()}
     number = {m: n for m, (n, _) in exported().items()} | {p.stem: '' for p in (root/'actstats').glob('_*.py')}
     faults = [f'{m} is not the name of its notebook' for m in exported() if m not in names]
@@ -122,7 +124,7 @@ def check_imports():
         every = [i for t in ts for i in imports(t)]
         mine = [i.split('.')[1] for i in every if i.startswith('actstats.') and i != 'actstats.__version__']
         if 'actstats' in every: faults.append(f'{name} imports the package as a whole, which comes after it')
-        faults += [f'{name} ({own}) imports {m} ({number.get(m, "unknown")})' for m in mine if not number.get(m, '99') < own]
+        faults += [f'{name} ({own}) imports {m} ({number.get(m, "unknown")})' for m in mine if not (number.get(m, '99'), m) < (own, name)]
         if name in TRAIN: continue
         faults += [f'{name} measures, and imports {m}, which trains' for m in mine if m in TRAIN]
         if name in BACKENDS or own.startswith(ADAPTERS): continue
@@ -192,13 +194,14 @@ for m in chosen or [m.name for m in pkgutil.iter_modules(actstats.__path__)]:
 
 
 def check_outputs():
-    "Stored outputs hold no warning, error, path of a machine, or debris of a progress bar"
+    "Stored outputs hold no warning, error, path of a machine, or debris of a progress bar; pictures are described in words"
     faults = []
     for p in notebooks():
         for i, c in enumerate(cells(p)):
             for o in c['outputs']:
                 text = ''.join(o.get('text', '')) + ''.join(''.join(v) for k, v in o.get('data', {}).items() if k.startswith('text/'))
                 if o['output_type'] == 'error': faults.append(f'{p.name}, code cell {i}: stored an error')
+                if 'image/png' in o.get('data', {}) and not re.search(r'^#\|\s*fig-alt: *(?:"|\[)', source(c), re.M): faults.append(f'{p.name}, code cell {i}: a picture without `#| fig-alt: "..."`')
                 if o.get('name') == 'stderr': faults.append(f'{p.name}, code cell {i}: stored stderr: {text[:200]}')
                 for bad in re.findall(r'/(?:home|root|work|Users)/\S*|\d+%\|.*|Warning:.*', text): faults.append(f'{p.name}, code cell {i}: stored {bad[:100]!r}')
     if not any(c['outputs'] for p in notebooks() for c in cells(p)): faults.append('no notebook has stored outputs')
@@ -222,6 +225,8 @@ model: torch.nn.Module
 optimizer: torch.optim.Optimizer
 other: actstats.Recording
 def train() -> None: ...
+batches: Any
+train_step: Any
 """
 KNOWN = """
 assert_type(rec, actstats.Recording)
@@ -294,17 +299,25 @@ def markdown(path, images):
 
 
 def check_docs():
-    "Every page becomes html5 with mathml: broken TeX and broken local links fail"
+    "Every page becomes html5 with mathml, weighs little and asks nobody else for anything: broken TeX and broken local links fail"
     faults, pages = [], processed()
     sources = {p.stem for p in notebooks()}
     if {p.stem for p in pages} != sources: faults.append(f'{len(pages)} pages of {len(sources)} notebooks')
-    texts = {p.stem: markdown(p, lambda name, data: 'data:image/png;base64,') for p in pages}
-    html = {}
+    weight, html = dict.fromkeys(sources, 0), {}
+    def image(stem):
+        def add(name, data):
+            weight[stem] += len(data)
+            return 'data:image/png;base64,'
+        return add
+    texts = {p.stem: markdown(p, image(p.stem)) for p in pages}
     for k, t in texts.items():
         r = pandoc(t, 'html5', '-f', 'markdown', '--mathml', '-s', '--metadata', f'title={k}')
         if r.returncode: faults.append(f'{k}: {r.stderr[:1500]}')
         html[k] = r.stdout
     for k, h in html.items():
+        if (n := weight[k] + len(h)) > HEAVIEST: faults.append(f'{k}: a page of {n:,} bytes with its pictures, expected {HEAVIEST:,} at most')
+        outputs = ''.join(v for c in json.loads((nbs/f'{k}.ipynb').read_text())['cells'] for o in c.get('outputs', ()) for v in o.get('data', {}).get('text/html', ()))
+        faults += [f'{k}: an output asks another server for {u}' for u in re.findall(r'<(?:script|img|iframe|link)[^>]+(?:src|href)=["\'](https?:[^"\']+)', outputs)]
         for link in re.findall(r'(?:href|src)="([^"]+)"', h):
             if re.match(r'(https?|data|mailto):', link): continue
             page, _, anchor = link.partition('#')
@@ -386,6 +399,60 @@ def check_site():
     return faults + [f'{where} has version {v}, expected {version}' for where, v in stated.items() if v != version]
 
 
+PARTS = 'Start, The book, The instrument, The diagnosis, How it works, Evidence, Reference'.split(', ')
+# What somebody may type into the search, and the page that it should find: where it stands in a heading or in a line of a table
+SOUGHT = {'color_dim': '20a_reference', 'Lightning': '17b_lightning', 'own loop': 'index', 'Trainer': 'index', 'loss is flat': 'index',
+          'file format': '20c_format', 'frac_dead': '20b_fields', 'dead units': '09f_guide', 'NaN': '12d_questions', 'gradients': '12d_questions'}
+EVIDENCE = dict(overhead='15_costs', failures='09g_verdict', sweep='16_promises')  # what the numbers of the front page are made of, and the chapter that shows it
+
+
+def text_of(stem): return '\n'.join(source(c) for c in cells(nbs/f'{stem}.ipynb', 'markdown')) + '\n' + tables_of(stem)
+def tables_of(stem): return '\n'.join(''.join(o.get('data', {}).get('text/markdown', ())) for c in cells(nbs/f'{stem}.ipynb') for o in c['outputs']).replace('\\', '')
+
+
+def check_front():
+    "What the site promises a visitor, as far as it can be known without quarto: its parts, what the search finds, the front page, the sample report"
+    quarto, sidebar = (yaml.safe_load((nbs/f).read_text()) for f in ('_quarto.yml', 'sidebar.yml'))
+    sections, web, html = sidebar['website']['sidebar']['contents'], quarto['website'], quarto['format']['html']
+    faults = [f'the parts are {names}, expected {PARTS}'] if (names := [s['section'] for s in sections]) != PARTS else []
+    wanted = {'next and previous': web['page-navigation'], 'a search': web['navbar']['search'], 'a link to GitHub': any('github.com' in str(t) for t in web['navbar']['tools']),
+              'the theme of the system': html['respect-user-color-scheme'], 'both themes': {'light', 'dark'} <= {*html['theme']}, 'formulas without a script': html['html-math-method'] == 'mathml',
+              'a page in Markdown for each': quarto['format']['commonmark']['keep-md']}
+    faults += [f'_quarto.yml: expected {k}' for k, v in wanted.items() if not v]
+    for word, stem in SOUGHT.items():
+        lines = [l for l in text_of(stem).splitlines() if l.startswith(('#', '|'))]
+        if not any(word.lower() in l.lower() for l in lines): faults.append(f'{stem}: a search for {word!r} does not find it: expected a heading or a line of a table')
+    front, code = text_of('index'), '\n'.join(map(source, cells(nbs/'index.ipynb')))
+    faults += [f'index: no {k}' for k in ('pip install actstats', SITE + 'sample-report.html', 'In your own loop', 'How do I use this in my Trainer?', 'My loss is flat') if k not in front]
+    faults += [f'index: no number from {k}.json with a link to {stem}' for k, stem in EVIDENCE.items() if f"evidence('{k}')" not in code or f']({stem}.ipynb)' not in tables_of('index')]
+    made = (root/'Makefile').read_text().partition('\ndocs:')[2].partition('\n\n')[0]
+    faults += [f'make docs: expected `{k}`' for k in ('rm -rf _proc', '--out _docs/sample-report.html', '_docs/llms.txt') if k not in made]
+    return faults + colab.faults()
+
+
+def check_github():
+    "What GitHub shows: badges of workflows that are there, templates that ask for rec.problems, how to cite, to contribute and to report"
+    folder, front = root/'.github', text_of('index')
+    faults = [f'.github/{f} is missing' for f in ('SECURITY.md', 'CODE_OF_CONDUCT.md', 'dependabot.yml', 'pull_request_template.md', 'ISSUE_TEMPLATE/bug.yml', 'ISSUE_TEMPLATE/feature.yml') if not (folder/f).exists()]
+    badges = re.findall(rf'{frameworks.cfg["git_url"]}/actions/workflows/([\w.]+)/badge\.svg', front)
+    faults += [f'index: a badge of the workflow {b}, which is not there' for b in badges if not (folder/'workflows'/b).exists()]
+    if len(badges) < 2: faults.append('index: expected badges of the tests and of the docs')
+    has = lambda name, *words: [f'{name}: expected {w!r}' for w in words if w not in (root/name).read_text()]
+    faults += has('.github/ISSUE_TEMPLATE/bug.yml', 'rec.problems') + has('CONTRIBUTING.md', 'nbdev_install_hooks') + has('CITATION.cff', 'cff-version', frameworks.cfg['git_url'])
+    faults += has('.github/workflows/release.yaml', 'id-token: write', 'pypa/gh-action-pypi-publish', '.ci/installed.py') + has('.github/workflows/test.yaml', 'windows-latest', 'macos-latest')
+    quarto = re.search(r'quarto-actions/setup@.*\n\s*with: \{version: ([\d.]+)\}', (folder/'workflows/docs.yaml').read_text())
+    return faults + ([] if quarto else ['docs.yaml: expected a version of quarto'])
+
+
+def check_reference():
+    "Pages that are made from the code, and the numbers of the front page, are what code and evidence give now"
+    faults = []
+    for p in [p for p in notebooks() if p.stem == 'index' or p.stem.startswith('20')]:
+        r = run(sys.executable, str(root/'.ci/cells.py'), str(p), '--same', cwd=root, env=os.environ | dict(PYTHONPATH=str(root), OMP_NUM_THREADS='1'))
+        if r.returncode: faults.append(f'{p.name}: {(r.stdout + r.stderr)[-1000:]}: run `make notebooks NB=nbs/{p.name}`')
+    return faults
+
+
 def check_workflows():
     "Actions are pinned to commits; Python and PyTorch are tested from the oldest that settings.ini allows to the newest"
     cfg, faults, texts = frameworks.cfg, [], {p.name: p.read_text() for p in sorted((root/'.github/workflows').glob('*.y*ml'))}
@@ -405,7 +472,7 @@ def check_workflows():
 
 
 CHECKS = (check_export, check_imports, check_density, check_light, check_documented, check_rules, check_stubs, check_types, check_outputs,
-          check_docs, check_readme, check_links, check_site, check_workflows)
+          check_docs, check_readme, check_links, check_site, check_front, check_reference, check_workflows, check_github)
 
 
 # --- all together

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 BOOK = ('torchvision', 'datasets', 'torcheval', 'sklearn', 'nbdev')
-LATE = ('matplotlib', 'pandas', 'numba', 'plotly', 'rich', 'jinja2', 'IPython')
+LATE = ('matplotlib', 'pandas', 'numba', 'rich', 'jinja2', 'IPython')
 
 
 def bare():

@@ -42,7 +42,7 @@ class Chart:
     ylabel:str
     x:object=None # steps, or names of layers; None: row numbers
     levels:dict=field(default_factory=dict) # label -> height of a dotted line
-    log:bool=False # is the vertical axis logarithmic?
+    log:bool=False # whether the vertical axis is logarithmic
 
 # %% ../nbs/09c_ailments.ipynb #38424087
 @dataclass
@@ -56,7 +56,7 @@ class Finding:
     advice:str # what to do
     remedy:str # one of `REMEDIES`
     sentence:str = '' # what was seen, for people
-    chart:Chart|None = field(default=None, repr=False)
+    chart:Chart|None = field(default=None, repr=False) # draws the evidence, or None
 
     def __str__(self): return f'{self.layer or "(model)"}: {self.sentence}\n  -> {self.advice}'
 
@@ -180,18 +180,18 @@ def _several(what:str, names:list)->str: return f'{what}{"s" * (len(names) > 1)}
 
 # %% ../nbs/09c_ailments.ipynb #98d2d3c7
 def _since(s:Series, ok)->int:
-    "The first step of which `ok` is true"
+    "The first step at which `ok` is true; the first of all if there is none"
     return int(s.step[np.flatnonzero(ok)[0]]) if np.any(ok) else int(s.step[0])
 
 def _at_start(c:Case, x)->float:
-    "By the first three steps, or the first row"
+    "Median over the first three steps, or the first row if that holds more"
     return start(x, max(1, 3//(c.meta.get('every') or 1)))
 
 def _about(x:float)->str: return f'{float(f"{x:.1g}"):,.0f}'
 
 # %% ../nbs/09c_ailments.ipynb #553b2466
 def stuck(c:Case)->bool:
-    "After 25 steps or more: is the loss where it was, or where that of guessing is, and not falling?"
+    "True if, after 25 steps or more, the loss is where it began or at that of guessing, and is not falling"
     if c.steps < 25 or not np.isfinite(c.loss).any(): return False
     x = loss_symptoms(c) | output_symptoms(c)
     if x.get('loss_late', 0) < -2 or x.get('loss_trend', 0) < -.4: return False
@@ -199,7 +199,7 @@ def stuck(c:Case)->bool:
     return level > .93 if level == level else x.get('loss_fall', 1) < .05 or x.get('explained', 1) < .02
 
 def _graver(c:Case)->str:
-    "The severity of a fact that is fatal to a run which does not learn"
+    "The severity of a fact that is fatal only in a run that does not learn"
     return 'error' if stuck(c) else 'warning'
 
 # %% ../nbs/09c_ailments.ipynb #8cc44635
@@ -275,7 +275,7 @@ def largest_step(c:Case)->float:
 def smaller(
     c:Case, # a recording's steps
 )->float:
-    "By how much to lower the learning rate"
+    "The factor by which to lower the learning rate"
     return float(np.clip(largest_step(c)/.01, 10, 3000))
 
 def _ends_bad(s:Series)->bool:
@@ -303,7 +303,7 @@ def not_finite(c:Case):
 
 # %% ../nbs/09c_ailments.ipynb #60512f05
 def _against_nan(c:Case, s:Series)->tuple:
-    "Advice and remedy, by where the first ones are"
+    "Advice and remedy, by where the first values that are not finite are"
     if s.kind == 'input': return 'Look at the data: some of it is not finite.', 'clean_data'
     if any(map(_is_half, c.acts)):
         return ('float16 ends at 65,504. Compute in bfloat16 or float32, or use torch.amp with a GradScaler.',
@@ -356,7 +356,7 @@ def updates_rounded_away(c:Case):
 @rule(remedies=('reinit', 'lower_lr'))
 def dead_units(c:Case):
     "Half of a layer's units or more are dead, in batches of eight samples or more"
-    if 0 < ((c.meta.get('input') or [0])[0]) < 8: return  # half of the units are zero for all of a sample or two
+    if 0 < ((c.meta.get('input') or [0])[0]) < 8: return  # a few samples often leave half of the units at zero
     layers = [s for s in c.acts if s.units[-1] > 1 and not c.words(s.name).startswith('Dropout')]
     hit = [(s, now(s.frac_dead)) for s in layers if now(s.frac_dead) >= .5]
     if not hit: return
@@ -407,7 +407,7 @@ def identical_units(c:Case):
 def weight_scale(c:Case):
     "After the first step, the gain of weights is below 0.05 or above 6"
     def calm(n): return (s := c.get(c.owner(n), 'act')) is not None and start(s.std, 1) < 3  # before the first step
-    made = {n for n,r in c.ratios.items() if start(r, 1) > .5 and calm(n)}  # by that step, and not by who initialised
+    made = {n for n,r in c.ratios.items() if start(r, 1) > .5 and calm(n)}  # by that step, not by the initialisation
     gains = {n: g for n,g in c.gains.items() if n not in made}
     small = {n: g for n,g in gains.items() if g < .05 and n not in (c.meta.get('identical') or ())}
     large = {n: g for n,g in gains.items() if g > 6}
@@ -453,7 +453,7 @@ def exploding_signal(c:Case):
     if not len(ss) or not np.isfinite(std).any(): return
     owners = set(map(c.owner, c.weights))
     end = max((i for i,s in enumerate(ss) if s.name in owners), default=len(ss) - 1) + 1
-    ss, std = ss[:end], std[:end]  # behind the last weights, there is nothing to initialise
+    ss, std = ss[:end], std[:end]  # after the last weights, there is nothing to initialise
     if not np.isfinite(std).any(): return
     i, given = int(np.nanargmax(std)), start(c.input.rms) if c.input is not None else 1.
     if std[i] > 10*max(1, given): yield warn(
@@ -481,7 +481,7 @@ def vanishing_gradient(c:Case):
 def tiny_gradient(c:Case):
     "The gradients of all weights are below 1e-6 and not zero, and the loss has not fallen"
     top = max((now(s.rms) for s in c.grads), default=math.nan)
-    if now(c.loss) < .05*start(c.loss): return  # it has done its work
+    if now(c.loss) < .05*start(c.loss): return  # the loss is nearly gone, and its gradient with it
     lines = {s.name: s.rms for s in c.grads[:4]}
     if 0 < top < 1e-6: yield warn(layer='loss', step=c.first, evidence=dict(largest=top),
         sentence=f'gradients are tiny everywhere: no weight has one with a root mean square above {top:.2g}.',
@@ -503,7 +503,7 @@ def gradient_spikes(c:Case):
 
 # %% ../nbs/09c_ailments.ipynb #c8f1f62b
 def _crashed(s:Series, i:int)->bool:
-    "Does the standard deviation rise up to row `i`, fall, and stay low?"
+    "True if the standard deviation rises up to row `i`, falls, and stays low"
     peak = s.std[i]
     return peak > 5*start(s.std) > 0 and s.std[i:].min() < peak/10 and now(s.std) < peak/5
 
@@ -568,7 +568,7 @@ def slow_layers(c:Case):
     if len(r) < 3: return
     usual = float(np.median(sorted(r.values())[-(len(r)//2):]))
     if min(r.values()) >= usual/300: return
-    slow = {n: v for n,v in r.items() if v < usual/10}  # all of these are named
+    slow = {n: v for n,v in r.items() if v < usual/10}  # the finding names all of these
     names, spread = list(dict.fromkeys(map(c.owner, slow))), _spread_of_rates(c)
     by_rate = 'Use one learning rate for all layers of a model that was not trained before.', 'unfreeze'
     by_gradient = 'Their gradient is too small: look at initialisation and normalisation.', 'reinit'
@@ -596,14 +596,14 @@ def usual_step()->float:
 def larger(
     c:Case, # a recording's steps
 )->float:
-    "By how much to raise the learning rate, so that a step changes a typical weight by as much as is usual"
+    "The factor by which to raise the learning rate, so that steps have the usual size beside the weights"
     first, last, _ = _step_sizes(c)
     return float(np.clip(usual_step()/np.fmax(np.fmax(first, last), 1e-9), 3, 1e6))
 
 # %% ../nbs/09c_ailments.ipynb #e888dda8
 def _step_sizes(c:Case)->tuple:
     "Of a typical weight: the ratio of update to weight at first, now, and at its largest; NaN if it is not known"
-    zeros = c.meta.get('identical') or ()  # of zeros, any update is all
+    zeros = c.meta.get('identical') or ()  # beside zeros, any update is large
     rows = [v for n,v in c.ratios.items() if np.isfinite(v).any() and n not in zeros]
     first, last = median([start(v, 5) for v in rows]), median([now(v) for v in rows])
     then = median([start(v[5:], 10) for v in rows])
@@ -643,7 +643,7 @@ def updates_fade(c:Case):
 
 # %% ../nbs/09c_ailments.ipynb #7aaae960
 def _warming(c:Case)->bool:
-    "Has the learning rate risen at each of 50 steps or more?"
+    "True if the learning rate has risen at each of 50 steps or more"
     return len(c.rates) >= 50 and bool((np.diff(c.rates) > 0).all())
 
 # %% ../nbs/09c_ailments.ipynb #04f21107
@@ -655,7 +655,7 @@ def warm_up(c:Case):
     if not _warming(c) or not last < 5e-4 or c.steps < .1*(c.meta.get('total_steps') or 0): return
     yield warn(
         layer='optimizer', step=c.first,
-        evidence=dict(rate=float(rates[-1]), ratio=last, factor=1.),  # the rate at which it aims may be right
+        evidence=dict(rate=float(rates[-1]), ratio=last, factor=1.),  # the rate at the end of the warm-up may be right
         sentence=f'the learning rate has only been rising for {c.steps} steps, to {rates[-1]:.2g}, '
                  f'and a step still changes a typical weight by {last:.1g} times its size.',
         advice='Shorten the warm-up: some hundred steps, or a few percent of the run.',
@@ -728,12 +728,12 @@ def never_called(c:Case):
     names = [n for n,ps in mine.items() if ps and not any(map(used, ps))]
     if names: yield warn(layer=names[0], step=c.first, evidence=dict(layers=names),
         sentence=f'{_several("module", names)} {"has" if len(names) == 1 else "have"} parameters, '
-                 'and no part in any forward pass.',
+                 'and no forward pass uses them.',
         advice='Use them in forward, or remove them.')
 
 # %% ../nbs/09c_ailments.ipynb #c23a5a60
 def _differing(c:Case)->dict:
-    "What differs between ranks within the steps of `c`: name -> entries, one for each kind, the first one first"
+    "Tensors that differ between ranks within the steps of `c`: name -> entries, one for each kind, earliest first"
     every, found = c.meta.get('every') or 1, {}
     end = max((s.step[-1] + s.n_steps[-1]*every for s in c.series.values()), default=0)
     entries = [o for o in c.meta.get('replicas_differ') or () if o['step'] < end]
@@ -743,19 +743,19 @@ def _differing(c:Case)->dict:
 
 # %% ../nbs/09c_ailments.ipynb #bae77152
 def _never_agreed(c:Case, o:dict)->bool:
-    "Did these copies differ from the first step on?"
+    "True if these copies differed from the first step on"
     s = c.get(o['name'], o['kind'])
     return s is not None and o['step'] <= s.step[0] and s.n_steps[0] == 1
 
 def _apart(o:dict)->str:
-    "Which ranks differ from which"
+    "The part of a sentence that says which ranks differ from which others"
     rest = [r for r in o['among'] if r not in o['ranks']]
     if not rest: return f'differs between {ranks_text(o["among"])}'
     return f'on {ranks_text(o["ranks"])} differs from the one on {ranks_text(rest)}'
 
 # %% ../nbs/09c_ailments.ipynb #ca48954f
 _TOGETHER = 'Wrap the model in DistributedDataParallel or fully_shard, which keep its copies equal.'
-_ON_PURPOSE = ' If these ranks hold different layers or parts of layers on purpose, pass mesh= to watch.'
+_ON_PURPOSE = ' If these ranks hold different layers or shards of layers on purpose, pass mesh= to watch.'
 _OWN_SEED = 'Look for dropout, or another random operation, with a seed of its own on each rank.'
 
 def _against_parting(c:Case, o:dict)->str:
@@ -799,7 +799,7 @@ def replicas_differ(c:Case):
 
 # %% ../nbs/09c_ailments.ipynb #63cc575e
 def _bottomless(y:np.ndarray)->bool:
-    "Is the loss far below zero, and falling faster and faster? Likelihoods fall below zero too, slower and slower"
+    "True if the loss is far below zero and falls faster and faster; a likelihood falls slower and slower"
     y = y[np.isfinite(y)]
     if len(y) < 6: return False
     a, b, c = (float(np.median(o)) for o in np.array_split(y, 3))

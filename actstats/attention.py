@@ -34,12 +34,12 @@ class _Totals:
 
     def add(self,
         l:Tensor, # logits, (batch, heads, queries, keys), changed in place
-        heads:slice=slice(None), # which these are
+        heads:slice=slice(None), # the heads of these logits
     ):
         "Add the queries of these logits"
         top = l.amax(-1)
-        d = l.sub_(top.clamp(min=MASKED)[..., None]).clamp_(min=-80)  # less is as good as nothing, and slow: subnormal
-        p, counts = d.exp(), ~(top <= MASKED)  # of NaN, too
+        d = l.sub_(top.clamp(min=MASKED)[..., None]).clamp_(min=-80)  # below it: negligible, slow (subnormal)
+        p, counts = d.exp(), ~(top <= MASKED)  # NaN counts too
         z, first = p.sum(-1), p[..., 0].clone()
         entropy = z.log() - p.mul_(d).sum(-1)/z
         self.see(top, heads)
@@ -49,7 +49,7 @@ class _Totals:
 # %% ../nbs/04p_attention.ipynb #26a6484d
 @patch
 def see(self:_Totals, l:Tensor, heads=slice(None)):
-    "Of these logits, regard the largest"
+    "Take the largest of these logits into account"
     self.top[heads] = torch.maximum(self.top[heads], l.amax((0, *range(2, l.ndim))))
 
 @patch
@@ -81,7 +81,7 @@ def _of_fused(
     q:Tensor, # queries, (batch, heads, queries, features)
     k:Tensor, # keys, (batch, key heads, keys, features); heads is a multiple of key heads
     scale:float, # of the products
-    bend, # bend(logits, b, h, i), changed in place or not: what happens to them; b, h and i say which they are
+    bend, # bend(logits, b, h, i) returns the logits after masks and so on; b, h and i are their indices
     lse:Tensor|None, # logarithms of the sums of the exponentials, (batch, heads, queries or more)
     queries:int|None, # of each sequence; None: all
 )->_Totals:
@@ -107,9 +107,9 @@ def _precise(x:Tensor): return torch.float64 if x.dtype == torch.float64 else to
 # %% ../nbs/04p_attention.ipynb #5d748d98
 def _sdpa_bend(
     l:Tensor, # logits, (batch, heads, queries, keys), changed in place
-    b:Tensor, h:Tensor, i:Tensor, # numbers of the sequences, heads and queries, which broadcast to its first dimensions
-    mask:Tensor|None=None, # (batch, heads, all queries, keys): added; bool: where it is False, masked
-    causal:bool=False, # does a query see only the keys up to its own place?
+    b:Tensor, h:Tensor, i:Tensor, # indices of the sequences, heads and queries, which broadcast to its first dimensions
+    mask:Tensor|None=None, # (batch, heads, all queries, keys): added; bool: False masks a logit
+    causal:bool=False, # True: a query sees only the keys up to its own place
 )->Tensor:
     "Logits with the mask of `F.scaled_dot_product_attention`"
     if mask is not None: l = l.masked_fill_(~mask[b, h, i], -inf) if mask.dtype == torch.bool else l.add_(mask[b, h, i])
@@ -135,8 +135,8 @@ _FLEX_RETURNS = 'output', 'logsumexp', 'max_scores'
 
 # %% ../nbs/04p_attention.ipynb #70ee431d
 @lru_cache(maxsize=None)
-def _role(op)->tuple: # "fused", "flex", "product", "softmax" or None; the names of arguments, and of what it returns
-    "The part of an operation in attention"
+def _role(op)->tuple: # "fused", "flex", "product", "softmax" or None; the names of arguments, and of results
+    "The role of an operation in attention"
     schema = getattr(op, '_schema', None)
     if schema is None and getattr(op, '__name__', '') == 'flex_attention': return 'flex', _FLEX, _FLEX_RETURNS
     if schema is None or schema.overload_name: return None, (), ()
@@ -145,7 +145,7 @@ def _role(op)->tuple: # "fused", "flex", "product", "softmax" or None; the names
 
 # %% ../nbs/04p_attention.ipynb #fa026846
 class _Mode(TorchDispatchMode):
-    "Hands on all operations unchanged, and tells `see` about those that are part of attention"
+    "Runs all operations unchanged, and passes those that are part of attention to `see`"
     supports_higher_order_operators = True  # otherwise they would raise
     def __init__(self, see): self.see = see
     def __torch_dispatch__(self, op, types, args=(), kwargs=None):
@@ -153,9 +153,9 @@ class _Mode(TorchDispatchMode):
         if _role(op)[0] is not None: self.see(op, args, kwargs or {}, out)
         return out
     @classmethod
-    def ignore_compile_internals(cls): return True  # what is compiled meanwhile is compiled as ever
+    def ignore_compile_internals(cls): return True  # code compiled meanwhile is compiled as without the mode
     @classmethod
-    def _should_skip_dynamo(cls): return False  # nor is the compiler loaded because of us
+    def _should_skip_dynamo(cls): return False  # and the mode does not load the compiler
 
 # %% ../nbs/04p_attention.ipynb #7f321ab8
 @lru_cache(maxsize=None)
@@ -190,8 +190,8 @@ class Attention:
     "A lens for `watch`: kinds `logit`, `entropy` and `first` of each attention layer, a value for each head and call"
     def __init__(self,
         modules=None, # None: those that look like attention; or as in `watch`: a regex, a predicate, a class, names
-        every:int=1, # look at each step that it divides
-        queries:int|None=64, # of each sequence, a sample; if attention is fused, `logit` is a lower bound; None: all
+        every:int=1, # look at the steps that are multiples of this number
+        queries:int|None=64, # sampled from each sequence; with fused attention `logit` is a lower bound; None: all
         heads:bool=False, # also record each head by itself, as name[0], name[1], ...
     ):
         for name,v in (('every', every), ('queries', 1 if queries is None else queries)):
@@ -216,8 +216,8 @@ class _Call:
     "A call of an attention module, while it runs"
     def __init__(self, name:str, m:nn.Module):
         self.name, self.m = name, m
-        self.products = set()  # how many numbers each product of matrices had
-        self.own = self.inner = False  # was attention computed in it? in a call inside it?
+        self.products = set()  # the sizes of the products of matrices
+        self.own = self.inner = False  # True once attention was computed in it, or in a call inside it
 
 # %% ../nbs/04p_attention.ipynb #d09f26e6
 class _Look:
@@ -247,7 +247,7 @@ def before(self:_Look, name:str, m:nn.Module, *args):
 # %% ../nbs/04p_attention.ipynb #2d91ee22
 @patch
 def after(self:_Look, name:str, m:nn.Module, *args):
-    "Called when it has returned or raised"
+    "Called when an attention module has returned or raised"
     try:
         if not any(c.name == name for c in self.calls): return
         while (call := self.calls.pop()).name != name: pass
@@ -306,7 +306,7 @@ def fused(self:_Look, call:_Call, given:dict, out, returns)->_Totals:
 
 # %% ../nbs/04p_attention.ipynb #9d2cbe2b
 def _lse(q:Tensor, out, returns:tuple)->Tensor|None:
-    "What a kernel returns as logarithms of its sums, if it has computed them"
+    "The logarithms of its sums that a kernel returns, if it has computed them"
     x = next((o for o,n in zip(out, returns) if n in ('logsumexp', 'log_sumexp')), None) if len(returns) > 1 else None
     return None if x is None or x.shape[:2] != q.shape[:2] or x.shape[2:].numel() < q.shape[2] else x
 
@@ -323,7 +323,7 @@ def flex(self:_Look, call:_Call, given:dict, out, returns)->_Totals:
 
 # %% ../nbs/04p_attention.ipynb #a371ba94
 def _n_heads(m:nn.Module, n:int)->int:
-    "The heads of an attention module that joins them with its batches of `n`; 1 if it does not say"
+    "The heads of an attention module that joins them with its batches of `n`; 1 if no attribute gives their number"
     found = (getattr(m, k, None) for k in ('num_heads', 'n_heads', 'n_head', 'num_attention_heads', 'heads', 'nhead'))
     return next((h for h in found if isinstance(h, int) and h > 0 and n % h == 0), 1)
 
@@ -366,7 +366,7 @@ def attach(self:_Look)->list:
 # %% ../nbs/04p_attention.ipynb #e917b114
 @patch
 def remove(self:_Look):
-    "Watching ends: leave the mode if an interrupt has left it on, and note what was not seen"
+    "Watching ends: leave the mode if an interrupt has left it on, and note layers whose attention was not seen"
     self.leave()
     def related(a, b): return a == b or a.startswith(f'{b}.') or b.startswith(f'{a}.') or '' in (a, b)
     missed = [n for n in self.found if not any(related(n, s) for s in self.saw)]

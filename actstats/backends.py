@@ -17,35 +17,41 @@ from torch import Tensor
 from .bins import FloatBins, LinearBins, bins_from
 from .internals import real_memory
 from .rows import empty_rows
-from .stats import ReferenceRecorder, close_reference, is_plain
+from .stats import ReferenceRecorder, is_plain
 
 # %% auto #0
 __all__ = ['BACKENDS', 'Reference', 'backend', 'record', 'register', 'call_back', 'hand_on']
 
 # %% ../nbs/03e_backends.ipynb #89ef7fb7
-BACKENDS = dict(cpu='actstats.kernels', cuda='actstats.triton')  # device type -> a module with Recorder and close_
+BACKENDS = dict(cpu='actstats.kernels', cuda='actstats.triton')  # device type -> a module with a Recorder
 
 class Reference:
     "The backend for any device: plain torch"
-    Recorder, close_ = ReferenceRecorder, staticmethod(close_reference)
+    Recorder = ReferenceRecorder
 
 # %% ../nbs/03e_backends.ipynb #f5ddb6fe
 @lru_cache(maxsize=None)
 def backend(
     device_type:str, # as in x.device.type
-): # a module or class with Recorder and close_
+): # a module or class with a Recorder
     "The fastest backend that works on this type of device"
-    if device_type not in BACKENDS: return Reference
+    if device_type == 'meta': return Reference  # it has no values
     try:
+        if device_type not in BACKENDS: raise LookupError('there are kernels for cpu and cuda only')
         found = import_module(BACKENDS[device_type])
         with real_memory(): same = torch.equal(_tried(found, device_type), _tried(Reference, device_type))
         if not same: raise ArithmeticError('its numbers differ from those of the reference')
         return found
     except Exception as e:
-        with suppress(Warning):
-            warnings.warn(f'actstats: no fast kernels on {device_type} ({type(e).__name__}: {e}); '
-                          'using plain torch instead: the same numbers, but several times slower', stacklevel=2)
+        with suppress(Warning): warnings.warn(_slower(device_type, e), stacklevel=2)
         return Reference
+
+def _slower(device_type:str, why:Exception)->str:
+    "What to say where there are no fast kernels"
+    instead = ('each tensor is copied to the CPU, which waits for it' if device_type == 'mps' else  # it has no float64
+               'using plain torch instead: the same numbers, but several times slower')
+    return (f'actstats: no fast kernels on {device_type} ({type(why).__name__}: {why}); {instead}; '
+            '`sample=` or `every=` help')
 
 # %% ../nbs/03e_backends.ipynb #232bf1cb
 _TRIALS = ((FloatBins(), torch.float32, 0), (FloatBins(), torch.bfloat16, 2),
@@ -56,12 +62,10 @@ def _tried(found, device_type:str)->Tensor:
     parts = []
     for bins,dtype,sample in _TRIALS:
         x = torch.tensor([[0., 1.], [-2., math.inf], [math.nan, 3.]], dtype=dtype, device=device_type)
-        now, rows = (empty_rows(*size, bins=bins, device=device_type) for size in ((1,), (1, 1)))
+        row = empty_rows(bins=bins, device=device_type)
         alive = torch.zeros(8, dtype=torch.bool, device=device_type)
-        masks = torch.zeros(1, 1, dtype=torch.uint8, device=device_type)
-        found.Recorder(now[0], alive[:2], bins, sample)(x, 1)
-        found.close_(now, alive, rows, masks, 0, 0)
-        parts += [rows.flatten(), masks.flatten().long(), now.flatten(), alive.long()]
+        found.Recorder(row, alive[:2], bins, sample)(x, 1)
+        parts += [row, alive.long()]
     return torch.cat(parts).cpu()
 
 # %% ../nbs/03e_backends.ipynb #67ba5c15

@@ -7,7 +7,6 @@ BACKENDS: dict
 
 class Reference:
     Recorder: Any
-    close_: Any
 
 def backend(device_type: str) -> Any: ...
 

@@ -32,9 +32,9 @@ def _between(recent:int)->int: return min(EACH, max(1, recent//2))
 # %% ../nbs/04n_blackbox.ipynb #696c5db1
 def jumps(
     x:list, # losses, in order; NaN where there is none
-    before:list, # those of the steps before
+    before:list, # losses of the steps before
 )->np.ndarray: # bool (losses,)
-    "Which losses lie above the median of those before: by more than ten times their spread, and half of their size"
+    "True for losses above the median of those before by more than ten times their spread, and half of their size"
     past = np.array([v for v in before if math.isfinite(v)])
     if len(past) < EACH: return np.zeros(len(x), bool)
     usual = np.median(past)
@@ -45,15 +45,20 @@ _ODD = slice(COL['n_nan'], COL['n_posinf'] + 1)
 
 # %% ../nbs/04n_blackbox.ipynb #d72a3080
 def _is_odd(t:Track)->tuple: # bool (), and a time key; None: there is no row
-    if t.tick is not None: return (t.now[:len(t.span), _ODD] > 0).any(), t.tick
-    rows, ticks = t.lately(1)  # watching has ended
-    return ((rows[..., _ODD] > 0).any(), ticks[-1]) if ticks else None
+    if t.latest_rows is None: return None
+    rows, tick = t.latest_rows
+    return (rows[:, _ODD] > 0).any(), tick
 
 # %% ../nbs/04n_blackbox.ipynb #dbba7e84
-def _losses(t:Track)->tuple: # float64 (rows,), time keys
-    rows, ticks = t.lately(_between(t.recent))
-    one = rows[:, t.slots['loss', 'log']]
-    return field(one, 'mean').where(field(one, 'n') > 0, math.nan), ticks
+def _loss(t:Track)->tuple: # float64 (), and a time key; None: there is no loss
+    if ('loss', 'log') not in t.slots or t.latest_rows is None: return None
+    rows, tick = t.latest_rows
+    if len(rows) <= t.slots['loss', 'log']: return None
+    one = rows[t.slots['loss', 'log']]
+    return field(one, 'mean').where(field(one, 'n') > 0, math.nan), tick
+
+# %% ../nbs/04n_blackbox.ipynb #8c59a8a5
+_TAKES = dict(train=(_is_odd, 'hear_of_values'), log=(_loss, 'hear_of_losses'))
 
 # %% ../nbs/04n_blackbox.ipynb #5a4a94e9
 class _Answer:
@@ -74,15 +79,16 @@ class _Answer:
 
 # %% ../nbs/04n_blackbox.ipynb #4aa27b2b
 class BlackBox:
-    "A listener that notices when a recording goes wrong, keeps the steps around that, and writes them"
+    "A listener that notices when a run goes wrong, keeps the steps around that moment, and writes them"
     def __init__(self, rec:Recording):
         self.rec = rec
-        self.last, self.n = None, 0  # the last time key, and how many there were
-        self.bits = {}               # device -> (bit, time key) of each step since the last look
-        self.answers = []            # not yet arrived
-        self.seen = {}               # what went wrong -> the last time key at which it did
+        self.last, self.n = None, 0  # the last time key, and the number of time keys so far
+        self.asked = {}              # (device, who hears of it) -> (value, time key) of each step since the last look
+        self.taken = {}              # (device, who hears of it) -> the last of these time keys
+        self.answers = []            # those that have not arrived yet
+        self.seen = {}               # name of a fault -> the last time key at which it occurred
         self.losses = deque(maxlen=64)
-        self.signals = None          # what catches signals, once there is a file
+        self.signals = None          # the _Signals that catches signals, once there is a file
 
     def __call__(self, begins):
         if begins is None: return self.end()
@@ -93,10 +99,13 @@ class BlackBox:
         if self.n % _between(self.rec.n_recent) == 0: self.try_to('look', self.look)
 
     def take(self):
-        "Take the bits of the step that ends"
+        "Take the bit and the loss of the step that ends"
         for (timeline, device),t in self.rec.tracks.items():
-            if timeline == 'train' and isinstance(device, torch.device) and (found := _is_odd(t)):
-                self.bits.setdefault(device, []).append(found)
+            if isinstance(device, torch.device) and timeline in _TAKES:
+                ask, heard = _TAKES[timeline]
+                found, at = ask(t), (device, heard)
+                if found and found[1] != self.taken.get(at): self.asked.setdefault(at, []).append(found)
+                if found: self.taken[at] = found[1]
 
     def catch(self):
         if self.path is not None: self.signals = _Signals(self)
@@ -114,13 +123,11 @@ class BlackBox:
 # %% ../nbs/04n_blackbox.ipynb #83e7548a
 @patch
 def look(self:BlackBox, wait:bool=False):
-    "Ask about the newest steps, and read what has arrived"
-    asked, self.bits = self.bits, {}
-    for bits,ticks in (zip(*o) for o in asked.values()):
-        self.answers.append(_Answer(self.hear_of_values, torch.stack(bits), ticks))
-    for (timeline, device),t in list(self.rec.tracks.items()):
-        if timeline == 'log' and isinstance(device, torch.device) and ('loss', 'log') in t.slots:
-            self.answers.append(_Answer(self.hear_of_losses, *_losses(t)))
+    "Request the bits and losses of the newest steps, and read those that have arrived"
+    asked, self.asked = self.asked, {}
+    for (_,heard),found in asked.items():
+        values, ticks = zip(*found)
+        self.answers.append(_Answer(getattr(self, heard), torch.stack(values), ticks))
     self.answers = [a for a in self.answers if not a.tell(wait)][-64:]
 
 # %% ../nbs/04n_blackbox.ipynb #d4f72462
@@ -141,7 +148,7 @@ MOST = 20 # moments that are listed
 # %% ../nbs/04n_blackbox.ipynb #505e3c99
 @patch
 def happened(self:BlackBox, what:str, ticks:list):
-    "Something went wrong at these time keys: is that new?"
+    "Note a fault at these time keys, if it is new, and keep the steps around it"
     if not ticks: return
     last, self.seen[what] = self.seen.get(what), ticks[-1]
     if last is not None and ticks[0] <= last + self.rec.n_recent*(self.rec.meta.get('every') or 1): return
@@ -153,7 +160,7 @@ def happened(self:BlackBox, what:str, ticks:list):
 # %% ../nbs/04n_blackbox.ipynb #9f591ede
 @patch
 def write(self:BlackBox):
-    "Write the newest steps beside the file that autosave writes"
+    "Write the newest steps to a file beside the one that autosave writes"
     if self.path is not None: self.try_to('write', self.rec.save_recent, self.path)
 
 # %% ../nbs/04n_blackbox.ipynb #644895a6
@@ -177,7 +184,7 @@ class _Signals:
     "Catches signals for a black box, until it is removed"
     def __init__(self, box:BlackBox):
         self.box, self.pid, self.old, self.busy = weakref.ref(box), os.getpid(), {}, False
-        if threading.current_thread() is not threading.main_thread(): return  # only there Python lets us
+        if threading.current_thread() is not threading.main_thread(): return  # Python allows handlers only there
         for s in (signal.SIGTERM, signal.SIGINT):
             old = signal.getsignal(s)
             if old is None or old is signal.SIG_IGN: continue  # not ours to replace
@@ -185,10 +192,10 @@ class _Signals:
             signal.signal(s, self)
 
     def remove(self):
-        "Give the signals back, unless somebody else has taken them since"
+        "Restore the handlers, unless other code has replaced ours since"
         self.box = lambda: None
         for s,old in self.old.items():
-            with suppress(ValueError):  # in another thread than the main one; then we only pass it on
+            with suppress(ValueError):  # outside the main thread; then we only pass signals on
                 if signal.getsignal(s) is self: signal.signal(s, old)
 
 # %% ../nbs/04n_blackbox.ipynb #92a0cf7c
@@ -219,7 +226,7 @@ def _send(signum):
 
 # %% ../nbs/04n_blackbox.ipynb #d5e1acd0
 def _pass_on(old, signum, frame):
-    "Do what the handler `old` does"
+    "Call the handler `old`, or the system's default"
     if callable(old): return old(signum, frame)
     signal.signal(signum, signal.SIG_DFL)
     _send(signum)

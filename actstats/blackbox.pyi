@@ -12,7 +12,8 @@ class BlackBox:
     rec: Recording
     last: Any
     n: int
-    bits: dict[Any, Any]
+    asked: dict[Any, Any]
+    taken: dict[Any, Any]
     answers: list[Any]
     seen: dict[Any, Any]
     losses: Any

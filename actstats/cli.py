@@ -6,7 +6,9 @@
 from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
-import argparse, json, sys
+import argparse, json, os, sys
+
+import numpy as np
 
 from . import __version__
 from .ailments import some
@@ -15,61 +17,127 @@ from .files import check_writable
 from .kinds import KINDS
 from .recording import Recording
 from .report import Section, first_not_finite, merged_how, ranks_in_words, write_report
-from .tables import copies_that_differ
+from .tables import _blocks, _levels, alarm_step, console, copies_that_differ, say
+from .terminal import SideBySide, page
 
 # %% auto #0
 __all__ = ['demo', 'main']
 
-# %% ../nbs/11_cli.ipynb #8a3145d5
+# %% ../nbs/11_cli.ipynb #3c4fb7d3
 _DATA = dict(digits=5, fashion_mnist=2, mnist=2)  # data sets, and the epochs that show the point
 
-def _train(model, mods, dls, lr:float, epochs:int, seed:int)->tuple:
-    "Train as the lesson does; returns the rows of the metrics and the recording"
-    import torch.nn.functional as F
-    from actstats.activations import StoreModuleStatsCB, set_seed
-    from actstats.learner import DeviceCB, MetricsCB, ProgressCB, TrainLearner
-    from torcheval.metrics import MulticlassAccuracy
-    metrics = MetricsCB(MulticlassAccuracy(num_classes=10))
-    stats = StoreModuleStatsCB(mods=mods, hook_kwargs=dict(bins=None))
-    set_seed(seed)
-    TrainLearner(model, dls, F.cross_entropy, lr=lr, cbs=[metrics, DeviceCB(), ProgressCB(), stats]).fit(epochs)
-    return metrics.rows, stats.rec
-
-# %% ../nbs/11_cli.ipynb #d5bb6462
 def _plain():
     from actstats.activations import CNN
     model = CNN()
     return model, model.layers
 
-def _mended():
+def _fixed():
     from actstats.batchnorm import BatchNorm
     from actstats.init import get_model, init_weights
     model = get_model(norm=BatchNorm).apply(init_weights)
     return model, model[:-1]
 
 _ACTS = ( # title; model and layers to watch; sentence for the report
-    ('1. The network as one would write it', _plain,
-     'Five convolutions with ReLUs in between, initialised as PyTorch does it.'),
-    ('2. The same network, mended', _mended,
+    ('As written', _plain, "Five convolutions with ReLUs in between, initialised by PyTorch's defaults."),
+    ('Fixed', _fixed,
      'The same shape, data, learning rate and seed, with Kaiming initialisation and batch normalisation.'))
 
-# %% ../nbs/11_cli.ipynb #194d1412
-def _act(title:str, make, text:str, dls, lr:float, epochs:int, seed:int)->Section:
-    "Train one of the networks, print its findings, and return its section of the report"
-    from actstats.activations import set_seed
-    print(f'\n{title}\n')
+# %% ../nbs/11_cli.ipynb #f03a8194
+def _bar(c):
+    "A progress bar on the console, or on the error stream, whichever is a terminal; it leaves nothing behind"
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    seen = next((o for o in (c, console(sys.stderr)) if o.is_interactive), None)
+    texts = (TextColumn(t, markup=False) for t in ('{task.description}', '{task.fields[loss]}'))
+    return Progress(
+        next(texts), BarColumn(24), MofNCompleteColumn(), TimeRemainingColumn(), next(texts),
+        console=seen, disable=seen is None, transient=True, redirect_stdout=False, redirect_stderr=False)
+
+def _growing(losses:list)->str:
+    "The loss so far, as a curve and a number"
+    means = np.array([o.mean() for o in np.array_split(losses, min(16, len(losses)))])
+    return f'loss {losses[-1]:.3g} {_blocks(_levels(means), np.isnan(means))}'
+
+# %% ../nbs/11_cli.ipynb #af4e243d
+_EPOCHS = '{:>5}  {:>10}  {:>8}  {:>9}  {:>8}'
+
+class _Progress:
+    "A callback: a line for each epoch, and until then a bar"
+    order = 40  # after the metrics
+    def __init__(self, c, metrics): self.c, self.metrics, self.bar = c, metrics, None
+
+    def before_fit(self, learn):
+        from rich.text import Text
+        heads = _EPOCHS.format('epoch', 'train loss', 'accuracy', 'test loss', 'accuracy')
+        say(self.c, Text(heads, style='bold'))
+        self.losses, self.bar = [], _bar(self.c)
+        batches = learn.n_epochs*sum(len(learn.dls[k]) for k in ('train', 'test'))
+        self.task = self.bar.add_task('', total=batches, loss='')
+        self.bar.start()
+
+    def after_batch(self, learn):
+        if self.bar.disable: return
+        if learn.training: self.losses.append(learn.loss.item())
+        doing = f'epoch {learn.epoch + 1} of {learn.n_epochs}'
+        self.bar.update(self.task, advance=1, description=doing, loss=_growing(self.losses))
+
+    def after_epoch(self, learn):
+        if learn.training: return
+        (acc, loss), (test_acc, test_loss) = (list(row.values())[:2] for row in self.metrics.rows[-2:])
+        numbers = f'{loss:.3f}', f'{acc:.1%}', f'{test_loss:.3f}', f'{test_acc:.1%}'
+        say(self.c, _EPOCHS.format(learn.epoch + 1, *numbers))
+
+    def cleanup_fit(self, learn):
+        if self.bar is not None: self.bar.stop()
+
+# %% ../nbs/11_cli.ipynb #0c63cbc5
+def _train(model, mods, dls, lr:float, epochs:int, seed:int, c)->tuple:
+    "Train as the lesson does, telling the console; returns the rows of the metrics and the recording"
+    import torch.nn.functional as F
+    from actstats.activations import StoreModuleStatsCB, set_seed
+    from actstats.learner import DeviceCB, MetricsCB, TrainLearner
+    from torcheval.metrics import MulticlassAccuracy
+    metrics = MetricsCB(MulticlassAccuracy(num_classes=10), show=False)
+    stats = StoreModuleStatsCB(mods=mods, hook_kwargs=dict(bins=None, params=True))
     set_seed(seed)
-    rows, rec = _train(*make(), dls, lr, epochs, seed)
+    cbs = [metrics, DeviceCB(), _Progress(c, metrics), stats]
+    TrainLearner(model, dls, F.cross_entropy, lr=lr, cbs=cbs).fit(epochs)
+    return metrics.rows, stats.rec
+
+# %% ../nbs/11_cli.ipynb #0b4a8b0e
+def _act(title:str, make, text:str, dls, lr:float, epochs:int, seed:int, c)->Section:
+    "Train one of the networks, print what happened, and return its section of the report"
+    from actstats.activations import set_seed
+    from rich.text import Text
+    say(c, '', Text(title, style='bold underline'), text, '')
+    set_seed(seed)
+    rows, rec = _train(*make(), dls, lr, epochs, seed, c)
     section = Section(title, rec, text, rows)
-    print(f'\nFindings:\n\n{section.diagnosis}')
+    say(c, '', *page(rec, section.diagnosis))
     return section
 
-# %% ../nbs/11_cli.ipynb #c86e2322
+# %% ../nbs/11_cli.ipynb #5bad85ae
+def _accuracy(s:Section)->float: return next(iter(s.rows[-1].values()))  # on the test set
+def _percent(p:float)->str: return f'{100*p:.1f} %'
+
 def _verdict(a:Section, b:Section)->str:
     "The accuracies of two runs in a sentence, and advice if the first raised an alarm"
-    before, after = (next(iter(s.rows[-1].values())) for s in (a, b))
-    advice = ' The first run raised an alarm: stop such a run early and change something.' if a.diagnosis.alarm else ''
-    return f'Accuracy on pictures not trained on: {before:.1%} before, {after:.1%} after.{advice}'
+    at = alarm_step(a.rec, a.diagnosis)
+    advice = '' if at is None else (f' The alarm came at step {at:,} of {len(a.rec):,}. '
+                                    'Stop a run like that when it comes, and change something.')
+    return (f'On pictures that it has not seen, the first network is right in {_percent(_accuracy(a))} of the cases, '
+            f'the second in {_percent(_accuracy(b))}.{advice}')
+
+# %% ../nbs/11_cli.ipynb #8feae77a
+def _close(c, sections:list, verdict:str, out, title:str)->Path:
+    "Both runs side by side, the verdict, and the path of the report alone on the last line"
+    from rich.text import Text
+    runs = {s.title: (s.rec, s.diagnosis) for s in sections}
+    side = SideBySide(runs, dict(accuracy=[_percent(_accuracy(s)) for s in sections]))
+    say(c, '', side, '', Text(verdict, style='bold'), '')
+    with c.status('writing the report', spinner='line'): path = write_report(out, sections, title, verdict)
+    say(c, 'The report, for any browser:')
+    _say_path(path.resolve())
+    return path
 
 # %% ../nbs/11_cli.ipynb #234dccdf
 def demo(
@@ -79,21 +147,18 @@ def demo(
     epochs:int|None=None, # None: as many as the data set needs to show the point
     seed:int=0, # of everything random
 )->Path: # the report
-    "Watch a network fail, mend it, train it again, write a report; ImportError, OSError or ValueError before any work"
+    "Watch a network fail, fix it, train it again, write a report; ImportError, OSError or ValueError before any work"
     from actstats._extras import needs
     needs('demo', 'torchvision', 'datasets', 'torcheval', 'sklearn')
     from actstats import datasets
     check_writable(out)
     epochs = _DATA[data] if epochs is None else epochs
     if epochs < 1: raise ValueError(f'epochs: expected 1 or more, got {epochs}')
-    dls = getattr(datasets, data)()
+    dls, c = getattr(datasets, data)(), console()
     n, s = len(dls.splits['train']), 's'*(epochs > 1)
-    print(f'{n:,} pictures of {data}, learning rate {lr}, {epochs} epoch{s}, seed {seed}')
-    sections = [_act(*act, dls, lr, epochs, seed) for act in _ACTS]
-    verdict = _verdict(*sections)
-    path = write_report(out, sections, f'A network that fails, and the same network mended ({data})', verdict)
-    print(f'\n{verdict}\n\nThe report is in {path}')
-    return path
+    say(c, f'{n:,} pictures of {data}, learning rate {lr}, {epochs} epoch{s}, seed {seed}')
+    sections = [_act(*act, dls, lr, epochs, seed, c) for act in _ACTS]
+    return _close(c, sections, _verdict(*sections), out, f'A network that fails, and the same network fixed ({data})')
 
 # %% ../nbs/11_cli.ipynb #c41b1f72
 def _load(path)->Recording:
@@ -103,20 +168,24 @@ def _load(path)->Recording:
         if text.startswith('ranks: '): print(f'actstats: {path}: {text.removeprefix("ranks: ")}', file=sys.stderr)
     return rec
 
+def _say_path(path): console().print(str(path), soft_wrap=True)  # in one piece, however long
+
 def _events(a):
     rec = _load(a.file)
-    if a.picture: print(_draw(rec, check_writable(a.picture)))
+    if a.picture: _say_path(_draw(rec, check_writable(a.picture)))
     events = rec.events()
     if a.json: print(json.dumps([asdict(e) for e in events], allow_nan=False))
-    else: print(*(in_words(events) or ['Nothing happened.']), sep='\n')
+    else: say(console(), *(in_words(events) or ['Nothing happened.']))
 
 def _draw(rec:Recording, path):
     rec.timeline()[0].figure.savefig(path, dpi=150)
     return path
 
 def _diagnose(a):
-    d = _load(a.file).diagnose()
-    print(json.dumps(d.to_dict(), allow_nan=False) if a.json else d)
+    rec = _load(a.file)
+    d = rec.diagnose()
+    if a.json: print(json.dumps(d.to_dict(), allow_nan=False))
+    else: say(console(), *page(rec, d))
 
 # %% ../nbs/11_cli.ipynb #a60ee9de
 def _check_out(out, *files):
@@ -137,27 +206,42 @@ def _beside(path, ending:str)->Path:
 
 def _report(a):
     rec = _load(a.file)
-    print(rec.report(_check_out(a.out or _beside(a.file, '.html'), a.file)))
+    _say_path(rec.report(_check_out(a.out or _beside(a.file, '.html'), a.file)))
 
 # %% ../nbs/11_cli.ipynb #defc00da
-def _print_table(heads, rows):
-    "A table of texts, each with a number to sort by"
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-    table = Table(box=None, pad_edge=False)
-    for i,head in enumerate(heads): table.add_column(head, justify='right' if i else 'left')
-    for row in rows: table.add_row(*(Text(text) for text,_ in row))
-    Console(width=None if sys.stdout.isatty() else 120).print(table)
+class _Table:
+    "Texts, each with a number to sort by, in as many columns as there is room for without cutting a word"
+    def __init__(self, heads, rows): self.heads, self.rows = heads, rows
+
+    def of(self, n:int):
+        from rich.table import Table
+        from rich.text import Text
+        table = Table(box=None, header_style='bold', pad_edge=False)
+        for i,head in enumerate(self.heads[:n]):
+            table.add_column(Text(head), justify='right' if i else 'left', overflow='fold')
+        for row in self.rows: table.add_row(*(Text(text) for text,_ in row[:n]))
+        return table
+
+    def __rich_console__(self, console, options):
+        room, n = options.update(width=10_000), len(self.heads)
+        narrower = (self.of(k) for k in range(n, 1, -1))
+        fits = lambda t: console.measure(t, options=room).minimum <= options.max_width
+        yield next(filter(fits, narrower), self.of(1))
 
 # %% ../nbs/11_cli.ipynb #1479bc06
 def _compare(a):
-    "Print the first difference of two saved runs, and the layers; write a report if `--out` is given"
+    "Print two saved runs side by side, the layers, and the first difference; write a report if `--out` is given"
     if a.out: _check_out(a.out, a.a, a.b)
-    c = _load(a.a).compare(_load(a.b), a.tol, a.kind)
-    print(c)
-    _print_table(*c.table())
-    if a.out: print(c.report(a.out, names=[Path(p).resolve().name for p in (a.a, a.b)]))
+    c, names = _load(a.a).compare(_load(a.b), a.tol, a.kind), _names(a.a, a.b)
+    runs = {name: (rec, rec.diagnose()) for name,rec in zip(names, (c.a, c.b))}
+    say(console(), SideBySide(runs), '', _Table(*c.table()), '', *str(c).splitlines())
+    if a.out: _say_path(c.report(a.out, names=names))
+
+def _names(a, b)->list:
+    "Two names for two paths: those of the files if they differ"
+    names = [Path(p).resolve().name for p in (a, b)]
+    if names[0] == names[1]: names = [str(a), str(b)]
+    return names if names[0] != names[1] else [names[0], f'{names[1]} (again)']
 
 # %% ../nbs/11_cli.ipynb #37eaf053
 def _prefixes(texts)->dict|None: # rank -> prefix
@@ -169,13 +253,12 @@ def _prefixes(texts)->dict|None: # rank -> prefix
 
 def _tell_merged(rec:Recording):
     "Print how a recording was merged"
-    print(ranks_in_words(rec) or 'Merged from a single process.')
-    heads, rows = merged_how(rec)
-    if len(rec.meta['ranks']['merged']) > 1: _print_table(heads, rows)
+    lines = [ranks_in_words(rec) or 'Merged from a single process.']
+    if len(rec.meta['ranks']['merged']) > 1: lines.append(_Table(*merged_how(rec)))
     differ = copies_that_differ(rec)
-    if differ: print(f'Copies that differ: {some(differ, 8)}.')
+    if differ: lines.append(f'Copies that differ: {some(differ, 8)}.')
     known = [text for text in rec.problems if not text.startswith('ranks: no recording')]  # the first line says so
-    for text in filter(None, (first_not_finite(rec), *known)): print(text)
+    say(console(), *lines, *filter(None, (first_not_finite(rec), *known)))
 
 # %% ../nbs/11_cli.ipynb #7f6ff4be
 def _merge(a):
@@ -185,7 +268,8 @@ def _merge(a):
     rec = Recording.load(folder, names=_prefixes(a.names))
     rec.save(out)
     _tell_merged(rec)
-    print(f'\nThe merged recording is in {out}')
+    say(console(), '', 'The merged recording:')
+    _say_path(out)
 
 # %% ../nbs/11_cli.ipynb #d3abb098
 def _demo(a):
@@ -195,11 +279,15 @@ def _demo(a):
 
 # %% ../nbs/11_cli.ipynb #dcd559cb
 def _run(command, arguments)->int:
-    "The exit status of a command: 0, 2 after a mistake that the message explains, 130 if interrupted"
+    "The exit status of a command: 0; 1 if its reader left; 2 after a mistake that is explained; 130 if interrupted"
     try:
         import matplotlib
         matplotlib.use('Agg')  # pictures go to files, and need no screen
         command(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read the output, such as `head`, has left
+        sys.stdout = open(os.devnull, 'w')
+        return 1
     except (ImportError, OSError, ValueError) as e:
         print(f'actstats: {e}', file=sys.stderr)
         return 2
@@ -213,7 +301,7 @@ _FILE = dict(metavar='FILE', help='a recording, written by Recording.save, or a 
 _TO = dict(metavar='FILE', help='the report to write (default: %(default)s)')
 
 def _add_demo(sub):
-    p = sub.add_parser('demo', help='see a network fail, read why, mend it, and get a report')
+    p = sub.add_parser('demo', help='see a network fail, read why, fix it, and get a report')
     p.set_defaults(run=_demo)
     p.add_argument('--data', choices=list(_DATA), default='digits', help='training data (default: digits, no download)')
     p.add_argument('--out', default='actstats-report.html', **_TO)

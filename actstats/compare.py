@@ -11,8 +11,9 @@ from fastcore.basics import patch
 
 from .heatmaps import _draw_by_layer
 from .plots import _axes, _empty, _named
-from .kinds import KINDS, check_kind
-from .recording import History, Recording
+from .kinds import KINDS, check_kind, kind_of
+from .history import History
+from .recording import Recording
 from .ailments import some
 from .tables import _shown, shown_layers
 
@@ -102,6 +103,20 @@ def _check_comparable(a:Recording, b:Recording, tol:float, kind:str):
         mine, theirs = getattr(a, k), getattr(b, k)
         if mine != theirs: raise ValueError(f'compare: expected recordings with the same {k}, got {mine} and {theirs}')
 
+# %% ../nbs/10d_compare.ipynb #e80ea1e6
+def _nothing_in_common(a:Recording, b:Recording, kind:str)->str:
+    "What was expected, what is there, and what to do"
+    k, mine, theirs = kind_of(kind), a._names(kind), b._names(kind)
+    wanted = f'compare: expected {k.plural} (kind {kind!r}) '
+    if mine and theirs:
+        have = f'the first has {some(mine)}, the second {some(theirs)}'
+        return f'{wanted}with the same names in both recordings; {have}: are they recordings of the same model?'
+    lacks = 'the second has' if mine else 'the first has' if theirs else 'both have'
+    both = [o for o in a.kinds if set(a._names(o)) & set(b._names(o)) and kind_of(o).of != 'number']
+    ways = [f'record them with {k.ask}']*bool(k.ask)
+    ways += [f'compare another kind ({", ".join(both)})']*bool(both)
+    return f'{wanted}in both recordings; {lacks} none' + ': '*bool(ways) + ', or '.join(ways)
+
 # %% ../nbs/10d_compare.ipynb #4481ec75
 @patch
 def compare(self:Recording,
@@ -113,10 +128,7 @@ def compare(self:Recording,
     _check_comparable(self, other, tol, kind)
     mine, theirs = self._names(kind), other._names(kind)
     layers = [n for n in mine if n in theirs]
-    if not layers:
-        have = [', '.join(names[:5]) or 'none' for names in (mine, theirs)]
-        raise ValueError(f'compare: no layer was recorded as {kind!r} in both runs; '
-                         f'one has {have[0]}, the other {have[1]}')
+    if not layers: raise ValueError(_nothing_in_common(self, other, kind))
     pairs = [_aligned(self._history(n, kind), other._history(n, kind)) for n in layers]
     return Comparison(
         self, other, kind, tol, layers, [n for n in (*mine, *theirs) if n not in layers],

@@ -29,7 +29,7 @@ def named(
     remedies:list, # of findings, in their order
     among:list, # all that there are
 )->list: # for each of `among` 1 if it is named first, a half if second, a quarter if later, 0 if not at all
-    "Which remedies are named first"
+    "How early each remedy is named"
     order = [r for r in dict.fromkeys(remedies) if r in among]
     return [0. if r not in order else max(.25, 1/2**order.index(r)) for r in among]
 
@@ -45,7 +45,7 @@ def chances(
     c:Case, # a recording's steps
     found:list, # findings
 )->dict: # remedy -> chance that it is the right one, the best first
-    "Which remedy would help, if this run fails?"
+    "The chance of each remedy to be the right one, if this run fails"
     o, names = _advice(), list(RULES)
     found = sorted((f for f in found if f.rule in o['rules'] and f.rule in RULES), key=lambda f: names.index(f.rule))
     x = {k: min(max(v, -o['limit']), o['limit']) for k,v in beginning(c).symptoms.items()}
@@ -61,7 +61,7 @@ def ordered(
     p:dict, # remedy -> chance
     named:str|None=None, # the remedy of the finding that ranks first by its rule
 )->dict: # the same, the best first
-    "By chance; but what is named first stays first, unless another remedy has twice its chance"
+    "Remedies by their chance; the one named first stays first, unless another has twice its chance"
     best = sorted(p, key=p.get, reverse=True)
     if named in p and p[best[0]] < 2*p[named]: best = [named, *(r for r in best if r != named)]
     return {r: p[r] for r in best}
@@ -87,13 +87,13 @@ def _ranked(found:list, p:dict)->list:
 # %% ../nbs/09e_diagnosis.ipynb #3f318dab
 @dataclass
 class Diagnosis:
-    "What was found in a recording, alarms first"
-    findings:list = field(default_factory=list)
+    "The findings in a recording, alarms first, and the risk"
+    findings:list = field(default_factory=list) # what was found, alarms first
     risk:float = math.nan # that the run will fail, 0 to 1; NaN: not known
-    steps:int = 0 # that it was made from
-    rows:int = 0 # that hold the steps of the risk
-    distance:float = math.nan # from all runs that taught the risk; above 1: it is unlike them
-    lacks:tuple = () # what was not recorded and would help: "loss", "parameters"
+    steps:int = 0 # steps of the recording that it was made from
+    rows:int = 0 # rows that hold the steps the risk was taken from
+    distance:float = math.nan # from the runs that the risk was learnt from; above 1: it is unlike them
+    lacks:tuple = () # things that were not recorded and would help: "loss", "parameters"
 
     def __iter__(self): return iter(self.findings)
     def __len__(self): return len(self.findings)
@@ -102,7 +102,7 @@ class Diagnosis:
 # %% ../nbs/09e_diagnosis.ipynb #bb3ec740
 @patch(as_prop=True)
 def alarm(self:Diagnosis)->bool:
-    "Is one of the findings an alarm?"
+    "True if one of the findings is an alarm"
     return any(f.severity == 'error' for f in self.findings)
 
 # %% ../nbs/09e_diagnosis.ipynb #0954f2da
@@ -115,7 +115,7 @@ def verdict(self:Diagnosis)->str:
 
 @patch(as_prop=True)
 def settles(self:Diagnosis)->str:
-    "What would settle a verdict that is not yet known; empty if it is"
+    "Advice on how to settle a verdict that is not yet known; empty if it is known"
     if self.verdict != 'not yet known': return ''
     more = ['log the loss: rec.log(loss=loss)']*('loss' in self.lacks)
     more += ['let watch record parameters: watch(model, optimizer)']*('parameters' in self.lacks)
@@ -176,7 +176,7 @@ _EXPERIENCE = dict(
 
 # %% ../nbs/09e_diagnosis.ipynb #1e3700cb
 def _factor(c:Case, cause:Finding|None, remedy:str)->float:
-    "By how much to change the rate; 10 if nothing tells"
+    "The factor by which to change the rate; 10 if it is unknown"
     if cause: return cause.evidence.get('factor', 10.)
     return {'lower_lr': smaller, 'raise_lr': larger}.get(remedy, lambda c: 10.)(c)
 
@@ -202,13 +202,13 @@ _DOUBTS = ('not_finite', 'small_batch', 'input_repeats', 'input_scale', 'input_o
            'weight_scale')
 
 def _done(c:Case, found:list)->bool:
-    "Is the loss a thousandth of what it was, with nothing to doubt it?"
+    "True if the loss is below a thousandth of its start, and no finding casts doubt on it"
     y = c.loss[np.isfinite(c.loss)]
     return len(y) > 0 and 0 <= now(y) < 1e-3*y[0] and not any(f.rule in _DOUBTS for f in found)
 
 # %% ../nbs/09e_diagnosis.ipynb #95e7c133
 def _recovered(c:Case)->bool:
-    "Has the loss fallen for good since the hundred steps that the risk looks at?"
+    "True if the loss has fallen clearly since the hundred steps that the risk is taken from"
     first, y = beginning(c).loss, c.loss
     if len(y) < 1.5*len(first) or not np.isfinite(y[-3:]).all(): return False
     then, last = now(first), now(y[len(first):])
@@ -217,7 +217,7 @@ def _recovered(c:Case)->bool:
 
 # %% ../nbs/09e_diagnosis.ipynb #fbab52ba
 def _found(c:Case, note)->tuple:
-    "What the rules find, the likeliest cause first, and the chances of remedies"
+    "Findings of the rules, the likeliest cause first, and the chances of remedies"
     found, p = [], {}
     calm = c.calm
     for name,rule in list(RULES.items()):
@@ -242,7 +242,7 @@ def _judge(c:Case, note)->Diagnosis:
 # %% ../nbs/09e_diagnosis.ipynb #9c824e3a
 @contextmanager
 def _quiet():
-    "Without warnings in the main thread; those of another thread cannot be switched off without disturbing all"
+    "Suppress warnings, in the main thread only: in another thread, that would affect all threads"
     if current_thread() is not main_thread(): yield
     else:
         with warnings.catch_warnings():
@@ -254,7 +254,7 @@ def _quiet():
 def diagnose(self:Recording,
     upto:int|None=None, # judge by the first upto steps; None: by all
 )->Diagnosis:
-    "What was seen, alarms first; never raises"
+    "The diagnosis of this recording, alarms first; never raises"
     with _quiet(), np.errstate(all='ignore'):
         try: return _judge(Case(self, upto), self.note)
         except Exception as e:
@@ -292,7 +292,7 @@ HOPELESS = 'diverges', 'labels_change', 'loss_turns' # late findings in which th
 def should_stop(self:Recording,
     above:float=.8, # the risk at two looks in succession
 )->bool:
-    "Is this run beyond hope? To be called once a step; never raises"
+    "True if this run will almost certainly fail; call it once a step; never raises"
     together = next((f for f in self.listeners if hasattr(f, 'should_stop')), None)
     if together is not None: return together.should_stop(above)  # all ranks decide as one
     seen = self.__dict__.setdefault('_looks', {})
@@ -304,7 +304,7 @@ def should_stop(self:Recording,
 
 # %% ../nbs/09e_diagnosis.ipynb #042b5977
 def _hopelessness(rec, n:int)->float:
-    "1 if there is no hope, 0 if nothing is to be said against it"
+    "1 if the run will almost certainly fail, else its risk if there is an early alarm, else 0"
     d = rec.diagnose()
     if any(f.rule == 'not_finite' and f.evidence['lasts'] for f in d): return 1.
     late = [f for f in d if f.severity == 'error' and f.rule in HOPELESS]
@@ -317,7 +317,7 @@ def _hopeless(seen:dict, above:float)->bool:
 
 # %% ../nbs/09e_diagnosis.ipynb #f5ea8c63
 def _plain(o):
-    "`o` as JSON knows it"
+    "`o` in types that JSON has"
     if isinstance(o, dict): return {str(k): _plain(v) for k,v in o.items()}
     if isinstance(o, (list, tuple, set)): return [_plain(v) for v in o]
     if isinstance(o, (np.ndarray, np.generic)): return _plain(o.tolist())

@@ -20,7 +20,8 @@ from .internals import aside, is_exporting, modes
 from .names import Parts
 from .plots import _axes, _empty, _forward_order, _listed, _mark_epochs, _named, _nothing, _plt, _steps_axis
 from .probes import OUTPUTS, Probe
-from .recording import History, Recording
+from .history import History
+from .recording import Recording
 from .stats import is_plain
 
 # %% auto #0
@@ -30,12 +31,12 @@ __all__ = ['LOGS', 'Reading', 'read_output', 'entropies', 'find_routers', 'Exper
 @dataclass
 class Reading:
     "How to read the output of a router, as a flat list of tensors"
-    tensors:int # how many there are
-    logits:int|None = None # the place of one value for each expert; None: there is none
-    index:int|None = None # the place of the chosen experts; None: those with the largest logits
-    mask:bool = False # does it hold a value for each expert, zero for those not chosen?
+    tensors:int # the number of tensors
+    logits:int|None = None # the index of the tensor with a value for each expert; None: there is none
+    index:int|None = None # the index of the tensor of chosen experts; None: those with the largest logits are chosen
+    mask:bool = False # True: that tensor has a value for each expert, zero for those not chosen
     score:str = 'softmax' # a key of `LOGS`
-    sure:bool = False # has the way in which logits become scores been found out?
+    sure:bool = False # True once it is certain how logits become scores
     experts:int|None = None
     top_k:int|None = None
 
@@ -43,7 +44,7 @@ class Reading:
 @patch
 def chosen(self:Reading,
     xs:list, # the tensors of a router's output
-)->Tensor|None: # whole numbers, -1 for a choice that came to nothing; None: not known
+)->Tensor|None: # whole numbers, -1 for a dropped choice; None: not known
     "The experts that the tokens were sent to"
     if self.mask:
         weights, index = xs[self.index].float().topk(self.top_k)
@@ -56,14 +57,14 @@ def _rows(x:Tensor)->int: return x.numel()//x.shape[-1]
 
 # %% ../nbs/05e_experts.ipynb #1a88ce43
 def _is_sparse(x:Tensor, k:int|None)->bool:
-    "Does each token have a value for at most `k` experts (fewer than all), and some token for one?"
+    "True if each token has a value for at most `k` experts (fewer than all), and some token for one"
     n = int((x != 0).sum(-1).max()) if x.numel() else 0
     return 0 < n <= (k or n) and n < x.shape[-1]
 
 # %% ../nbs/05e_experts.ipynb #bcc7262f
 def _wide(xs:list, experts:int|None, k:int|None)->list:
-    "The places of the tensors with one value for each expert"
-    least = min(2, max((x.ndim for x in xs), default=0))  # a router may count the tokens of each expert besides
+    "The indices of the tensors with one value for each expert"
+    least = min(2, max((x.ndim for x in xs), default=0))  # a router may also count the tokens of each expert
     numbers = [i for i,x in enumerate(xs) if x.ndim >= max(least, 1) and x.numel()]
     exact = [i for i in numbers if xs[i].shape[-1] == experts]
     if exact: return exact
@@ -78,21 +79,21 @@ def _logits(xs:list, wide:list, k:int|None)->int|None:
 
 # %% ../nbs/05e_experts.ipynb #e19745b7
 def _chosen_index(xs:list, wide:list, k:int|None, logits:Tensor|None, experts:int|None)->int|None:
-    "The place of the numbers of the chosen experts"
+    "The index of the tensor with the numbers of the chosen experts"
     for i,x in enumerate(xs):
         if x.is_floating_point() or x.is_complex() or x.dtype is torch.bool or not x.numel(): continue
         if logits is not None and not _fits(x, logits): continue
-        if int(x.max()) > (experts or math.inf): continue  # as the positions of sorted tokens
+        if int(x.max()) > (experts or math.inf): continue  # such as the positions of sorted tokens
         if i not in wide or int(x.max()) > 1 or x.shape[-1] == k: return i
 
 # %% ../nbs/05e_experts.ipynb #a36e4eaf
 def _fits(x:Tensor, logits:Tensor)->bool:
-    "Some numbers for each token?"
+    "True if `x` has as many numbers for each token"
     return x.shape == logits.shape[:-1] or x.ndim > 1 and _rows(x) == _rows(logits)
 
 # %% ../nbs/05e_experts.ipynb #9089c1a0
 def _chosen_mask(xs:list, wide:list, logits:int|None, k:int|None)->int|None:
-    "The place of a mask of the chosen experts, or of their weights among zeros: of several, the one that names most"
+    "The index of a mask of the chosen experts, or of their weights among zeros; of several, the one with the most"
     sparse = [i for i in wide if i != logits and _is_sparse(xs[i], k)]
     return max(sparse, key=lambda i: int((xs[i] != 0).sum()), default=None)
 
@@ -103,7 +104,7 @@ LOGS = dict(softmax=lambda x: x, sigmoid=F.logsigmoid,
 
 # %% ../nbs/05e_experts.ipynb #d8042720
 def _score(logits:Tensor, index:Tensor, weights:Tensor|None)->tuple:
-    "How logits become scores (a key of `LOGS`), and whether that is certain: the weights of the chosen tell"
+    "How logits become scores (a key of `LOGS`), judged by the weights of the chosen, and whether that is certain"
     x = logits.float()
     if (x >= 0).all() and ((x.sum(-1) - 1).abs() < .01).all(): return 'probability', True
     if weights is None: return 'softmax', True
@@ -114,7 +115,7 @@ def _score(logits:Tensor, index:Tensor, weights:Tensor|None)->tuple:
 
 # %% ../nbs/05e_experts.ipynb #6ec35308
 def _spread(d:Tensor)->float:
-    "How much the weights differ from scores, up to a factor for each token, or for all if a token has one weight"
+    "The distance of weights from scores, up to a factor for each token, or for all if a token has one weight"
     d = d.flatten(0, -2)
     d = d[d.isfinite().all(-1)]
     if not d.numel(): return math.inf
@@ -124,10 +125,10 @@ def _spread(d:Tensor)->float:
 @torch.no_grad()
 def read_output(
     xs:list, # the tensors of a router's output
-    experts:int|None=None, # how many there are, as far as known
-    top_k:int|None=None, # how many a token gets, as far as known
+    experts:int|None=None, # the number of experts, if known
+    top_k:int|None=None, # the number of experts of a token, if known
 )->Reading:
-    "Find out which tensor is what, by shapes and values; waits for the device, so it is done once for a router"
+    "Find the role of each tensor, by shapes and values; waits for the device, so it is done once for a router"
     wide = _wide(xs, experts, top_k)
     logits = _logits(xs, wide, top_k)
     if logits is not None: experts = xs[logits].shape[-1]
@@ -141,7 +142,7 @@ def read_output(
 
 # %% ../nbs/05e_experts.ipynb #1ac38aab
 def _choices(index:Tensor, tokens:int|None)->int|None:
-    "How many experts a token gets; None if the last dimension may be one of tokens"
+    "The number of experts of a token; None if the last dimension may be one of tokens"
     if tokens is None: return 1 if index.ndim == 1 else None
     return index.numel()//tokens
 
@@ -157,7 +158,7 @@ def _find_score(xs:list, r:Reading)->tuple:
 
 # %% ../nbs/05e_experts.ipynb #4c19f8ea
 def entropies(
-    x:Tensor, # what the router gives for each expert, (..., experts)
+    x:Tensor, # the router's value for each expert, (..., experts)
     score:str='softmax', # a key of `LOGS`: how it becomes a score
 )->Tensor: # (...), nats
     "Entropy of each token's distribution over the experts; scores that do not add up to 1 are normalised"
@@ -176,11 +177,11 @@ def _whole(o, names:tuple)->int|None:
 # %% ../nbs/05e_experts.ipynb #f46d24b0
 def _attribute(o, name:str):
     try: return getattr(o, name, None)
-    except Exception: return None  # a configuration may refuse to tell
+    except Exception: return None  # attributes of a configuration may raise
 
 # %% ../nbs/05e_experts.ipynb #f04d5f69
 def _count(m)->int|None:
-    "How many experts a module says that it has"
+    "The number of experts of a module, from its attributes"
     n, inside = _whole(m, _EXPERTS), getattr(m, 'experts', None)
     if n is None and isinstance(inside, (nn.ModuleList, nn.ModuleDict)): return len(inside)
     return _whole(inside, _EXPERTS) if n is None else n
@@ -195,7 +196,7 @@ def _above(name:str)->list:
 
 # %% ../nbs/05e_experts.ipynb #8373c2a8
 def _is_router(name:str, m, parent)->bool:
-    "By its class and what it says of experts; or a linear layer with an output for each expert of its parent"
+    "True for a router by class and attributes, and for a linear layer with an output for each expert of its parent"
     if _by_class(m, parent): return True
     if not isinstance(m, nn.Linear) or parent is None or not _LINEAR.search(name.rpartition('.')[2]): return False
     return 1 < m.out_features == _count(parent) and not any(_by_class(o, parent) for o in parent.children())
@@ -207,7 +208,7 @@ def _by_class(m, parent)->bool: return bool(_CLASS.search(type(m).__name__) and 
 def find_routers(
     model, # a module, or several as `Parts`
 )->dict: # canonical names to modules; empty if there are none
-    "The routers of a mixture of experts, by what their classes and their attributes say"
+    "The routers of a mixture of experts, found by their classes and attributes"
     named, found = Parts.of(model).modules(), {}
     for name,m in named.items():
         above = _above(name)
@@ -217,7 +218,7 @@ def find_routers(
 
 # %% ../nbs/05e_experts.ipynb #778f62d1
 def _top_k(named:dict, name:str)->int|None:
-    "How many experts a token gets, as the router, the modules around it, or their configurations say"
+    "The number of experts of a token, from the router, the modules around it, or their configurations"
     around = [named[k] for k in (name, *_above(name)) if k in named]
     found = (_whole(o, _TOP_K) for m in around for o in (m, getattr(m, 'config', None)))
     return next((k for k in found if k), None)
@@ -230,7 +231,7 @@ class _RouterProbe(Probe):
 
 # %% ../nbs/05e_experts.ipynb #a289fb63
 class _Router:
-    "What the lens does with one router"
+    "The lens at one router"
     def __init__(self, w, name:str, experts:int|None, top_k:int|None, every:int):
         self.w, self.name, self.every, self.calls, self.reading = w, name, every, 0, None
         self.facts = w.rec.meta['experts'][name] = dict(experts=experts, top_k=top_k)
@@ -257,13 +258,13 @@ def record(self:_Router, out):
     xs = [x.detach() if is_plain(x) else plain(x)[0] for x in every_tensor(out)]
     r = self._look(xs)
     index = r.chosen(xs)
-    if index is not None: self.w.see(self.name, 'index', index.float())  # exact, and what kernels are fastest with
+    if index is not None: self.w.see(self.name, 'index', index.float())  # exact, and fastest in kernels
     if r.logits is not None: self.w.see(self.name, 'entropy', entropies(xs[r.logits], r.score))
 
 # %% ../nbs/05e_experts.ipynb #f0f457ca
 @patch
 def _look(self:_Router, xs:list)->Reading:
-    "How to read the output: found out at the first call, and, until it is certain, at calls that become rarer"
+    "How to read the output: found at the first call and, until it is certain, at calls that become rarer"
     r, self.calls = self.reading, self.calls + 1
     if r is not None and r.tensors == len(xs) and (r.sure or self.calls & (self.calls - 1)): return r
     self.reading = r = read_output(xs, self.facts['experts'], self.facts['top_k'])
@@ -274,7 +275,7 @@ def _look(self:_Router, xs:list)->Reading:
 # %% ../nbs/05e_experts.ipynb #55746c58
 @patch
 def _tell(self:_Router, xs:list):
-    "Note what cannot be recorded of this router"
+    "Note it if choices or loads of this router cannot be recorded"
     r, note, most = self.reading, self.w.rec.note, len(self.w.rec.bins.of('whole')) - 2
     if r.logits is None and r.index is None:
         got = ', '.join(f'{str(x.dtype)[6:]} {tuple(x.shape)}' for x in xs) or 'no tensor'
@@ -290,8 +291,8 @@ class Experts:
     "A lens for `watch`: which experts the tokens are sent to, and the entropy of each token's distribution over them"
     def __init__(self,
         modules=None, # None: routers are found; or as in watch: a regex, a predicate, a class, names or modules
-        every:int=1, # look at every so many steps
-        top_k:int|None=None, # experts of a token, for routers that give logits only; None: as the model says
+        every:int=1, # look at one step in this many
+        top_k:int|None=None, # experts of a token, for routers that return logits only; None: as the model says
     ):
         check_modules(modules)
         for name,v in (('every', every), ('top_k', 1 if top_k is None else top_k)):
@@ -319,7 +320,7 @@ def attach(self:Experts,
 # %% ../nbs/05e_experts.ipynb #02a6adc9
 @patch
 def loads(self:History,
-    experts:int|None=None, # how many there are; None: up to the largest number in any row
+    experts:int|None=None, # the number of experts; None: up to the largest number in any row
 )->np.ndarray: # (rows, experts); NaN for experts beyond the columns of a row
     "Share of the choices that each expert got; ValueError for a history of another kind than `index`"
     most = len(self.bins) - 2
@@ -346,7 +347,7 @@ def _facts(rec:Recording, h:History)->dict: return (rec.meta.get('experts') or {
 @patch
 def dead_experts(self:Recording,
     name:str, # of a router
-    rows:int=1, # how many of the last rows count
+    rows:int=1, # number of last rows to look at
 )->np.ndarray: # numbers of experts
     "The experts of a router that got no token in the last rows"
     return np.flatnonzero((self.loads(name)[-rows:] == 0).all(0))
@@ -379,7 +380,7 @@ def by_chance(
     top_k:int, # k
     tokens:np.ndarray, # N
 )->tuple: # variation, number of dead experts
-    "What to expect if each token picked its experts blindly"
+    "Variation and number of dead experts if each token picked its experts blindly"
     return np.sqrt((experts - top_k)/(top_k*np.maximum(tokens, 1))), experts*(1 - top_k/experts)**tokens
 
 # %% ../nbs/05e_experts.ipynb #d030b278
@@ -391,14 +392,14 @@ _COLUMNS = ('layer', 'step', 'n_steps', 'experts', 'top_k', 'choices', 'dropped'
 def experts(self:Recording,
     layers=None, # names of routers, one or several; None: all
 ): # a pandas frame
-    "How the tokens were shared out: a line for each router and row"
+    "How the tokens were divided among the experts: a line for each router and row"
     import pandas as pd
     frames = [_balance(self, self[n, 'index']) for n in _routers(self, layers)]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(_COLUMNS))
 
 # %% ../nbs/05e_experts.ipynb #b1ced7f2
 def _routers(rec:Recording, layers)->list:
-    "Names of the routers, in call order; where none is known as one, of all that gave whole numbers"
+    "Names of the routers, in call order; if none is known to be one, of all layers with whole numbers"
     if layers is not None: return _listed(layers)
     names = rec._names('index')
     return _forward_order(rec, [n for n in names if n in (rec.meta.get('experts') or {})] or names)
@@ -436,7 +437,7 @@ def _load_bar(ax, im):
 def _draw_load(ax, h:History, load:np.ndarray, k:int):
     "The picture of one router: its load, relative to a fair share; with `k` of `E` experts a token, E/k is the largest"
     if not load.size: return _empty(ax)
-    n, most = np.isfinite(load).all(0).sum(), load.shape[1]  # experts with a column of their own, and all
+    n, most = np.isfinite(load).all(0).sum(), load.shape[1]  # experts with their own column, and all experts
     load = load[:, :n]*most
     edges, live = (_columns(h.step, h.end), np.arange(n + 1) - .5), np.ma.masked_equal(load, 0)
     im = ax.pcolormesh(*edges, live.T, rasterized=True, **_load_colors(most/k))
@@ -452,10 +453,10 @@ _MOST = 12
 # %% ../nbs/05e_experts.ipynb #3b0dcfb8
 @patch
 def plot_experts(self:Recording,
-    layers=None, # names of routers, one or several; None: all, or twelve of them if they are more
+    layers=None, # names of routers, one or several; None: all, or twelve of them if there are more
     ncols:int=3, # pictures in a row
     axs=None, # axes to draw on, one for each router
-    columns:int=400, # at most so many along the steps: further rows are merged
+    columns:int=400, # at most this many along the steps; further rows are merged
 ): # the axes, an array of one for each router
     "Who gets the tokens: the load of each expert over the steps; white is a fair share, black is nothing"
     hs = [self[n, 'index'] for n in _routers(self, layers)]

@@ -57,7 +57,7 @@ def output_variance(
 )->Tensor: # one number
     "Variance over the samples, averaged over the units: of at most 256 samples and about 64 units, evenly spaced"
     x = x.detach()
-    each = math.ceil(MOST_UNITS**(1/max(1, x.ndim - 1)))  # of each dimension
+    each = math.ceil(MOST_UNITS**(1/max(1, x.ndim - 1)))  # units along each dimension
     strides = [math.ceil(n/(each if i else MOST_SAMPLES)) for i,n in enumerate(x.shape)]
     if max(strides) > 1: x = x[tuple(slice(None, None, s) for s in strides)]
     return (x if x.dtype is torch.float64 else x.float()).var(0).mean()

@@ -66,7 +66,7 @@ def _begin(self:WatchCallback, learn):
     defaults = dict(params=True) | (dict(total_steps=self._steps + planned) if planned else {})
     facts = _optimizer_facts(learn.opt, learn.opt_func)
     self.adapter.begin(learn.model, first_step=self._steps, facts=facts, **defaults)
-    self.adapter.watch.at(self._steps)  # from the first forward pass on, steps are what the optimizer is asked for
+    self.adapter.watch.at(self._steps)  # from the first forward pass on, steps are requests to the optimizer
 
 # %% ../nbs/17c_fastai.ipynb #cbd1b574
 @patch
@@ -130,7 +130,7 @@ _NEW = dict(_steps=0, _epochs=0, _began=(0, 0), _of=None, _stepping=False) # a c
 
 # %% ../nbs/17c_fastai.ipynb #43fd5573
 def _planned_steps(learn, n_epochs:int)->int|None:
-    "How many steps the optimizer takes in `n_epochs`; None if the data do not say how long they are"
+    "The number of steps that the optimizer takes in `n_epochs`; None if the length of the data is unknown"
     dl, acc = learn.dls.train, getattr(learn, 'gradient_accumulation', None)
     try: n, bs = n_epochs*len(dl), getattr(dl, 'bs', None) or dl.batch_size
     except (TypeError, AttributeError): return None
@@ -140,7 +140,7 @@ def _planned_steps(learn, n_epochs:int)->int|None:
 def _optimizer_facts(opt, opt_func)->dict|None:
     "The settings of a fastai optimizer, under the names that PyTorch gives them; None if it is one of PyTorch's"
     while isinstance(opt, Lookahead): opt = opt.opt
-    if isinstance(opt, OptimWrapper): return None  # `watch` sees it step
+    if isinstance(opt, OptimWrapper): return None  # `watch` sees its steps
     decoupled = weight_decay in opt.cbs
     names = dict(wd='weight_decay') | ({} if decoupled else dict(mom='momentum'))
     groups = [settings({names.get(k, k): v for k,v in h.items()}) for h in opt.hypers]
@@ -150,7 +150,7 @@ def _optimizer_facts(opt, opt_func)->dict|None:
 # %% ../nbs/17c_fastai.ipynb #195180e8
 @patch
 def before_fit(self:WatchCallback):
-    "Close what an earlier fit left open, and see that an exception in this one is noticed"
+    "Close a recording that an earlier fit left open, and guard this fit against exceptions"
     self._close()
     if not hasattr(self.learn, 'lr_finder'): self._guard = self.learn._with_events = _Guard(self, self.learn)
 
@@ -159,7 +159,7 @@ _CANCEL = (CancelBackwardException, CancelBatchException, CancelEpochException, 
            CancelStepException, CancelTrainException, CancelValidException)
 
 class _Guard:
-    "Around `learn._with_events`: closes the callback when a fit breaks"
+    "Wraps `learn._with_events`: closes the callback when a fit breaks"
     def __init__(self, cb, learn): self.cb, self.learn, self.before = cb, learn, vars(learn).get('_with_events')
     def __call__(self, f, event_type, *args):
         plain = partial(type(self.learn)._with_events, self.learn) if self.before is None else self.before
@@ -202,7 +202,7 @@ def _show(learn, values:dict):
     r.log = r.log[:at] + list(values.values()) + r.log[at:]
 
 def _hide(learn):
-    "Take them away again"
+    "Remove these numbers again"
     r = getattr(learn, 'recorder', None)
     if hasattr(r, 'metric_names'): r.metric_names = r.metric_names.filter(lambda n: not n.startswith('actstats/'))
 

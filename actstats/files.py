@@ -17,7 +17,7 @@ from .bins import bins_from
 from .internals import aside
 from .layouts import ROLES, agreed_run, rank_and_world, restart
 from .recording import _LOCK, CALLS, Recording
-from .rows import COL, FLOATS, INTS, empty_rows, field
+from .rows import COL, FLOATS, HEAD, INTS, empty_rows, field
 from .tracks import Track
 
 # %% auto #0
@@ -32,7 +32,7 @@ def save(self:Recording,
 )->Path:
     "Write the recording to one file: no pickle, with a checksum, atomically; OSError if it cannot be written"
     path = write_bytes(path, self.to_bytes())
-    if self.beside is not None or any(t.ring is not None for t in self.tracks.values()): self.save_recent(path)
+    if self.beside is not None or any(t.recent and t.stride > 1 for t in self.tracks.values()): self.save_recent(path)
     return path
 
 @patch
@@ -43,7 +43,7 @@ def to_bytes(self:Recording)->bytes:
         head = _head(self, snaps)
     arrays = dict(head=np.frombuffer(json.dumps(head).encode(), np.uint8))
     for i,t in enumerate(snaps):
-        arrays[f'rows{i}'], arrays[f'masks{i}'] = t.rows[:, :t.n].numpy(), t.masks[:t.n].numpy()
+        arrays[f'rows{i}'], arrays[f'masks{i}'] = _Rows(t), t.heads()[1].numpy()
         arrays[f'ticks{i}'] = np.array([t.first, t.last], np.int64)
     return _seal(arrays)
 
@@ -86,6 +86,17 @@ def check_writable(
         raise PermissionError(f'cannot write {path}: no permission to write in {path.parent}')
     return path
 
+# %% ../nbs/04i_files.ipynb #42e1b2e3
+class _Rows:
+    "The rows of a track, int64 (keys, rows, fields), to be written as an array"
+    def __init__(self, t:Track): self.t = t
+
+    def write(self, f):
+        keys, fields = len(self.t.span), HEAD + len(self.t.bins)
+        about = dict(descr='<i8', fortran_order=False, shape=(keys, self.t.n, fields))
+        np.lib.format.write_array_header_1_0(f, about)
+        for i in range(keys): f.write(self.t.closed(i)[0].numpy().astype('<i8', copy=False).tobytes())
+
 # %% ../nbs/04i_files.ipynb #81784f48
 def _seal(arrays:dict)->bytes:
     "A zip of arrays whose comment is the sha256 of all the bytes before it"
@@ -93,7 +104,8 @@ def _seal(arrays:dict)->bytes:
     with zipfile.ZipFile(buf, 'w', zipfile.ZIP_DEFLATED, compresslevel=1) as z:  # a higher level saves little
         for name,a in arrays.items():
             with z.open(f'{name}.npy', 'w', force_zip64=True) as f:
-                np.lib.format.write_array(f, np.ascontiguousarray(a), allow_pickle=False)
+                if isinstance(a, _Rows): a.write(f)
+                else: np.lib.format.write_array(f, np.ascontiguousarray(a), allow_pickle=False)
         z.comment = b'0'*64
     data = buf.getvalue()[:-64]
     return data + hashlib.sha256(data).hexdigest().encode()
@@ -290,16 +302,17 @@ def _track(rec, head:dict, h:dict, read)->Track:
     rows = read('rows', np.int64, (len(h['keys']), h['n'], len(fields) + len(t.bins)))
     masks = read('masks', np.uint8, (h['n'], sum(-(-units//8) for _,units in h['span'])))
     for key,(_,units) in zip(h['keys'], h['span']): t.add(tuple(key), units)
-    t.rows, t.masks, t.n, t.ticks = _arranged(rows, fields, t.bins), torch.from_numpy(masks), h['n'], h['ticks']
-    if head['actstats'] > 1: t.first, t.last = read('ticks', np.int64, (2, h['n'])).tolist()
-    else: t.first, t.last = _ticks_of(t, h['timeline'], rec.meta.get('every', 1))
+    rows = _arranged(rows, fields, t.bins)
+    if head['actstats'] > 1: first, last = read('ticks', np.int64, (2, h['n'])).tolist()
+    else: first, last = _ticks_of(rows, h['timeline'], rec.meta.get('every', 1))
+    t.hold(rows, torch.from_numpy(masks), first, last, h['ticks'])
     return t
 
 # %% ../nbs/04i_files.ipynb #dddb9503
-def _ticks_of(t:Track, timeline:str, every:int)->tuple:
-    "First and last time key of each row of `t`, derived from the rows: files of format 1 do not store them"
-    if not t.n: return [], []
-    step, n = field(t.rows, 'step').amin(0).tolist(), field(t.rows, 'n_steps').amax(0).tolist()
+def _ticks_of(rows:torch.Tensor, timeline:str, every:int)->tuple:
+    "First and last time key of each of these rows, derived from the rows: files of format 1 do not store them"
+    if not rows.shape[1]: return [], []
+    step, n = field(rows, 'step').amin(0).tolist(), field(rows, 'n_steps').amax(0).tolist()
     if timeline != 'train': every = 1
     if timeline == 'valid': step = [s*CALLS + sum(n[step.index(s):i]) for i,s in enumerate(step)]  # calls after a step
     return step, [s + (k - 1)*every for s,k in zip(step, n)]

@@ -13,7 +13,8 @@ from fastcore.basics import patch
 
 from .plots import _axes, _empty, _mark_epochs, _plt, _spaced, _steps_axis
 from .plots import _TITLES, _chosen, _label, _named, _nothing, _others
-from .recording import History, Recording
+from .history import History
+from .recording import Recording
 from .kinds import kind_of
 from .bins import FloatBins, LinearBins
 

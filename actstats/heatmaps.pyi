@@ -1,7 +1,7 @@
 # Written by .ci/stubs.py: `make export`
 import numpy as np
 from .bins import LinearBins
-from .recording import History
+from .history import History
 from dataclasses import dataclass
 from typing import Any
 

@@ -38,7 +38,7 @@ class _StepLoss(Probe):
     "Add up the loss of each step as the Trainer does, from the losses that the model returns, on their device"
     def __init__(self,
         model:nn.Module, # the Trainer's model
-        rec:Recording, # notes what goes wrong
+        rec:Recording, # notes errors
         scaler=None, # the GradScaler that multiplies the losses, if there is one
     ):
         super().__init__(self, self._saw, self._saw_in_graph, model, grads=True)
@@ -116,7 +116,7 @@ def _recognised(optimizer, model):
     try:
         inner = unwrap(optimizer)
         if isinstance(inner, Optimizer) and holds(inner, model.parameters()): return inner
-    except Exception: pass  # an optimizer that cannot be asked
+    except Exception: pass  # an optimizer whose attributes raise
     return 'auto'
 
 # %% ../nbs/17a_huggingface.ipynb #f5d10d7b
@@ -193,7 +193,7 @@ def _callers():
         frame = frame.f_back
 
 def _callbacks()->list:
-    "The list of the Trainer that is calling; while it restores callbacks, the list of those that it replaces"
+    "The callbacks of the calling Trainer; while it restores callbacks, those that it replaces"
     for caller, names in _callers():
         handler = caller if isinstance(caller, CallbackHandler) else getattr_static(caller, 'callback_handler', None)
         if isinstance(handler, CallbackHandler): return names.get('original_callbacks') or handler.callbacks
@@ -208,7 +208,7 @@ def _caller():
 
 # %% ../nbs/17a_huggingface.ipynb #d1512344
 class _Guard:
-    "Stands in the place of a Trainer's `_run_epoch` during a training"
+    "Replaces a Trainer's `_run_epoch` during a training"
     def __init__(self, trainer): self.trainer, self.run, self.callbacks = trainer, trainer._run_epoch, []
     def __call__(self, *args, **kwargs):
         try: return self.run(*args, **kwargs)
@@ -226,7 +226,7 @@ class _Guard:
 
     @classmethod
     def off(cls, trainer):
-        "Put back what was there"
+        "Put the method back"
         guard = vars(trainer).get('_run_epoch') if trainer is not None else None
         if not isinstance(guard, cls): return
         del trainer._run_epoch
@@ -267,9 +267,9 @@ def _take_over(self:WatchCallback, state:dict):
 def _saves_to(adapter, path): return path in (str(adapter.file), str(adapter.path))
 
 def _state_of(saved, callback)->dict:
-    "What a checkpoint holds for this callback: of several states, that with its id, or its file, or the last one"
+    "The state of this callback in a checkpoint: of several states, that with its id, or its file, or the last one"
     all_saved = [s for s in (saved if isinstance(saved, list) else [saved]) if isinstance(s, dict)]
     states = [(s.get('attributes') or {}).get('_watched') for s in all_saved]
-    states = [s for s in reversed(states) if isinstance(s, dict)]  # none: a class of the same name has written them
+    states = [s for s in reversed(states) if isinstance(s, dict)]  # not a dict: another class of this name wrote it
     def fits(s): return s.get('id') == callback._id, _saves_to(callback.adapter, s.get('path'))
     return max(states, key=fits, default={})

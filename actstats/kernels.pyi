@@ -3,7 +3,7 @@ import numpy as np
 from torch import Tensor
 from typing import Any
 
-__all__ = ['linear_keys', 'BLOCK', 'FEW', 'INF', 'NEG_INF', 'extremes', 'zeros', 'moments', 'scatter', 'fold_in', 'few', 'prove', 'pick', 'widen_bfloat16', 'widen_float16', 'merge_moments', 'merge_row', 'any_bits', 'mark', 'Recorder', 'close_']
+__all__ = ['linear_keys', 'BLOCK', 'FEW', 'INF', 'NEG_INF', 'SHARE', 'extremes', 'zeros', 'moments', 'scatter', 'fold_in', 'few', 'prove', 'pick', 'widen_bfloat16', 'widen_float16', 'merge_moments', 'merge_row', 'any_bits', 'mark', 'Recorder', 'Share']
 
 def extremes(u: Any, i: Any) -> tuple[Any, ...]: ...
 
@@ -45,6 +45,7 @@ class Recorder:
     sample: int
     args: np.ndarray
     dtype: Any
+    shares: list[Any]
     address: Any
     plan: Any
     kernel: Any
@@ -54,5 +55,14 @@ class Recorder:
     def __init__(self, row: Tensor, alive: Tensor, bins: Any, sample: int=0) -> None: ...
     def __call__(self, x: Tensor, dim: int) -> None: ...
     def prepare(self, x: Tensor, dim: int) -> Tensor: ...
+    def divide(self, size: int) -> None: ...
+    def together(self, address: int) -> None: ...
+SHARE: Any
 
-def close_(now: Tensor, alive: Tensor, rows: Tensor, masks: Tensor, r: int, step: int) -> None: ...
+class Share:
+    offset: Any
+    args: Any
+    row: Tensor
+    alive: Any
+    address: Any
+    def __init__(self, r: Any, begin: int, n: int, size: int) -> None: ...

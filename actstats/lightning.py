@@ -48,8 +48,8 @@ class WatchCallback(Callback):
     def on_train_start(self, trainer, pl_module):
         self.count, self.voted = trainer.global_step, trainer.global_step//25
         self.index = self.logged = None
-        self.ended = False  # have we asked Lightning to end this fit?
-        self.told = False  # has manual_backward shown the loss of this batch?
+        self.ended = False  # True once we have asked Lightning to end this fit
+        self.told = False  # True once manual_backward has passed the loss of this batch
         self.adapter.begin(pl_module, _optimizers(trainer, pl_module), first_step=trainer.global_step,
             total_steps=_planned_steps(trainer))
         self._pause()
@@ -151,7 +151,7 @@ def state_key(self:WatchCallback)->str:
     return self._generate_state_key(path=None, **{k: _name(v) for k,v in sorted(arguments.items())})
 
 def _name(value)->str:
-    "The same in each process: functions print where in memory they are"
+    "A name of `value` that is the same in each process, without addresses in memory"
     return re.sub(r' at 0x[0-9a-fA-F]+', '', repr(value))
 
 # %% ../nbs/17b_lightning.ipynb #04152840
@@ -168,7 +168,7 @@ def _headline(self:WatchCallback, trainer, last=False):
     if not trainer.loggers or not trainer.is_global_zero or self.index is None: return
     try:
         values = self.adapter.headline(last=last)
-        if not values or (self.index, values) == self.logged: return  # the last may be there already
+        if not values or (self.index, values) == self.logged: return  # the last values may be logged already
         self.logged = self.index, values
         for logger in trainer.loggers: logger.log_metrics(values, step=self.index)
     except Exception as e: self.rec.note('logger', e)

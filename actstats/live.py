@@ -12,11 +12,12 @@ from fastcore.basics import patch
 
 from .internals import aside
 from .recording import Recording
-from .tables import HEADS, _line, as_text, last_row, main_kind, shown_layers, sparkline, template
+from .tables import (HEADS, STYLES, LayerTable, _line, _short_name, console, main_kind,
+                             say, shown_layers, template)
 import actstats.diagnosis, actstats.events, actstats.tensorboard  # add diagnose, events and to_tensorboard
 
 # %% auto #0
-__all__ = ['TerminalView', 'NotebookView', 'Live']
+__all__ = ['FindingTable', 'TerminalView', 'NotebookView', 'Live']
 
 # %% ../nbs/10c_live.ipynb #9cb97e8b
 _MOST_FINDINGS, _MOST_EVENTS, _EACH = 6, 3, 100 # the last one in steps
@@ -24,7 +25,7 @@ _COLUMNS = tuple(k for k in HEADS if k not in ('layer', 'values'))
 
 @dataclass
 class _Glance:
-    "All that a view shows of a recording"
+    "The contents of a view of a recording"
     title:str
     histories:list # of the layers to show
     severity:dict # layer -> severity of its first finding
@@ -34,7 +35,7 @@ class _Glance:
 
 # %% ../nbs/10c_live.ipynb #63c58dd5
 def _newest(rec:Recording, last:tuple|None, done:bool)->tuple: # step at which they were looked for; lines
-    "The newest events in words; those of `last` if that is not long ago"
+    "The newest events in words; those of `last` if they are recent"
     if last is not None and not done and 0 <= rec.step - last[0] < _EACH: return last
     events = [e for e in rec.events(marks=False) if e.what != 'passed on']
     return rec.step, [str(e) for e in events[-_MOST_EVENTS:]]
@@ -57,6 +58,25 @@ def _title(rec:Recording, d, done:bool)->str:
     loss = f', loss {h.mean[-1]:.4g}' if len(h) else ''
     return f'{"Finished at step" if done else "Step"} {rec.step:,}{total}{loss}. {d.summary}'
 
+# %% ../nbs/10c_live.ipynb #6c5c0764
+class FindingTable:
+    "Severity, place and sentence of each finding, and its advice below it"
+    def __init__(self,
+        findings, # of a diagnosis
+    ): self.findings = list(findings)
+
+    def __rich_console__(self, console, options):
+        from rich.table import Table
+        table = Table.grid(padding=(0, 2, 0, 0))
+        for f in self.findings: table.add_row(*_cells(f, max(10, options.max_width//4)))
+        yield table
+
+def _cells(f, most:int)->tuple:
+    from rich.text import Text
+    label, style = 'ALARM' if f.severity == 'error' else 'note', STYLES[f.severity]
+    where = Text.assemble((_short_name(f.layer or '(model)', most), style), f'\nstep {f.step:,}', no_wrap=True)
+    return Text(label, style=style, no_wrap=True), where, Text.assemble(f.sentence, '\n→ ', f.advice)
+
 # %% ../nbs/10c_live.ipynb #960f8998
 class TerminalView:
     "A table in a terminal that changes in place"
@@ -68,6 +88,8 @@ class TerminalView:
 
     def __call__(self, rec:Recording, done:bool):
         from rich.live import Live
+        if self.console is None: self.console = console()
+        if not self.console.is_interactive: return say(self.console, self.page(rec, done)) if done else None
         if self.live is None:
             self.live = Live(console=self.console, auto_refresh=False)
             self.live.start()
@@ -75,34 +97,11 @@ class TerminalView:
         if done: self.close()
 
     def close(self):
-        "Leave the table as it is"
+        "Stop updating the table, and leave it on the screen"
         if self.live is not None: self.live.stop()
         self.live = None
 
-# %% ../nbs/10c_live.ipynb #b6267f77
-_STYLES = dict(error='bold red', warning='yellow')
-
-def _short_name(name:str, most:int=40)->str: return name if len(name) <= most else '…' + name[1-most:]
-
-def _rich_table(g:_Glance):
-    "One line for each layer, coloured by its worst finding"
-    from rich.table import Table
-    from rich.text import Text
-    table = Table(box=None, header_style='bold', pad_edge=False)
-    for k in ('layer', 'std over time'): table.add_column(k, no_wrap=True)
-    for k in _COLUMNS: table.add_column(k, no_wrap=True, justify='right')
-    for h in g.histories:
-        name, _, *texts = as_text(last_row(h))
-        style = _STYLES.get(g.severity.get(h.name), '')
-        table.add_row(Text(_short_name(name), style=style), Text(sparkline(h), style='cyan'), *texts)
-    return table
-
 # %% ../nbs/10c_live.ipynb #ee43b3d3
-def _rich_finding(f):
-    from rich.text import Text
-    label = 'ALARM' if f.severity == 'error' else 'note'
-    return Text.assemble((f'{label}  {f.layer or "(model)"}: ', _STYLES[f.severity]), f.sentence, '\n  → ' + f.advice)
-
 @patch
 def page(self:TerminalView, rec:Recording, done:bool):
     "The title, the table and the findings, for rich"
@@ -112,7 +111,8 @@ def page(self:TerminalView, rec:Recording, done:bool):
     g = _glance(rec, self.most, done, self.newest[1])
     events = [Text(line, style='magenta') for line in g.events]
     hidden = [Text(f'and {g.hidden} more layers', style='dim')] if g.hidden > 0 else []
-    return Group(Text(g.title, style='bold'), _rich_table(g), *hidden, *events, *map(_rich_finding, g.findings))
+    return Group(Text(g.title, style='bold'), LayerTable(g.histories, g.severity), *hidden, *events,
+                 FindingTable(g.findings))
 
 # %% ../nbs/10c_live.ipynb #a2fba460
 class NotebookView:

@@ -1,8 +1,14 @@
 # Written by .ci/stubs.py: `make export`
 from .recording import Recording
+from collections.abc import Iterator
 from typing import Any
 
-__all__ = ['TerminalView', 'NotebookView', 'Live']
+__all__ = ['FindingTable', 'TerminalView', 'NotebookView', 'Live']
+
+class FindingTable:
+    findings: list
+    def __init__(self, findings: Any) -> None: ...
+    def __rich_console__(self, console: Any, options: Any) -> Iterator[Any]: ...
 
 class TerminalView:
     most: int
@@ -10,7 +16,7 @@ class TerminalView:
     live: Any
     newest: Any
     def __init__(self, most: int=16, console: Any=None) -> None: ...
-    def __call__(self, rec: Recording, done: bool) -> None: ...
+    def __call__(self, rec: Recording, done: bool) -> Any: ...
     def close(self) -> None: ...
     def page(self, rec: Recording, done: bool) -> Any: ...
 

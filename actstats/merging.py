@@ -38,7 +38,8 @@ def joined(parts:list, max_rows:int, add_steps:bool)->Track:
     t.last = [max(p.last[bisect_left(p.first, after) - 1] for p in parts if p.first[0] < after)
               for after in [*starts[1:], math.inf]]
     t.ticks = (sum if add_steps else max)(p.ticks for p in parts)
-    while t.n > max_rows: t._halve()
+    t.past.ticks = t.n
+    while t.n > max_rows: t.halve()
     return t
 
 # %% ../nbs/04k_merging.ipynb #361fcc8f
@@ -69,8 +70,7 @@ def timelines(rec)->dict:
     found = {}
     with _LOCK:
         for (timeline,_),t in rec.tracks.items():
-            t = t.snapshot()
-            t.rows = t.rows[:, :t.n]
+            t = t.plain()
             if t.n and t.slots: found.setdefault(timeline, []).append(t)
     return {timeline: ts[0] if len(ts) == 1 else joined(ts, sum(t.n for t in ts) + 1, False)
             for timeline,ts in found.items()}
@@ -81,10 +81,10 @@ def _shifted(t:Track, by:int, per_step:int, until)->Track|None:
     some, steps = field(t.rows, 'n_steps') > 0, field(t.rows, 'step')
     late = (some & (steps + by >= until)).any(0)
     if late.any():
-        t.n = n = int(late.int().argmax())
+        n = int(late.int().argmax())
         if n == 0: return None
-        t.rows, t.masks, t.first, t.last = t.rows[:, :n], t.masks[:n], t.first[:n], t.last[:n]
-        t.ticks = int(field(t.rows, 'n_steps').amax(0).sum())
+        ticks = int(field(t.rows[:, :n], 'n_steps').amax(0).sum())
+        t.hold(t.rows[:, :n], t.masks[:n], t.first[:n], t.last[:n], ticks)
     t.rows = t.rows.clone()
     field(t.rows, 'step').add_(some[:, :t.n] * by)
     t.first, t.last = ([tick + by*per_step for tick in ticks] for ticks in (t.first, t.last))
@@ -190,7 +190,7 @@ def resume(self:Recording,
         if timeline == 'train' and t is not None and t.last[-1] >= first:
             self.note('resume', f'steps {t.first[-1]} to {t.last[-1]} share a row, '
                       f'and those from {first} on are counted again')
-        while t is not None and t.n > self.max_rows: t._halve()
+        while t is not None and t.n > self.max_rows: t.halve()
         if t is not None: self.tracks[timeline, 0] = t
     if old.step + 1 < first: self.note('resume', f'steps {old.step + 1} to {first - 1} were not saved')
     self.meta |= {k: old.meta[k] for k in ('first_step', 'input', 'identical') if k in old.meta}

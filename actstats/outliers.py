@@ -19,7 +19,8 @@ from .internals import aside, modes
 from .plots import _axes, _chosen, _empty, _listed, _mark_epochs, _named, _nothing
 from .precision import _without_lines
 from .probes import GRAD, Probe
-from .recording import History, Recording
+from .history import History
+from .recording import Recording
 from .stats import is_plain
 
 # %% auto #0
@@ -35,7 +36,7 @@ def _apart(h:History)->tuple: # counts and values, (rows, 3) each
 
 # %% ../nbs/05f_outliers.ipynb #1852f206
 def _spans(h:History)->tuple: # counts, least and largest value, (rows, spans) each; at the end those of `_apart`
-    "Between which values the finite values of each row lie"
+    "The spans in which the finite values of each row lie"
     counts, (n, at) = h.finite_hist.astype(float), _apart(h)
     zero = h.bins.zero
     some, r = counts > 0, np.arange(len(h))
@@ -70,7 +71,7 @@ def _least(c:np.ndarray, a:np.ndarray, b:np.ndarray)->np.ndarray:
     at = np.c_[a, b]
     order = np.argsort(at, 1)
     at, rise = (np.take_along_axis(v, order, 1) for v in (at, np.c_[c, -c]))
-    rise = rise.cumsum(1)  # of the mean, between the corners
+    rise = rise.cumsum(1)  # slope of the mean between the corners
     mean = (c*a).sum(1, keepdims=True) + np.c_[np.zeros(len(at)), (rise[:, :-1]*np.diff(at, axis=1)).cumsum(1)]
     j = np.maximum((mean <= 1).sum(1, keepdims=True) - 1, 0)
     at, rise, mean = (np.take_along_axis(v, j, 1) for v in (at, rise, mean))
@@ -80,7 +81,7 @@ def _least(c:np.ndarray, a:np.ndarray, b:np.ndarray)->np.ndarray:
 
 # %% ../nbs/05f_outliers.ipynb #a0f38fc5
 def _squares(a:np.ndarray, b:np.ndarray)->tuple:
-    "Between which limits the square of a number between `a` and `b` lies"
+    "The limits of the square of a number between `a` and `b`"
     return np.where((a < 0) & (b > 0), 0, np.minimum(a**2, b**2)), np.maximum(a**2, b**2)
 
 # %% ../nbs/05f_outliers.ipynb #b82a7a30
@@ -94,7 +95,7 @@ def kurtosis_bounds(self:History)->tuple: # (rows,) each, NaN where there is no 
 
 # %% ../nbs/05f_outliers.ipynb #ba3de5ea
 def _slopes(c:np.ndarray, a:np.ndarray, b:np.ndarray)->np.ndarray:
-    "How much the density rises from the middle of each span to its end, as a share of it: from -1 to 1"
+    "The rise of the density from the middle of each span to its end, as a share of it: from -1 to 1"
     per = np.divide(c, b - a, out=np.zeros_like(c), where=b > a)
     d, m = np.pad(per, ((0, 0), (1, 1))), np.pad((a + b)/2, ((0, 0), (1, 1)), 'edge')
     gap = (m[:, 2:] - m[:, :-2])*per
@@ -115,7 +116,7 @@ def _fourth(c:np.ndarray, a:np.ndarray, b:np.ndarray)->np.ndarray:
     y = ((a + b)[..., None]/2 + (b - a)[..., None]/2*_AT)**2
     slopes = np.pad(_slopes(c[:, :-3], a[:, :-3], b[:, :-3]), ((0, 0), (0, 3)))
     weights, theta = _WEIGHTS*(1 + slopes[..., None]*_AT), np.zeros(len(c))
-    most = 4/np.maximum(np.where(c > 0, np.ptp(y, -1), 0).max(1), 1e-12)  # keeps a round from going astray
+    most = 4/np.maximum(np.where(c > 0, np.ptp(y, -1), 0).max(1), 1e-12)  # limits the change of theta in a round
     for _ in range(20):
         w = _tilted(weights, y, theta)
         m = (w*y).sum(-1)
@@ -133,10 +134,10 @@ def kurtosis(self:History)->np.ndarray: # (rows,), NaN where there are fewer tha
 
 # %% ../nbs/05f_outliers.ipynb #1179b27f
 def _far(h:History, times:float, above, below)->np.ndarray: # (rows,), NaN where there are no finite values
-    "The share of values above `times` x rms or below its negative, by what `above` and `below` count of a span"
+    "The share of values above `times` x rms or below its negative; `above` and `below` give the shares of a span"
     if not 0 < times < math.inf: raise ValueError(f'beyond: expected times to be a positive number, got {times!r}')
     c, a, b = _spans(h)
-    t = (times*(1 + 2**-40)*h.rms)[:, None]  # not for equality, whichever way the rms was rounded
+    t = (times*(1 + 2**-40)*h.rms)[:, None]  # equal values do not count, however the rms was rounded
     share = (c*np.where(t > 0, above(t, a, b) + below(-t, a, b), 0)).sum(1)/np.where(h.n > 0, h.n, np.nan)
     return np.minimum(share, 1/times**2)
 
@@ -178,7 +179,7 @@ class Outliers:
     "A lens: units whose largest magnitude is above `times` x the root mean square of the output of their layer"
     def __init__(self,
         modules=None, # as in `watch`; None: those that are watched
-        every:int=10, # look at each k-th step
+        every:int=10, # look at one step in this many
         times:float=6., # multiples of the root mean square
     ):
         check_modules(modules)
@@ -249,9 +250,9 @@ def outliers(self:Recording,
 def outlier_map(self:Recording,
     layers=None, # names, one or several; None: all that the lens `Outliers` saw
     ax=None, # axes to draw on
-    most:int=40, # at most so many channels, those of the largest share of rows
+    most:int=40, # the largest number of channels; those of the largest share of rows are drawn
 ): # the axes
-    "Outlier channels over the steps: a line for each, marked where it is one, in the colour of the layer's peak"
+    "Outlier channels over the steps: a line for each, coloured by the layer's peak where the channel is an outlier"
     ax = _axes(1, 1, 7, 3.2, ax)[0]
     df, hs = self.outliers(layers), _chosen(self, layers, 'outlier')
     if not len(df): return _empty(ax, 'no outlier channel' if hs else _nothing('outlier'))

@@ -10,7 +10,8 @@ import numpy as np
 from fastcore.basics import patch
 
 from .kinds import Kind, check_kind, kind_of
-from .recording import History, Recording
+from .history import History
+from .recording import Recording
 
 # %% auto #0
 __all__ = ['STATS', 'depth_colors']

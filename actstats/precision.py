@@ -15,7 +15,8 @@ from .bins import _below
 from .heatmaps import _draw_by_layer
 from .kinds import KINDS, check_kind, kind_of
 from .plots import _axes, _chosen, _empty, _label, _listed, _mark_epochs, _nothing
-from .recording import History, Recording
+from .history import History
+from .recording import Recording
 
 # %% auto #0
 __all__ = ['FORMATS', 'Format', 'spacing', 'nearest', 'mean_error']
@@ -28,7 +29,7 @@ class Format:
     max:float # the largest finite value
     normal:float # the smallest normal value, a power of two
     eps:float # distance from 1 to the next larger value
-    block:int = 0 # values that share a scale; 0: those of the whole tensor
+    block:int = 0 # number of values that share a scale; 0: the whole tensor
     slack:float = 1. # the scale of a block may be this much coarser than its largest value needs
     reach:float = 0. # blocks whose largest value, relative to the tensor's, is smaller have still coarser scales
 
@@ -69,7 +70,7 @@ def nearest(
 
 # %% ../nbs/05d_precision.ipynb #eefdffec
 def _sizes(edges:np.ndarray)->tuple:
-    "The smallest and largest magnitude in bins with these edges, without repeats (sizes, 2), and the place of each bin"
+    "The smallest and largest magnitude in bins with these edges, without repeats (sizes, 2), and the index of each bin"
     ends = np.c_[edges[:-1], edges[1:]]
     across = (ends[:, 0] < 0) & (ends[:, 1] > 0)
     ends = np.sort(np.abs(ends), 1)
@@ -137,7 +138,7 @@ def _scales(most:np.ndarray, f:Format, scale)->np.ndarray:
 _ROUNDED = 2.**-22  # multiplying by a scale rounds too, in float32
 
 def _shares(counts:np.ndarray, a:np.ndarray, b:np.ndarray, n:np.ndarray, f:Format)->dict:
-    "Which share of `n` values underflows and overflows, and the limits of both"
+    "The shares of `n` values that underflow and overflow, and the limits of both"
     def share(w): return (counts*w).sum(1)/n
     t, T = f.tiny/2, f.max + spacing(f.max, f)/2
     return dict(
@@ -215,7 +216,7 @@ def _asked_for(rec:Recording, layers, kinds)->list:
 
 # %% ../nbs/05d_precision.ipynb #63b7c359
 def _without_lines(columns, rec:Recording, why:str):
-    "A frame without lines, whose attribute `reason` says why"
+    "An empty frame, whose attribute `reason` says why"
     import pandas as pd
     df = pd.DataFrame(columns=list(columns))
     df.attrs['reason'] = '; '.join([why.replace('\n', ': '), *rec.problems])
@@ -243,7 +244,7 @@ def precision(self:Recording,
 
 # %% ../nbs/05d_precision.ipynb #9d28a145
 def _lost_at_most(counts:np.ndarray, a:np.ndarray, b:np.ndarray, most:np.ndarray, f:Format)->np.ndarray:
-    "How many values blocks can lose at most, (rows,), whatever their order"
+    "The largest number of values that blocks can lose, (rows,), whatever their order"
     if not counts.shape[1]: return np.zeros(len(counts))
     lo, hi, ratio = a.min(0), b.max(0), 2*f.max/(f.slack*f.tiny)
     up_to = counts @ (lo[:, None] <= hi)  # values at most as large as the end of each bin: a threshold
@@ -267,7 +268,7 @@ def _own_noise(counts:np.ndarray, a:np.ndarray, b:np.ndarray, energy:np.ndarray,
 
 # %% ../nbs/05d_precision.ipynb #d7846e95
 def _block_wise(h:History, f:Format)->dict:
-    "The columns of the ledger if blocks of values have scales of their own: bounds, since their order is unknown"
+    "The columns of the ledger if blocks of values have their own scales: bounds, since their order is unknown"
     counts, a, b, most = _magnitudes(h)
     n, energy = np.where(h.n > 0, h.n, np.nan), _energy(h)
     expected, least, worst = _own_noise(counts, a, b, energy, f)
@@ -316,7 +317,7 @@ def precision_map(self:Recording,
     layers=None, # names, one or several; None: all, of parameters the weights
     axs=None, # axes to draw on, one for each kind
     least:float=20., # dB; a cross marks a lower ratio of signal to noise
-    columns:int=60, # at most so many along the steps: further rows are merged
+    columns:int=60, # at most this many along the steps; further rows are merged
 ): # the axes, an array
     "Which layers can go down to a format, over the steps: the share of their values that a cast would lose"
     if format is not None: _check_format(format, scale)
@@ -336,7 +337,7 @@ _ROUNDED_AWAY = ('layer', 'step', 'n_steps', 'dtype', 'n', 'unchanged', 'no_grad
 def rounded_away(self:Recording,
     params=None, # names of parameters, one or several; None: all whose gradients and updates were recorded
 ): # a pandas frame: layer (a parameter), step, n_steps, dtype, n; shares: unchanged, no_gradient, at_least, at_most
-    "The share of each parameter that steps left as it was although its gradient was not zero, between two bounds"
+    "The share of each parameter that steps left unchanged although its gradient was not zero, between two bounds"
     import pandas as pd
     both = [n for n in self._names('update') if (n, 'param_grad') in self]
     names = both if params is None else [self._known((n, 'update'))[0] for n in _listed(params)]

@@ -13,218 +13,19 @@ import torch
 from torch import nn, Tensor
 from fastcore.basics import patch
 
-from .bins import FloatBins, LinearBins, quantile, rebin
+from .bins import FloatBins, LinearBins
+from .history import History, _COLUMNS, columns, dead_share, rms
 from .hooks import _nearest, plain
 from .internals import aside, capturing, lock, modes, real_memory, transform
 from .kinds import KINDS, kind_of, kinds_of, values_of
 from .layouts import whose
 from .names import spellings
-from .rows import FIELDS, FLOATS, INTS, field, std, unpack
+from .rows import field
 from .stats import is_plain
-from .tracks import Track, regroup
+from .tracks import Track
 
 # %% auto #0
-__all__ = ['CALLS', 'columns', 'rms', 'dead_share', 'History', 'Recording', 'update_ratio', 'is_weight']
-
-# %% ../nbs/04d_recording.ipynb #5df0da6e
-def columns(
-    rows:Tensor, # int64 (..., fields), on the CPU, with or without histograms
-)->dict: # name -> array (...): each field, std and frac_zero; NaN where there are no values
-    "The statistics of rows"
-    c = {k: field(rows, k).numpy().copy() for k in (*INTS, *FLOATS)}
-    some, reach = c['n'] > 0, c['min'] <= c['max']
-    c['mean'], c['std'] = np.where(some, c['mean'], np.nan), std(rows).numpy()
-    for k in ('min', 'max'): c[k] = np.where(reach, c[k], np.nan)
-    c['frac_zero'] = np.where(some, c['n_zero']/np.maximum(c['n'], 1), np.nan)
-    return c
-
-# %% ../nbs/04d_recording.ipynb #a39d8354
-def rms(n, mean, std)->np.ndarray:
-    "Root mean square of `n` values with this mean and standard deviation (correction 1); NaN where there are none"
-    some = np.maximum(n, 1)
-    return np.where(n > 0, np.hypot(mean, np.nan_to_num(std)*np.sqrt((some - 1)/some)), np.nan)
-
-def dead_share(units, n_total, masks)->np.ndarray:
-    "Fraction of dead units, (rows,); NaN where dead units are undefined"
-    ok = (units > 0) & (n_total > 0)
-    return np.where(ok, 1 - _ONES[masks.numpy()].sum(-1)/np.where(ok, units, 1), np.nan)
-
-_ONES = np.array([bin(i).count('1') for i in range(256)], dtype=np.int64)  # ones in a byte
-
-# %% ../nbs/04d_recording.ipynb #078bf36b
-class History:
-    "The rows of one layer: a 1-D array per statistic, one value for each row"
-    step:np.ndarray; n_steps:np.ndarray; n:np.ndarray; mean:np.ndarray; std:np.ndarray; min:np.ndarray; max:np.ndarray
-    frac_zero:np.ndarray
-
-    def __init__(self,
-        name:str, # of the module or parameter
-        kind:str, # one of `KINDS`
-        rows:Tensor, # int64 (rows, fields), on the CPU
-        masks:Tensor, # uint8 (rows, bytes): packed masks of the units that were not dead
-        bins, # the rows' bins
-    ):
-        self.name, self.kind, self.bins, self.edges = name, kind, bins, bins.edges
-        vars(self).update(columns(rows))
-        self.hist = field(rows, 'hist').numpy().copy()
-        self._rows, self._masks = rows, masks
-
-    def __len__(self): return len(self.step)
-
-    def __repr__(self):
-        if not len(self): return f'History of {self.name!r} ({self.kind}): no rows'
-        steps = f'{self.n_steps.sum()} steps from step {self.step[0]} on'
-        return f'History of {self.name!r} ({self.kind}): {len(self)} rows, {steps}'
-
-# %% ../nbs/04d_recording.ipynb #c586e410
-@patch
-def upto(self:History, step:int)->History:
-    "The rows that began before `step`"
-    return self._rows_where(self.step < step)
-
-@patch
-def _rows_where(self:History, some:np.ndarray)->History:
-    some = torch.from_numpy(some)
-    return History(self.name, self.kind, self._rows[some], self._masks[some], self.bins)
-
-# %% ../nbs/04d_recording.ipynb #2f21aa65
-@patch
-def grouped(self:History,
-    into, # for each row, the number of its new row: integers in ascending order
-)->History:
-    "Merge the rows that have the same number in `into`"
-    _, into = np.unique(np.asarray(into, int), return_inverse=True)
-    rows, masks = regroup(self._rows, self._masks, self.bins, into.tolist(), int(into.max(initial=-1)) + 1)
-    return History(self.name, self.kind, rows, masks, self.bins)
-
-# %% ../nbs/04d_recording.ipynb #f7e30ecd
-@patch
-def coarser(self:History, most:int)->History:
-    "At most `most` rows, each merged from equally many neighbours (the last from fewer)"
-    return self if len(self) <= most else self.grouped(np.arange(len(self))//-(-len(self)//most))
-
-# %% ../nbs/04d_recording.ipynb #23ecfea9
-@patch(as_prop=True)
-def dead(self:History)->np.ndarray:
-    "True where a unit was zero in every element of a row: bool (rows, units); no columns if units are unknown"
-    u = int(self.units.max(initial=0)) if (self.units >= 0).all() else 0
-    return ~unpack(self._masks, u).numpy()
-
-# %% ../nbs/04d_recording.ipynb #cfb697de
-@patch(as_prop=True)
-def frac_dead(self:History)->np.ndarray:
-    "Fraction of dead units, (rows,); NaN where dead units are undefined"
-    return dead_share(self.units, self.n_total, self._masks)
-
-# %% ../nbs/04d_recording.ipynb #d455b1eb
-@patch(as_prop=True)
-def rms(self:History)->np.ndarray:
-    "Root mean square of the finite values, (rows,); NaN where there are none"
-    return rms(self.n, self.mean, self.std)
-
-@patch(as_prop=True)
-def n_nonfinite(self:History)->np.ndarray:
-    "Number of values that are NaN or infinite, int64 (rows,)"
-    return self.n_nan + self.n_posinf + self.n_neginf
-
-# %% ../nbs/04d_recording.ipynb #e8df0615
-@patch(as_prop=True)
-def statistics(self:History)->dict:
-    "The statistics by name, (rows,) each, without the histogram"
-    names = 'std', 'frac_zero', 'rms', 'frac_dead'
-    return {k: getattr(self, k) for k in (*INTS, *FLOATS, *names)}
-
-# %% ../nbs/04d_recording.ipynb #164e7576
-@patch(as_prop=True)
-def finite_hist(self:History)->np.ndarray:
-    "Counts of the finite values, (rows, bins)"
-    h = self.hist.copy()
-    h[:, 0] -= self.n_neginf
-    h[:, -1] -= self.n_posinf
-    return h
-
-# %% ../nbs/04d_recording.ipynb #d5c1fcb2
-@patch
-def quantile(self:History, q:float)->np.ndarray:
-    "The `q`-quantile of the finite values of each row, (rows,), accurate to one bin"
-    return quantile(self.finite_hist, self.edges, q, self.min, self.max)
-
-# %% ../nbs/04d_recording.ipynb #cc670981
-@patch
-def in_bins(self:History,
-    bins, # the wanted LinearBins
-)->np.ndarray: # (rows, len(bins)), float64; the outer columns count the values below and above
-    "The histograms in other bins: exact for the recorded bins, else interpolated; totals are kept"
-    if bins == self.bins: return self.hist.astype(float)
-    h = rebin(self.finite_hist, self.edges, bins, self.min, self.max)
-    h[:, 0] += self.n_neginf
-    h[:, -1] += self.n_posinf
-    return h
-
-# %% ../nbs/04d_recording.ipynb #858d29e3
-@patch
-def near_zero(self:History,
-    near:float, # counts values in [-near, near); 0: exact zeros only
-)->np.ndarray: # (rows,), NaN where there are no finite values
-    "Fraction of the finite values near zero, from the histogram, accurate to one bin"
-    if near == 0: return self.frac_zero
-    others = self.finite_hist
-    zero = self.bins.zero
-    others[:, zero] -= self.n_zero
-    close = rebin(others, self.edges, LinearBins(-near, near, 1), self.min, self.max)[:, 1] + self.n_zero
-    return np.divide(close, self.n, out=np.full(len(self), np.nan), where=self.n > 0)
-
-# %% ../nbs/04d_recording.ipynb #62e6bb55
-@patch(as_prop=True)
-def covers(self:History)->np.ndarray:
-    "Number of recorded training steps that each row covers, int64 (rows,)"
-    return np.ones_like(self.n_steps) if kind_of(self.kind).timeline == 'valid' else self.n_steps
-
-@patch(as_prop=True)
-def every(self:History)->float:
-    "Distance between two recorded steps, in steps"
-    return max(1., float(np.median(np.diff(self.step)/self.covers[:-1]))) if len(self) > 1 else 1.
-
-# %% ../nbs/04d_recording.ipynb #de225107
-@patch(as_prop=True)
-def middle(self:History)->np.ndarray:
-    "The step in the middle of each row, where a line is drawn, (rows,)"
-    return self.step + (self.covers - 1)/2*self.every
-
-@patch(as_prop=True)
-def end(self:History)->int:
-    "The first step after the last row; 0 if there are no rows"
-    return int(self.step[-1] + np.ceil(self.covers[-1]*self.every)) if len(self) else 0
-
-# %% ../nbs/04d_recording.ipynb #632e7dea
-@patch
-def by_step(self:History)->History:
-    "One row for each step: merges the evaluation batches that follow the same training step"
-    return self if (np.diff(self.step) > 0).all() else self.grouped(self.step)
-
-# %% ../nbs/04d_recording.ipynb #e35464a6
-@patch
-def row_at(self:History,
-    step:int|None, # any step; None: the last one
-)->int: # index of a row
-    "The row that holds `step`, else the last row before it, else the first row"
-    if step is None: return len(self) - 1
-    return max(0, int(np.searchsorted(self.step, step, 'right')) - 1)
-
-# %% ../nbs/04d_recording.ipynb #dd9524e3
-_FRAME = ('step', 'n_steps', 'n_total', 'n', 'mean', 'std', 'min', 'max', 'frac_zero',
-          'n_nan', 'n_posinf', 'n_neginf', 'frac_dead')
-_COLUMNS = (*_FRAME, *(f.name for f in FIELDS if f.shown and f.name not in _FRAME))
-
-@patch
-def to_df(self:History,
-    hist:bool=False, # add two columns of lists: the histogram's counts and its bin edges
-):
-    "A pandas frame: layer, kind, then a column for each statistic"
-    import pandas as pd
-    more = dict(hist=self.hist.tolist(), edges=[self.edges.tolist()]*len(self)) if hist else {}
-    columns = {k: getattr(self, k) for k in _COLUMNS}
-    return pd.DataFrame(dict(layer=self.name, kind=self.kind, **columns, **more), index=range(len(self)))
+__all__ = ['CALLS', 'Recording', 'update_ratio', 'is_weight']
 
 # %% ../nbs/04d_recording.ipynb #1f9b56f8
 _LOG = LinearBins(0, 1, 1)  # a logged number needs no histogram: its row is small
@@ -400,9 +201,16 @@ def never_called(self:Recording)->list:
 
 # %% ../nbs/04d_recording.ipynb #48d2581c
 @patch(as_prop=True)
+def memory(self:Recording)->dict: # device -> bytes
+    "The memory that the rows take now, on each device"
+    total = Counter()
+    for t in self.tracks.values(): total.update(t.memory)
+    return dict(total)
+
+@patch(as_prop=True)
 def nbytes(self:Recording)->int:
     "Bytes of memory that the rows take now, on all devices"
-    return sum(o.nbytes for t in self.tracks.values() for o in (t.now, t.rows, t.alive, t.masks, *t.apart))
+    return sum(self.memory.values())
 
 # %% ../nbs/04d_recording.ipynb #4cf54144
 @patch(as_prop=True)
@@ -630,14 +438,14 @@ def _before(t:Track, tick)->Track:
     "The rows of `t` that begin before a time key; None: all"
     n = len(t.first) if tick is None else sum(o < tick for o in t.first)
     t = copy(t)
-    t.rows, t.masks, t.first, t.last, t.n, t.ticks = t.rows[:, :n], t.masks[:n], t.first[:n], t.last[:n], n, n
+    t.hold(t.rows[:, :n], t.masks[:n], t.first[:n], t.last[:n], n)
     return t
 
 # %% ../nbs/04d_recording.ipynb #4e8de238
 @patch
 def _has_merged(self:Recording)->bool:
     "True if any row holds several steps"
-    return any(t.n and t.slots and int(field(t.rows[:, :t.n], 'n_steps').max()) > 1 for t in self.tracks.values())
+    return any(t.n and t.slots and int(field(t.heads()[0], 'n_steps').max()) > 1 for t in self.tracks.values())
 
 @patch
 def _of_tracks(self:Recording, tracks:list)->Recording:

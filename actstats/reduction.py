@@ -25,6 +25,7 @@ from .layouts import rank_and_world, shares, usual_role
 from .ranks import _later_stages, _prefixes, _united
 from .recording import _LOCK, _LOG, Recording, _is_past
 from .risk import MOST
+from .pages import Past
 from .rows import EMPTY, FIELDS, HEAD, _columns, empty_rows, field, merge, merged
 from .tracks import Track
 
@@ -42,9 +43,9 @@ def _any(masks:Tensor)->Tensor:
 # %% ../nbs/18b_reduction.ipynb #99a93911
 def _cut(
     t:Track, # with rows of which some were sent
-    sent:int, # steps of it that were sent
-    last:bool, # send all that is left?
-)->tuple|None: # the first row to send, and the row after the last; None: what was sent ends within a row
+    sent:int, # how many of its steps were sent
+    last:bool, # True: send all that is left
+)->tuple|None: # the first row to send, and the row after the last; None: the rows sent so far end within a row
     begin, rest = divmod(sent, t.stride)
     if rest: return None
     full = t.n - (t.filled < t.stride)
@@ -53,61 +54,44 @@ def _cut(
 # %% ../nbs/18b_reduction.ipynb #8972c916
 @dataclass
 class _Part:
-    "Rows of a track that were not sent before, merged into one a key"
+    "The rows of a track that were not sent before, merged into one for each key"
     keys:list # (name, kind) of each row
-    span:list # of each: the first byte of its mask, and its units
+    span:list # the first byte of the mask and the units, for each key
     rows:Tensor # int64 (keys, fields)
     masks:Tensor # uint8 (bytes,)
     checks:Tensor # int64 (keys,): checksums of the rows that were merged
-    first:int # time key of the first of them
-    last:int # and of the last
-    ticks:int # how many time keys
-    ready:object = None # on a GPU: the event after which they are there
+    first:int # time key of the first of these rows
+    last:int # time key of the last one
+    ticks:int # number of time keys
 
 # %% ../nbs/18b_reduction.ipynb #7c41d656
-def _weights(first:int, n:int, stride:int, device)->Tensor:
+def _weights(first:int, n:int, stride:int)->Tensor:
     "An odd int64 for each row and column, (n, HEAD), the same for the same steps"
-    steps = torch.arange(first, first + n*stride, stride, device=device)[:, None]
-    w = (steps*HEAD + torch.arange(HEAD, device=device) + 1)*-7046029254386353131  # 2**64 divided by the golden ratio
+    steps = torch.arange(first, first + n*stride, stride, device='cpu')[:, None]
+    w = (steps*HEAD + torch.arange(HEAD, device='cpu') + 1)*-7046029254386353131  # 2**64 divided by the golden ratio
     return (w ^ (w >> 29))*-4658895280553007687 | 1
-
-def _event(device): return torch.cuda.current_stream(device).record_event() if device.type == 'cuda' else None
 
 # %% ../nbs/18b_reduction.ipynb #dc6dbef4
 def _part(t:Track, begin:int, end:int)->_Part:
     "The rows of `t` from `begin` to `end`"
-    rows = t.rows[:, begin:end]
-    checks = (rows[..., :HEAD]*_weights(begin*t.stride, end - begin, t.stride, rows.device)).sum((1, 2))
+    rows, masks = (x[..., :end-begin, :] for x in t._all(Past.read, slice(None), begin))
+    checks = (rows[..., :HEAD]*_weights(begin*t.stride, end - begin, t.stride)).sum((1, 2))
     ticks = (end - begin - 1)*t.stride + (t.filled if end == t.n else t.stride)
-    return _Part(list(t.slots)[:len(rows)], t.span[:len(rows)], merged(rows), _any(t.masks[begin:end]), checks,
-                 t.first[begin], t.last[end-1], ticks, _event(t.device))
+    return _Part(list(t.slots), t.span, merged(rows), _any(masks), checks, t.first[begin], t.last[end-1], ticks)
 
 # %% ../nbs/18b_reduction.ipynb #163ba360
 def _both(a:_Part, b:_Part)->_Part:
-    "`b`, which follows `a`, with the values of `a`"
+    "One part with the values of `a` and of `b`, which follows it"
     rows, masks, checks = (x.clone() for x in (b.rows, b.masks, b.checks))
     k, width = len(a.rows), len(a.masks)
     rows[:k] = merge(a.rows, b.rows[:k])
     masks[:width] |= a.masks
     checks[:k] += a.checks
-    ready = b.ready and _event(rows.device)
-    return _Part(b.keys, b.span, rows, masks, checks, a.first, b.last, a.ticks + b.ticks, ready)
+    return _Part(b.keys, b.span, rows, masks, checks, a.first, b.last, a.ticks + b.ticks)
 
-def _join(a:dict, b:dict)->dict: return a | {k: _both(a[k], p) if k in a else p for k,p in b.items()}
+def _done(p)->_Part: return p if isinstance(p, _Part) else _part(*p)
 
-# %% ../nbs/18b_reduction.ipynb #227ca4be
-@lru_cache(maxsize=None)
-def _stream(device): return torch.cuda.Stream(device)
-
-# %% ../nbs/18b_reduction.ipynb #6f2ca2a3
-def _fetch(p:_Part)->_Part:
-    "The part on the CPU"
-    if p.ready is None: rows = [x.cpu() for x in (p.rows, p.masks, p.checks)]
-    else:
-        with torch.cuda.stream(_stream(p.rows.device)):
-            torch.cuda.current_stream().wait_event(p.ready)
-            rows = [x.cpu() for x in (p.rows, p.masks, p.checks)]
-    return _Part(p.keys, p.span, *rows, p.first, p.last, p.ticks)
+def _join(a:dict, b:dict)->dict: return a | {k: _both(_done(a[k]), _done(p)) if k in a else p for k,p in b.items()}
 
 # %% ../nbs/18b_reduction.ipynb #d31b99cb
 _SOON = 4
@@ -115,7 +99,7 @@ _SOON = 4
 def _due(
     step:int, # any step
     every:int, # steps between two rounds
-    recorded:int=1, # every so many steps, one is recorded
+    recorded:int=1, # every how many steps one is recorded
 )->int: # the step of the latest round, at `step` or before
     soon, first = _SOON*recorded, MOST*recorded
     if every <= soon: return step//every*every
@@ -132,10 +116,10 @@ _LAST = 1 << 61 # the number of the last round
 
 @dataclass
 class _Entry:
-    "What a rank has to send in a round"
+    "The data that a rank sends in a round"
     number:int # of the round: the step at which it is due
-    parts:dict # key of the track -> _Part
-    anew:bool = False # are these all rows so far, of which some were sent before?
+    parts:dict # key of the track -> _Part, or the arguments of `_part`
+    anew:bool = False # True: these are all rows so far, including those that were sent before
 
     def then(self, other:_Entry)->_Entry:
         "This entry and the next one in a single round"
@@ -151,10 +135,10 @@ class Reduction:
         self.tick = None      # time key of the row in progress
         self.next = 0         # the next round is due at this step
         self.number = None    # the last round that was due
-        self.sent = {}        # key of the track -> steps of it that were sent
-        self.anew = False     # must the next round bring all rows so far?
+        self.sent = {}        # key of the track -> how many of its steps were sent
+        self.anew = False     # True: the next round must bring all rows so far
         self.queue, self.news = [], Condition() # entries that wait
-        self.ended = False    # are there no more rounds?
+        self.ended = False    # True: there are no more rounds
         self._reset_rounds()
         self._reset_decisions()
         self.group = dist.new_group(backend='gloo', timeout=timedelta(days=365))
@@ -188,7 +172,7 @@ def _next(self:Reduction, step:int)->int: return _next(step, self.every, self.re
 # %% ../nbs/18b_reduction.ipynb #12437cc0
 @patch
 def _restart(self:Reduction, tick:int):
-    "What was sent belongs to other rows now: send all of it again"
+    "Send all rows again: their steps have changed"
     self.anew, self.number, self.awaited = True, None, None
     self.next = self._next(tick - 1)
     with self.news: self.queue.clear()
@@ -217,7 +201,7 @@ def _parts(self:Reduction, last:bool)->dict:
             self.anew = True
             return self._parts(last)
         self.sent |= {k: end*tracks[k].stride for k,(_, end) in cuts.items()}
-        return {k: _part(tracks[k], *cut) for k,cut in cuts.items() if cut[1] > cut[0]}
+        return {k: (tracks[k].snapshot(close=False), *cut) for k,cut in cuts.items() if cut[1] > cut[0]}
 
 # %% ../nbs/18b_reduction.ipynb #58b8f6cd
 @patch
@@ -255,7 +239,7 @@ def _until(self:Reduction)->str:
 # %% ../nbs/18b_reduction.ipynb #245cfeaa
 @patch
 def _take(self:Reduction)->_Entry:
-    "The oldest entry, when there is one"
+    "Wait for an entry and return the oldest"
     with self.news:
         while not self.queue: self.news.wait()
         return self.queue.pop(0)
@@ -263,7 +247,7 @@ def _take(self:Reduction)->_Entry:
 # %% ../nbs/18b_reduction.ipynb #92c75068
 @patch
 def _end(self:Reduction):
-    "Close the connections, so that other ranks hear of it"
+    "Close the connections, so that the collectives of other ranks fail too"
     with self.news:
         self.ended = True
         self.queue.clear()
@@ -271,7 +255,7 @@ def _end(self:Reduction):
     group, self.group = self.group, None
     try: dist.destroy_process_group(group)
     except Exception: pass  # the loop has destroyed all groups
-    self.total, self.plan, self.rec = {}, None, None  # whoever keeps this listener keeps no rows
+    self.total, self.plan, self.rec = {}, None, None  # a reference to this listener keeps no rows alive
     if self.shared is not None: self._tell(None)
 
 # %% ../nbs/18b_reduction.ipynb #847796d7
@@ -305,12 +289,12 @@ def _watch_out(self:Reduction):
 # %% ../nbs/18b_reduction.ipynb #b3502bac
 @patch
 def _reset_rounds(self:Reduction):
-    self.began = 0, monotonic() # the round in progress, and since when it waits for others
-    self.noted = None     # the round of which a wait was noted
+    self.began = 0, monotonic() # the round in progress, and the time since which it waits for others
+    self.noted = None     # the round whose wait was noted
     self.done = None      # the last complete round
-    self.held = {}        # (timeline, name, kind) -> units, of all that was sent
+    self.held = {}        # (timeline, name, kind) -> units, of all keys that were sent
     self.schema = None, 0, b'' # number of keys and dimensions of the mesh; the schema's hash; the schema
-    self.plan = None      # what all ranks hold, as they last told each other
+    self.plan = None      # the keys of all ranks, from their last exchange
     self.total = {}       # all parts that were sent, merged
     self.differ = []      # replicas that differ
 
@@ -319,14 +303,14 @@ _ORDER, _NONE = ('train', 'log', 'valid'), 1 << 62
 
 @dataclass
 class _Told:
-    "What a handshake tells of all ranks: least and greatest values"
+    "The least and greatest values of all ranks, from a handshake"
     lo:dict
     hi:dict
     def agree(self, *names)->bool: return all(self.lo[k] == self.hi[k] for k in names)
 
 # %% ../nbs/18b_reduction.ipynb #34c46e50
 def _extent(parts:dict, timeline:str)->tuple: # least and greatest values, of a rank
-    "First and last time key of a timeline, and how many there are"
+    "First and last time key of a timeline, and the number of time keys"
     ps = [p for (at, _),p in parts.items() if at == timeline]
     ticks = max((p.ticks for p in ps), default=0)
     firsts, lasts = [p.first for p in ps], [p.last for p in ps]
@@ -351,21 +335,21 @@ def _shake(self:Reduction, e:_Entry)->_Told:
 # %% ../nbs/18b_reduction.ipynb #78b6a97b
 @patch
 def _agree(self:Reduction, e:_Entry)->tuple:
-    "The entry that this rank brings to the round, and what the ranks have told"
+    "The entry that this rank brings to the round, and the result of the handshake"
     self.began = e.number, monotonic()
     while True:
-        e.parts = {k: _fetch(p) for k,p in e.parts.items()}
+        e.parts = {k: _done(p) for k,p in e.parts.items()}
         told = self._shake(e)
         if told.agree('number', 'anew'): return e, told
         if told.agree('number') and not e.anew: e = _Entry(e.number, _join(self.total, e.parts), True)
         while e.number < told.hi['number']:
             e = e.then(self._take())
-            self.began = e.number, monotonic()  # so far the others have waited for this rank
+            self.began = e.number, monotonic()  # until now the others have waited for this rank
 
 # %% ../nbs/18b_reduction.ipynb #96886d66
 @patch
 def _schema(self:Reduction, e:_Entry)->int: # its hash
-    "What this rank holds, in the order in which it was first recorded"
+    "The keys of this rank, in the order in which they were first recorded"
     for (timeline, _),p in e.parts.items():
         for key,(_, units) in zip(p.keys, p.span): self.held.setdefault((timeline, *key), units)
     size = len(self.held), self._dims()
@@ -396,7 +380,7 @@ def _about(self:Reduction)->dict:
 # %% ../nbs/18b_reduction.ipynb #f669c7ad
 @patch
 def _exchange(self:Reduction)->tuple: # of each rank: its schema, and its dimensions of the mesh
-    "Tell all ranks what this one holds"
+    "Exchange the schemas of all ranks"
     _, hash, text = self.schema
     data, places = zlib.compress(text), [torch.full((2 + 2*_DIMS,), -1) for _ in range(self.world)]
     place = [n for pair in self._dims().values() for n in pair]
@@ -418,7 +402,7 @@ def _broadcast(self:Reduction, src:int, data:bytes, size:int)->bytes:
 
 # %% ../nbs/18b_reduction.ipynb #5c946d95
 def _dims_of(places:list, schemas:dict)->list:
-    "Of each rank: name of a dimension -> the ranks of its group along it, in order"
+    "For each rank: name of a dimension -> the ranks of its group along it, in order"
     groups, dims = {}, [{} for _ in places]
     for r,(schema, _, *place) in enumerate(places):
         for i,name in enumerate(schemas[schema]['dims']):
@@ -434,14 +418,14 @@ class _Block:
     bins:object
     keys:dict = item(default_factory=dict) # (name, kind) -> index
     units:list = item(default_factory=list) # of each key; -1: ranks differ
-    room:list = item(default_factory=list) # of each: the units of its mask
-    start:list = item(default_factory=list) # of each: the first byte of its mask
+    room:list = item(default_factory=list) # of each key: the units of its mask
+    start:list = item(default_factory=list) # of each key: the first byte of its mask
     width:int = 0 # of all masks, in bytes
-    parts:list = item(default_factory=list) # of each: how many shards, and which of them is this rank's
-    offset:list = item(default_factory=list) # of each: the unit at which this rank's begin
-    gives:list = item(default_factory=list) # of each: does this rank speak for it?
-    sign:list = item(default_factory=list) # of each: the weight of this rank's checksum
-    among:list = item(default_factory=list) # of each: the ranks that are compared
+    parts:list = item(default_factory=list) # of each key: the number of shards, and the index of this rank's shard
+    offset:list = item(default_factory=list) # of each key: the first unit of this rank's shard
+    gives:list = item(default_factory=list) # of each key: True if this rank represents its replicas
+    sign:list = item(default_factory=list) # of each key: the weight of this rank's checksum
+    among:list = item(default_factory=list) # of each key: the ranks that are compared
 
 # %% ../nbs/18b_reduction.ipynb #ccabd9e4
 @patch
@@ -471,7 +455,7 @@ def _add_replicas(self:_Block, group:tuple, me:int):
 # %% ../nbs/18b_reduction.ipynb #709e3b07
 @dataclass
 class _Plan:
-    "What all ranks hold"
+    "The keys of all ranks, and where their rows go"
     schema:int # hash of this rank's schema
     abouts:list # of each rank: its schema
     dims:list # of each rank: its dimensions of the mesh
@@ -484,7 +468,7 @@ class _Plan:
 # %% ../nbs/18b_reduction.ipynb #e5bbd7ea
 @patch
 def key(self:_Plan, rank:int, key:tuple)->tuple|None:
-    "The name of a rank's key in the whole; None: the whole does not have it"
+    "The name of a rank's key in the shared recording; None: it has no such key"
     if kind_of(key[1]).of in ('input', 'number'): return None if key[1] == 'input' and rank in self.later else key
     return self.name(rank, key[0]), key[1]
 
@@ -527,7 +511,7 @@ def _roles(layout)->dict: return {d: 'replica' if role == 'unknown' else role fo
 # %% ../nbs/18b_reduction.ipynb #e62cbc12
 @patch
 def _own(self:_Block, parts:list, name)->tuple: # rows (keys, fields), masks (bytes,), checksums (keys,)
-    "The values of `parts` in the order of the plan; `name` gives the name of a key in the whole"
+    "The values of `parts` in the order of the plan; `name` gives the name of a key in the shared recording"
     rows, masks = empty_rows(len(self.keys), bins=self.bins, device='cpu'), np.zeros(self.width, np.uint8)
     checks = torch.zeros(len(self.keys), dtype=torch.int64)
     for p in parts:
@@ -561,7 +545,7 @@ def _shifted(mask, units:int, shift:int):
 # %% ../nbs/18b_reduction.ipynb #b5270506
 @patch
 def _lacks_shards(self:_Block, masks, i:int)->bool:
-    "Is one of the shards of this key missing in the round, and another there?"
+    "True if the round has some of the shards of this key, but not all"
     n, begin = self.parts[i][0], self.start[i] + -(-self.room[i]//8)
     return n > 1 and 0 < np.unpackbits(masks[begin:begin + -(-n//8)]).sum() < n
 
@@ -572,14 +556,14 @@ _MOST = ['n_steps', *(f.name for f in FIELDS if f.merge == 'max')]
 
 @patch
 def _sum(self:Reduction, xs:list, op=None)->list:
-    "Reduce tensors of one dtype in a single call; None: add them up"
+    "Reduce tensors of one dtype in a single call; without `op`, add them up"
     flat = self._reduce(torch.cat([x.reshape(-1) for x in xs]), op or dist.ReduceOp.SUM)
     return [new.view(x.shape) for new,x in zip(flat.split([x.numel() for x in xs]), xs)]
 
 # %% ../nbs/18b_reduction.ipynb #4b460038
 @patch
 def _add_up(self:Reduction, own:dict)->dict: # timeline -> rows, masks, checksums of all ranks
-    "Add up what the ranks bring"
+    "Add up the rows of all ranks"
     parts, blocks = list(own.values()), [self.plan.blocks[k] for k in own]
     cols = [_columns(rows) for rows,_,_ in parts]
     n = [c['n'].double() for c in cols]
@@ -598,7 +582,7 @@ def _counts(c:dict, rows, checks)->Tensor:
 
 # %% ../nbs/18b_reduction.ipynb #75bd76fe
 def _ends(c:dict)->Tensor: # float64 (fields, keys)
-    "Numbers of which the least is taken; those of which the greatest is wanted are negative"
+    "Numbers for a minimum over the ranks; those that need a maximum are negated"
     units = torch.where(c['units'] == 0, 1, torch.where(c['units'] < 0, -1, 0))  # none, unknown, known
     least = [torch.where(c[k] == EMPTY[k], math.inf, c[k].double()) for k in _LEAST]
     return torch.stack([units.double(), *least, *(-c[k].double() for k in _MOST)])
@@ -620,27 +604,30 @@ def _append(t:Track, b:_Block, rows, masks, first:int, last:int, ticks:int):
     "Append a round to a track of the shared recording"
     for key,i in b.keys.items():
         if key not in t.slots: t.add(key, b.room[i])
-    t.tick = first
-    if t.n == 0 or t.filled >= t.stride: t._next_row()
-    t._widen()
     at = torch.tensor([t.slots[k] for k in b.keys])
-    t.rows[at, t.n-1] = merge(t.rows[at, t.n-1], rows)
-    _append_masks(t, b, masks.numpy())
-    t.filled, t.ticks, t.last[-1], t.tick = t.filled + 1, t.ticks + ticks, last, None
+    new = empty_rows(len(t.span), 1, bins=t.bins, device='cpu')
+    new[at, 0] = rows
+    units = _placed_masks(t, b, masks.numpy(), new)
+    t.past.append(new, units)
+    t.tick, t.ticks = first, t.ticks + ticks
+    t._count()
+    t.last[-1], t.tick = last, None
 
 # %% ../nbs/18b_reduction.ipynb #e59a92d1
-def _append_masks(t:Track, b:_Block, masks):
-    into = t.masks[t.n-1].numpy()
+def _placed_masks(t:Track, b:_Block, masks, rows:Tensor)->Tensor: # uint8 (1, bytes)
+    "The masks in the order of `t`; in `rows` units become unknown where a shard is missing"
+    into = torch.zeros(1, t.width, dtype=torch.uint8, device='cpu')
     for key,i in b.keys.items():
         begin, units = t.span[t.slots[key]]
         n = min(-(-units//8), -(-b.room[i]//8))
-        into[begin:begin+n] |= masks[b.start[i]:b.start[i]+n]
-        if units != b.room[i] or b._lacks_shards(masks, i): field(t.rows[t.slots[key], t.n-1], 'units').fill_(-1)
+        into[0, begin:begin+n] = torch.from_numpy(masks[b.start[i]:b.start[i]+n])
+        if units != b.room[i] or b._lacks_shards(masks, i): field(rows[t.slots[key]], 'units').fill_(-1)
+    return into
 
 # %% ../nbs/18b_reduction.ipynb #58914ecf
 @patch
 def _keep(self:Reduction, sums:dict, told:_Told):
-    "Take what the ranks have added up into the shared recording"
+    "Add the sums of all ranks to the shared recording"
     s = self.shared
     with _LOCK, real_memory():
         for timeline,(rows, masks, checks) in sums.items():
@@ -655,7 +642,7 @@ def _keep(self:Reduction, sums:dict, told:_Told):
 # %% ../nbs/18b_reduction.ipynb #0fc47493
 @patch
 def _keep_facts(self:Reduction):
-    "What is known about the run besides its rows"
+    "Keep the facts about the run besides its rows"
     s, shapes = self.shared, [shape for shape in self.plan.inputs if shape]
     s.meta |= {k: v for k,v in self.rec.meta.items() if k not in ('ranks', 'modules')}
     if shapes: s.meta['input'] = [sum(shape[0] for shape in shapes), *shapes[0][1:]]
@@ -726,7 +713,7 @@ def _make_plan(self:Reduction):
 def _update(self:Reduction, sums:dict, told:_Told):
     "Bring the shared recording up to date, and tell its listeners"
     if told.hi['anew']:
-        with _LOCK: self.shared.tracks, self.differ = {}, []  # all of it comes again
+        with _LOCK: self.shared.tracks, self.differ = {}, []  # all rows come again
     if not sums: return
     self._keep(sums, told)
     at = 'train' if told.hi['train', 'ticks'] else 'valid'
@@ -742,9 +729,9 @@ def _tell(self:Reduction, begins):
 # %% ../nbs/18b_reduction.ipynb #594fe339
 @patch
 def _reset_decisions(self:Reduction):
-    self.asked = False    # does anybody want to know the risk?
+    self.asked = False    # True once should_stop was called
     self.looks = {}       # on rank 0: number of steps -> risk
-    self.levels = []      # (number of a round, the risk that all its ranks know)
+    self.levels = []      # (number of a round, the risk after it)
     self.awaited = None   # the round whose risk counts now
     self.level = 0.       # that risk
 
@@ -769,7 +756,7 @@ def _look(self:Reduction)->float:
 # %% ../nbs/18b_reduction.ipynb #c91f6f96
 @patch
 def should_stop(self:Reduction, above:float)->bool:
-    "Is the run beyond hope? The same answer on all ranks at the same step; waits no longer than the time limit"
+    "True if the run will almost certainly fail: the same on all ranks at one step; waits for `timeout` at most"
     self.asked = True
     awaited, self.awaited = self.awaited, None
     if awaited is not None: self._await(awaited)

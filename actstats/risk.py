@@ -22,7 +22,7 @@ def _numbers()->dict: return json.loads((files('actstats')/'risk.json').read_tex
 
 # %% ../nbs/09b_risk.ipynb #9469a164
 def _leaf(node, x:dict)->float:
-    "Walk down a tree: a leaf is a number, a fork is [symptom, threshold, does NaN go left?, left, right]"
+    "Walk down a tree: a leaf is a number, a fork is [symptom, threshold, whether NaN goes left, left, right]"
     while isinstance(node, list):
         name, threshold, nan_left, left, right = node
         node = left if (x[name] <= threshold if x[name] == x[name] else nan_left) else right
@@ -30,20 +30,20 @@ def _leaf(node, x:dict)->float:
 
 # %% ../nbs/09b_risk.ipynb #d686a40b
 class Curves:
-    "Lines that bend, one for each symptom, or several for several outcomes"
+    "Piecewise linear curves, one for each symptom, or several for several outcomes"
     def __init__(self, o:dict):
         self.names, self.edge = o['names'], o['edge']
         numbers = (np.array(o[k], float) for k in ('middle', 'spread', 'knots', 'slopes'))
         self.middle, self.spread, self.knots, self.slopes = numbers
 
     def bent(self, x:dict)->np.ndarray: # (symptoms, 2 + knots)
-        "Each symptom in its own spreads, whether it is missing, and how far it is beyond each knot"
+        "For each symptom: distance from the middle in spreads, whether it is missing, distance beyond each knot"
         z = np.clip((np.array([x[k] for k in self.names]) - self.middle)/self.spread, -self.edge, self.edge)[:, None]
         beyond = np.where(self.knots > 0, np.clip(z - self.knots, 0, None), np.clip(self.knots - z, 0, None))
         return np.nan_to_num(np.hstack([z, np.isnan(z), beyond]))
 
     def __call__(self, x:dict)->np.ndarray: # (symptoms,), or (outcomes, symptoms)
-        "What each symptom adds"
+        "The number that each symptom adds"
         return (self.slopes*self.bent(x)).sum(-1)
 
 @lru_cache
@@ -51,8 +51,8 @@ def _curves()->Curves: return Curves(_numbers()['curves'])
 
 def contributions(
     x:dict, # symptoms, as `symptoms` gives them
-)->dict: # symptom -> what its curve adds
-    "What each symptom by itself adds to the sum; the trees are not in it"
+)->dict: # symptom -> the number that its curve adds
+    "The number that each symptom's curve adds to the sum; without the trees"
     return dict(zip(_curves().names, _curves()(x).tolist()))
 
 # %% ../nbs/09b_risk.ipynb #a4b4a19d
@@ -79,7 +79,7 @@ FEWEST, MOST = 10, 100 # steps that the risk is taken from
 def beginning(
     c:Case, # any case
 )->Case: # its first hundred steps
-    "What the risk looks at"
+    "The part of a case that the risk is taken from"
     if c.steps <= MOST: return c
     if 'beginning' not in c._known: c._known['beginning'] = c.upto(MOST*(c.meta.get('every') or 1))
     return c._known['beginning']
@@ -103,13 +103,13 @@ def _at(steps:int, table:list)->float:
 def threshold(
     steps:int, # how many have been seen
 )->float:
-    "The risk from which on it is an alarm; infinite before the 25th step"
+    "The lowest risk that is an alarm; infinite before the 25th step"
     return _at(steps, _numbers()['thresholds']) if steps >= EARLIEST else math.inf
 
 def all_clear(
     steps:int, # how many have been seen
 )->float:
-    "The risk up to which a run may be called fine; below zero before the 25th step"
+    "The highest risk at which a run may be called fine; below zero before the 25th step"
     return _at(steps, _numbers()['clear']) if steps >= EARLIEST else -1.
 
 # %% ../nbs/09b_risk.ipynb #ab20f7ed
@@ -120,7 +120,7 @@ def _places()->tuple: # names, centres (places, symptoms), medians, spreads, and
 
 def distance(
     c:Case, # a recording's steps
-)->float: # 1: as far as 99 of 100 runs of an origin that was left out; NaN if nothing is known
+)->float: # 99 of 100 runs of an origin that was left out are nearer than 1; NaN if nothing is known
     "How unlike the development runs a run is, by its first hundred steps"
     names, centres, middle, spread, usual = _places()
     taken = beginning(c).symptoms

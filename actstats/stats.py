@@ -14,7 +14,7 @@ from .bins import _FLOAT, FloatBins
 from .rows import EMPTY, FLOATS, INTS, clear_, empty_rows, field, mark_alive_, merge, pack
 
 # %% auto #0
-__all__ = ['dense', 'is_plain', 'prime_stride', 'sampled', 'summarise', 'ReferenceRecorder', 'stamp_', 'close_reference']
+__all__ = ['dense', 'is_plain', 'prime_stride', 'sampled', 'summarise', 'ReferenceRecorder', 'stamp_']
 
 # %% ../nbs/03d_stats.ipynb #72f568ad
 def dense(
@@ -163,25 +163,9 @@ class ReferenceRecorder:
 # %% ../nbs/03d_stats.ipynb #4172ba8f
 def stamp_(
     now:Tensor, # rows of one step, int64 (keys, fields), changed in place
-    step:int, # its number
+    step, # its number; or a tensor, int64: that of each row
 ):
     "Write the number of the step to all rows that have calls"
     called = field(now, 'calls') > 0
     field(now, 'n_steps').copy_(called)
     field(now, 'step').copy_(torch.where(called, step, EMPTY['step']))
-
-# %% ../nbs/03d_stats.ipynb #a1e5020e
-def close_reference(
-    now:Tensor, # rows of one step, int64 (keys, fields), emptied
-    alive:Tensor, # bool (bytes*8,), their alive units, emptied
-    rows:Tensor, # int64 (keys, rows, fields), changed in place
-    masks:Tensor, # uint8 (rows, bytes), changed in place
-    r:int, # index of the row in rows and masks
-    step:int, # the number of the step
-):
-    "Merge the rows of one step into row `r` of each key"
-    stamp_(now, step)
-    rows[:, r] = merge(rows[:, r], now)
-    masks[r] |= pack(alive)
-    clear_(now)
-    alive.zero_()

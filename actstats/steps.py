@@ -48,7 +48,9 @@ class Steps:
     def _has_stepped(self): "Called after each step of an optimizer"
 
     @property
-    def others_stepped(self)->bool: return self.hooks is not None and self.hooks.others
+    def others_stepped(self)->bool:
+        "Has an optimizer of another model stepped?"
+        return self.hooks is not None and self.hooks.others
 
 # %% ../nbs/03i_steps.ipynb #b44da11b
 @patch

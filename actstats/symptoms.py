@@ -15,7 +15,8 @@ import torch
 from fastcore.basics import patch
 
 from .kinds import judged, kind_of, kinds_of
-from .recording import History, Recording, is_weight, update_ratio
+from .history import History
+from .recording import Recording, is_weight, update_ratio
 from .bins import LinearBins
 
 # %% auto #0
@@ -49,7 +50,7 @@ class Series:
 def _range(s:Series)->tuple: return np.fmin.reduce(s.min, initial=np.inf), np.fmax.reduce(s.max, initial=-np.inf)
 
 def _is_bounded(s:Series)->bool:
-    "Does it stay in -1..1 or 0..1, and reach both ends?"
+    "True if the values stay in -1..1 and reach both ends, or stay in 0..1 and reach 1"
     lo, hi = _range(s)
     return -1 <= lo < hi <= 1 and hi > .99 and (lo < -.99 or lo >= 0)
 
@@ -60,7 +61,7 @@ def _saturated(h:History, lo:float)->np.ndarray:
 
 # %% ../nbs/09a_symptoms.ipynb #d775d2c4
 def _repeats(h:History)->np.ndarray:
-    "Which rows equal the one before? None that has fewer than eight different values, as one-hot inputs do"
+    "True for rows equal to the one before; never for rows with values in fewer than eight bins, as one-hot inputs"
     same = (h.hist[1:] == h.hist[:-1]).all(1)
     same &= (h.mean[1:] == h.mean[:-1]) & (h.std[1:] == h.std[:-1])
     same &= (h.hist[1:] > 0).sum(1) >= 8
@@ -68,7 +69,7 @@ def _repeats(h:History)->np.ndarray:
 
 # %% ../nbs/09a_symptoms.ipynb #5a96e303
 def _load(h:History)->np.ndarray: # (rows, numbers)
-    "How often each whole number occurs, up to the largest that does"
+    "How often each whole number occurs, up to the largest one seen"
     seen = h.hist[:, 1:-1]
     return seen[:, :np.flatnonzero(seen.any(0)).max(initial=-1) + 1].copy()
 
@@ -83,7 +84,7 @@ def upto(self:Series, step:int)->Series:
 
 # %% ../nbs/09a_symptoms.ipynb #5d948f62
 def _read(rec:Recording, kinds)->dict:
-    "All series of these kinds; of few only is there anything to be had from histograms"
+    "All series of these kinds; histograms are read for inputs, bounded activations and indices only"
     series = {k: Series(*k, v, rec.dtypes[k]) for k,v in rec.statistics(kinds).items()}
     for key,s in series.items():
         if s.kind == 'input': s.repeats = _repeats(rec._history(*key))
@@ -93,11 +94,11 @@ def _read(rec:Recording, kinds)->dict:
 
 # %% ../nbs/09a_symptoms.ipynb #b5b30f74
 class Case:
-    "The first steps of a run, as they are judged"
+    "A recording up to some step, in the form that symptoms and rules read"
     def __init__(self,
         rec:Recording,
         upto:int|None=None, # only steps before this one, counted from the first; None: all
-        kinds=None, # what to look at; None: all that are judged, and in `lens` what lenses saw
+        kinds=None, # the kinds to read; None: all that are judged, and into `lens` those of lenses
     ):
         lens = _read(rec, kinds_of('lens')) if kinds is None else {}
         kinds = [*judged(), 'run'] if kinds is None else kinds
@@ -110,10 +111,10 @@ class Case:
             return {k: s for k,s in found.items() if s.n_steps.any()}
         self.series, self.lens = begun(series), begun(lens)
         self.steps = max((int(s.n_steps.sum()) for s in self.series.values() if not s.is_number), default=0)
-        self._known = {}  # properties that were computed
+        self._known = {}  # cached properties
 
     def upto(self, step:int)->Case:
-        "The case as it was before so many steps"
+        "The case before this step, counted from the first"
         c = copy(self)
         c._keep(self.series, self.lens, step)
         return c
@@ -126,7 +127,7 @@ class Case:
 
 # %% ../nbs/09a_symptoms.ipynb #c83f0e15
 def _once(f):
-    "A property that is computed once: a case does not change"
+    "A property that is computed once, since a case does not change"
     @wraps(f)
     def get(self):
         if f.__name__ not in self._known: self._known[f.__name__] = f(self)
@@ -142,7 +143,7 @@ def acts(self:Case)->list: return self.of('act')
 @patch(as_prop=True)
 @_once
 def input(self:Case)->Series|None:
-    "What went into the model; None for ids"
+    "The input of the model; None if it is not floating point, as token ids"
     s = self.get('input', 'input')
     return None if s is None or s.dtype is None or not s.dtype.is_floating_point else s
 
@@ -150,7 +151,7 @@ def input(self:Case)->Series|None:
 @patch(as_prop=True)
 @_once
 def losses(self:Case)->Series|None:
-    "What was logged as the loss"
+    "The series that was logged as the loss; None if there is none"
     logs = self.of('log')
     named = [s for s in logs if 'loss' in s.name.lower() and not re.search('val|test|eval|best', s.name.lower())]
     return next((s for n in ('loss', 'train_loss') for s in logs if s.name == n), named[0] if named else None)
@@ -167,7 +168,7 @@ def loss(self:Case)->np.ndarray:
 @patch(as_prop=True)
 @_once
 def weights(self:Case)->list:
-    "Names of the parameters that multiply: no biases, no norms, no single numbers"
+    "Names of the parameters that multiply: no biases, no scales of norms, no single numbers"
     modules = self.meta.get('modules') or {}
     return [s.name for s in self.of('param') if is_weight(s.name, s, modules)]
 
@@ -175,7 +176,7 @@ def weights(self:Case)->list:
 @patch(as_prop=True)
 @_once
 def ratios(self:Case)->dict:
-    "The ratio of update to weight of each of the weights, row by row"
+    "The ratio of update to weight for each weight, row by row"
     pairs = {n: (self.get(n, 'update'), self.get(n, 'param')) for n in self.weights}
     return {n: update_ratio(u, p)[1] for n,(u,p) in pairs.items() if u is not None}
 
@@ -190,7 +191,7 @@ def grads(self:Case)->list:
 @patch(as_prop=True)
 @_once
 def grad_steps(self:Case)->np.ndarray:
-    "The steps of which there is a gradient"
+    "The steps that have a gradient"
     return np.unique(np.concatenate([s.step for s in self.grads])) if self.grads else np.zeros(0, int)
 
 # %% ../nbs/09a_symptoms.ipynb #11383031
@@ -206,12 +207,12 @@ def grad_norm(self:Case)->np.ndarray:
 
 # %% ../nbs/09a_symptoms.ipynb #1261fa65
 def _lost(s:Series)->int|None:
-    "The first step of values that are not finite, if in the end they are; most of them, in a row of several steps"
+    "The first step with values that are not finite, if the last row has them too (if it merges steps: mostly them)"
     ends = len(s) and s.n_bad[-1] > (0 if s.n_steps[-1] == 1 else s.n_total[-1]/2)
     return int(s.step[np.flatnonzero(s.n_bad > 0)[0]]) if ends else None
 
 def _exploded(s:Series, times:float=30.)->int|None:
-    "The first step of a loss beyond all bounds, if it does not come back"
+    "The first step with a loss far from its start, if the last three rows are as far"
     y, first = s.mean, start(s.mean)
     far = np.abs(y - first) > times*(np.abs(first) + median(np.abs(np.diff(y[:5]))))
     return int(s.step[far.argmax()]) if len(far) and far[-3:].all() else None
@@ -229,7 +230,7 @@ def calm(self:Case)->Case:
 def median(
     xs, # numbers
 )->float:
-    "Median of the finite ones; NaN if there are none"
+    "Median of the finite numbers; NaN if there are none"
     x = np.array(xs if isinstance(xs, np.ndarray) else list(xs), float)
     x = np.sort(x[np.isfinite(x)])  # np.median takes four times as long
     return float((x[(len(x) - 1)//2] + x[len(x)//2])/2) if len(x) else math.nan
@@ -317,7 +318,7 @@ def number(
     return f'{float(f"{x:.2g}"):,.0f}' if 99.5 <= abs(x) < 1e9 else f'{x:.2g}'
 
 # %% ../nbs/09a_symptoms.ipynb #fe967de8
-def _size(x): return number(10**min(x, 300.) if x != -12 else 0.)  # of a logarithm, -12 for nothing
+def _size(x): return number(10**min(x, 300.) if x != -12 else 0.)  # x: a logarithm; -12 stands for zero
 def _share(x): return percent(x) if x else 'none'
 def _beyond(x): return percent(abs(x))  # the phrase says which way
 
@@ -360,7 +361,7 @@ def classes(c:Case)->int:
 # %% ../nbs/09a_symptoms.ipynb #d549808a
 @patch
 def run(self:Case, name:str)->np.ndarray:
-    "A number that the instrument notes by itself, row by row; empty if it did not"
+    "A number that `watch` records by itself, row by row; empty if it is not there"
     s = self.get(name, 'run')
     return np.zeros(0) if s is None else np.where(s.n_bad > 0, np.nan, s.mean)
 
@@ -442,7 +443,7 @@ def smooth(
     return np.median(np.lib.stride_tricks.sliding_window_view(y, min(width, len(y))), axis=-1)
 
 def _progress(y:np.ndarray)->dict:
-    "How far the loss has come, whatever its unit and its zero"
+    "How far the loss has fallen, whatever its unit and its zero"
     level = smooth(y)
     if len(level) < 3: return {}
     noise = 1.4826*np.median(np.abs(np.diff(y)))/math.sqrt(2)
@@ -470,9 +471,9 @@ def _together(r:float)->str:
 
 _define(
     Symptom('explained', 'share of the variance that is explained, by outputs and loss; not for classes',
-        'about {value} of the variance is explained (usually {usual})', _share),
+        '{value} of the variance is explained (usually {usual})', _share),
     Symptom('discerned', 'share of the variance that the outputs discern, by the slope of the loss',
-        'the outputs discern about {value} of the variance (usually {usual})', _share),
+        'the outputs discern {value} of the variance (usually {usual})', _share),
     Symptom('discerned_growth', 'how much more the outputs discern now than at the start, log10',
         'the outputs discern {value} times as much as at the start (usually {usual})', _size),
     Symptom('output_growth', 'variance of the outputs over the samples now over that at the start, log10',
@@ -496,14 +497,14 @@ def _explained(c:Case, v:float)->float:
 
 # %% ../nbs/09a_symptoms.ipynb #d207979e
 def _last_bias(c:Case)->Series|None:
-    "Gradient of the bias of the last layer, or else of the last bias that there is"
+    "Gradient of the last layer's bias, or else of the last bias of the model"
     last = c.acts[-1].name if c.acts else ''
     own = c.get(f'{last}.bias' if last else 'bias', 'param_grad')
     biases = [s for s in c.of('param_grad') if s.name.rpartition('.')[2] == 'bias']
     return own or (biases[-1] if biases else None)
 
 def _discerned(c:Case, v:np.ndarray)->dict:
-    "By the slope of the loss: how much the outputs discern, and how that has grown"
+    "How much the outputs discern, by the slope of the loss, and how that has grown"
     g, shape = _last_bias(c), c.meta.get('input')
     if g is None or not len(g) or not len(c.loss) or not shape: return {}
     k, most = g.n_total[-1]/g.n_steps[-1], max(3, len(g)//3)
@@ -524,7 +525,7 @@ def _with_loss(c:Case, v:np.ndarray)->float:
 
 # %% ../nbs/09a_symptoms.ipynb #4a431da1
 def output_symptoms(c:Case)->dict:
-    "Symptoms of what the model gives, by name"
+    "Symptoms of the model's outputs, by name"
     v, last = c.run('output_variance'), c.acts[-1] if c.acts else None
     if not len(v): return {}
     return _discerned(c, v) | dict(
@@ -653,12 +654,12 @@ _define(
 @patch(as_prop=True)
 @_once
 def rates(self:Case)->np.ndarray:
-    "The highest learning rate of any group at each step, row by row; empty if it is not known"
+    "The highest learning rate of any parameter group, row by row; empty if it is not known"
     s = self.get('lr', 'run')
     return np.zeros(0) if s is None else s.max
 
 def _past(rates:np.ndarray)->float:
-    "Positive after a decay, negative in a warm-up"
+    "Mean learning rate so far over the last one, log10: positive after a decay, negative in a warm-up"
     return lg(np.nanmean(rates)/rates[-1]) if len(rates) and rates[-1] > 0 else math.nan
 
 # %% ../nbs/09a_symptoms.ipynb #eb1b3819
@@ -729,7 +730,7 @@ _define(
 # %% ../nbs/09a_symptoms.ipynb #098efd6d
 @patch
 def moved(self:Case, name:str)->bool:
-    "Did this parameter ever change?"
+    "True if this parameter ever changed"
     u, p = self.get(name, 'update'), self.get(name, 'param')
     if u is not None and (np.nan_to_num(u.rms).any() or (u.n_bad > 0).any()): return True
     return p is not None and len(p) > 1 and bool((np.diff(p.mean) != 0).any() or (np.diff(p.std) != 0).any())
@@ -794,7 +795,7 @@ def setting_symptoms(c:Case)->dict:
         half=float(any('float16' in str(s.dtype) and 'bfloat' not in str(s.dtype) for s in params)))
 
 def input_symptoms(c:Case)->dict:
-    "Symptoms of what goes in, by name"
+    "Symptoms of the input, by name"
     s, ids = c.input, c.get('input', 'input')
     same = dict(input_same=repeated(c))
     if s is None or not len(s): return same
@@ -812,12 +813,12 @@ _TAKE = (loss_symptoms, output_symptoms, signal_symptoms, grad_symptoms, update_
 @patch(as_prop=True)
 @_once
 def symptoms(self:Case)->dict:
-    "All symptoms by name; NaN where one cannot be had"
+    "All symptoms by name; NaN for those that cannot be taken"
     return symptoms(self)
 
 def symptoms(
     c:Case, # a recording's first steps
-)->dict: # a number for each of SYMPTOMS; NaN where it cannot be had
+)->dict: # a number for each of SYMPTOMS; NaN for those that cannot be taken
     "Take all symptoms"
     found = {'steps': float(min(c.steps, 100))}
     for take in _TAKE: found |= take(c)

@@ -8,7 +8,7 @@ from base64 import b64encode
 from functools import cache
 from html import escape
 from importlib import resources
-import io
+import io, os, sys
 
 import numpy as np
 from fastcore.basics import patch
@@ -18,11 +18,14 @@ from .diagnosis import Diagnosis
 from .heatmaps import _short, heat
 from .kinds import KINDS, Kind, kind_of
 from .layouts import ranks_text, whose
-from .recording import History, Recording
+from .history import History
+from .recording import Recording
+from .risk import EARLIEST, MOST
 
 # %% auto #0
-__all__ = ['HEADS', 'last_row', 'as_text', 'spread', 'shown_layers', 'sparkline', 'data_uri', 'thumbnail', 'asset', 'template',
-           'main_kind', 'copies_that_differ']
+__all__ = ['HEADS', 'STYLES', 'last_row', 'as_text', 'spread', 'shown_layers', 'sparkline', 'sparklines', 'alarm_step', 'fitted',
+           'Fitted', 'console', 'say', 'LayerTable', 'data_uri', 'thumbnail', 'asset', 'template', 'main_kind',
+           'copies_that_differ']
 
 # %% ../nbs/10a_tables.ipynb #dfeffe24
 HEADS = ('layer', 'values', 'mean', 'std', 'min', 'max', 'zero', 'dead units', 'not finite')
@@ -75,6 +78,10 @@ def _levels(y:np.ndarray)->np.ndarray:
     low, high = y[ok].min(), y[ok].max()
     return np.where(ok, (y - low)/(high - low or 1), np.nan)
 
+def _blocks(levels, bad)->str:
+    draw = lambda level, bad: '!' if bad else ' ' if level != level else _BLOCKS[round(7*level)]
+    return ''.join(map(draw, levels, bad))
+
 # %% ../nbs/10a_tables.ipynb #af590e8d
 def sparkline(
     h:History, # a layer
@@ -82,8 +89,113 @@ def sparkline(
 )->str:
     "The standard deviation over the steps, in block characters"
     h = h.coarser(width)
-    draw = lambda level, bad: '!' if bad else ' ' if level != level else _BLOCKS[round(7*level)]
-    return ''.join(map(draw, _levels(h.std), h.n_nonfinite > 0))
+    return _blocks(_levels(h.std), h.n_nonfinite > 0)
+
+# %% ../nbs/10a_tables.ipynb #5dfcda5b
+def sparklines(
+    hs:list, # histories, as rec["loss", "log"] of several runs
+    width:int=48, # characters at most, of each
+)->list: # a text for each
+    "The means of each history over the steps, in block characters on one scale"
+    hs = [h.coarser(width) for h in hs]
+    levels, ends = _levels(np.concatenate([h.mean for h in hs])), np.cumsum([len(h) for h in hs])
+    return [_blocks(level, h.n_nonfinite > 0) for level,h in zip(np.split(levels, ends[:-1]), hs)]
+
+# %% ../nbs/10a_tables.ipynb #697bc89a
+def alarm_step(
+    rec:Recording,
+    d:Diagnosis|None=None, # of the whole recording; None: it is made
+)->int|None: # None: there is no alarm
+    "The step at which a look at the run would have raised its alarm"
+    d = rec.diagnose() if d is None else d
+    alarm = next((f for f in d if f.severity == 'error'), None)
+    if alarm is None or alarm.rule != 'will_fail': return alarm and alarm.step
+    every, first = rec.meta.get('every') or 1, rec.meta.get('first_step') or 0
+    last = min(d.steps, MOST)  # the risk looks no further
+    n = next((n for n in range(EARLIEST, last, 25) if rec.diagnose(upto=n*every).alarm), last)
+    return first + n*every - 1
+
+# %% ../nbs/10a_tables.ipynb #e0b31500
+_ASCII = str.maketrans(_BLOCKS + '→…×·▲━─│', '.:-=+*#@>~x.^=-|')
+
+def fitted(
+    text:str,
+    encoding:str|None, # of the stream that it goes to; None: any character fits
+)->str: # as long as before
+    "The text, with look-alikes in ASCII if the encoding lacks one of its characters"
+    encoding = encoding or 'utf-8'
+    try: text.encode(encoding)
+    except UnicodeEncodeError: text = text.translate(_ASCII).encode(encoding, 'replace').decode(encoding)
+    return text
+
+# %% ../nbs/10a_tables.ipynb #910cbb35
+class Fitted:
+    "A text stream that writes look-alikes for characters that its encoding lacks"
+    def __init__(self, file): self.file = file
+    def __getattr__(self, name): return getattr(self.file, name)
+    def write(self, text:str): return self.file.write(fitted(text, getattr(self.file, 'encoding', None)))
+
+# %% ../nbs/10a_tables.ipynb #4a4293a8
+_UNBROKEN = 10_000 # columns
+
+def console(
+    file=None, # a text stream; None: the standard output
+): # a rich Console
+    "Writes colours and lines that fit to a terminal, and plain, unbroken lines to a file or a pipe"
+    from rich.console import Console
+    file = Fitted(sys.stdout if file is None else file)
+    c = Console(file=file, force_jupyter=False, highlight=False, markup=False, emoji=False)
+    if not c.is_terminal and 'COLUMNS' not in os.environ: c.width = _UNBROKEN
+    return c
+
+# %% ../nbs/10a_tables.ipynb #7fe3e335
+def say(
+    c, # a console
+    *parts, # texts, and other things that rich prints
+):
+    "Print each part on lines of its own; in a file, no line ends with blanks"
+    if c.is_terminal: return c.print(*parts, sep='\n')
+    with c.capture() as got: c.print(*parts, sep='\n')
+    c.file.write(''.join(line.rstrip() + '\n' for line in got.get().splitlines()))
+    c.file.flush()
+
+# %% ../nbs/10a_tables.ipynb #58327498
+STYLES = dict(error='bold red', warning='yellow')
+_COLUMNS = ('std', 'not finite', 'dead units', 'mean', 'zero', 'min', 'max') # the first ones stay longest
+
+def _short_name(name:str, most:int)->str: return name if len(name) <= most else '…' + name[1-most:]
+
+class LayerTable:
+    "One line for each layer, coloured by its worst finding, in as many columns as there is room for"
+    def __init__(self,
+        histories:list, # of layers
+        severity:dict, # layer -> severity of its worst finding
+    ):
+        self.histories, self.severity = histories, severity
+        self.texts = [dict(zip(HEADS, as_text(last_row(h)))) for h in histories]
+
+    def __rich_console__(self, console, options):
+        most, room = options.max_width, options.update(width=_UNBROKEN)
+        used = [k for k in _COLUMNS if any(row[k] for row in self.texts)]
+        tables = [self.table(used[:n], max(8, most//3)) for n in range(len(used), -1, -1)]
+        yield next((t for t in tables if console.measure(t, options=room).maximum <= most), tables[-1])
+
+# %% ../nbs/10a_tables.ipynb #48e20d67
+@patch
+def table(self:LayerTable,
+    kept, # columns with numbers, of `HEADS`
+    most:int=40, # characters of a name, of a longer one its end, and of a sparkline
+): # a rich Table
+    "Name, sparkline and the numbers that are kept"
+    from rich.table import Table
+    from rich.text import Text
+    heads, out = [k for k in HEADS if k in kept], Table(box=None, header_style='bold', pad_edge=False)
+    for k in ('layer', 'std over time'): out.add_column(k, no_wrap=True)
+    for k in heads: out.add_column(k, no_wrap=True, justify='right')
+    for h,row in zip(self.histories, self.texts):
+        name = Text(_short_name(row['layer'], most), style=STYLES.get(self.severity.get(h.name), ''))
+        out.add_row(name, Text(sparkline(h, min(24, most)), style='cyan'), *(Text(row[k]) for k in heads))
+    return out
 
 # %% ../nbs/10a_tables.ipynb #cd6e2f96
 def data_uri(

@@ -9,7 +9,8 @@ import numpy as np
 from fastcore.basics import patch
 
 from .kinds import kind_of
-from .recording import History, Recording
+from .history import History
+from .recording import Recording
 
 # %% auto #0
 __all__ = ['closed_bins', 'raw_histogram']

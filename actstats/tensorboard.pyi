@@ -1,5 +1,5 @@
 # Written by .ci/stubs.py: `make export`
-from .recording import History
+from .history import History
 
 __all__ = ['closed_bins', 'raw_histogram']
 

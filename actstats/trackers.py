@@ -21,9 +21,10 @@ from ._extras import needs
 from .hooks import _nearest
 from .internals import aside
 from .kinds import kind_of
-from .recording import History, Recording, _LOCK, is_weight
+from .history import History
+from .recording import Recording, _LOCK, is_weight
 from .risk import FEWEST
-from .rows import COL, HEAD, field, pack
+from .rows import COL, field
 from .symptoms import median
 from .tables import main_kind, shown_layers
 from .tensorboard import _can, _check_wanted, _memory, _new_rows, closed_bins
@@ -49,12 +50,8 @@ def _times(t, now:bool)->list:
 # %% ../nbs/10f_trackers.ipynb #3069e788
 def _slice(t, start:int, stop:int)->tuple:
     "Rows `start` to `stop` without histograms, and their masks, on the CPU; the row in progress follows closed ones"
-    rows, masks = t.rows[:, start:min(stop, t.n), :HEAD], t.masks[start:min(stop, t.n)]
-    if stop > t.n:
-        now = t.now[:len(t.span), None, :HEAD].clone()
-        field(now, 'n_steps').copy_(field(now, 'calls') > 0)
-        rows, masks = torch.cat([rows, now], 1), torch.cat([masks, pack(t.alive[:8*t.width])[None]])
-    return rows.cpu(), masks.cpu().numpy()
+    rows, masks = t.heads(start)
+    return rows[:, :stop-start], masks[:stop-start].numpy()
 
 # %% ../nbs/10f_trackers.ipynb #24a34288
 _READ = [k for k in COL if k not in ('calls', 'step', 'n_zero')]
@@ -98,8 +95,8 @@ def _placed(rec:Recording, t)->SimpleNamespace:
 def _pairs(rec:Recording, t)->list:
     "Indices of updates and of their parameters, for weights only"
     modules, counts = rec.meta.get('modules') or {}, {}
-    for k,of in (('n_total', 'n_total'), ('n_steps', 'calls')):  # a row in progress has calls, and no steps yet
-        counts[k] = torch.stack([field(t.rows, k).sum(1), field(t.now[:len(t.span)], of)], 1).sum(1, True).tolist()
+    rows, _ = t.heads()
+    for k in ('n_total', 'n_steps'): counts[k] = field(rows, k).sum(1, True).tolist()
     weight = lambda name, i: is_weight(name, SimpleNamespace(**{k: v[i] for k,v in counts.items()}), modules)
     pairs = [(n, i, t.slots[n, 'param']) for (n,k),i in t.slots.items() if k == 'update' and (n, 'param') in t.slots]
     return [(i, j) for n,i,j in pairs if weight(n, j)]
@@ -137,7 +134,7 @@ _LINES = dict(
 def _nonfinite(rows, unmasked:list)->np.ndarray:
     "NaN and infinite values of all keys, (rows,); minus infinity counts in the keys `unmasked` only"
     n = (field(rows, 'n_nan') + field(rows, 'n_posinf')).sum(0) + field(rows, 'n_neginf')[unmasked].sum(0)
-    return n.cpu().numpy()
+    return n.numpy()
 
 # %% ../nbs/10f_trackers.ipynb #a8dd82fc
 def _bad(rec:Recording, dev, t)->np.ndarray:
@@ -145,8 +142,8 @@ def _bad(rec:Recording, dev, t)->np.ndarray:
     seen = _memory(rec, t, ('track', dev))
     same = seen.get('first') is t.first  # whatever rearranges rows makes a new list
     known = seen['bad'][:t.n - 1] if same else np.zeros(0, int)  # the last row still grows
-    rows = torch.cat([t.rows[:, len(known):t.n, :HEAD], t.now[:len(t.span), None, :HEAD]], 1)
-    new = _nonfinite(rows, seen['places'].unmasked)
+    new = _nonfinite(t.heads(len(known))[0], seen['places'].unmasked)
+    if t.tick is None: new = np.r_[new, 0]  # there is no row in progress
     bad = np.r_[known, known[-1:].sum() + new.cumsum()]
     seen.update(first=t.first, bad=bad[:-1])
     return bad

@@ -5,27 +5,30 @@
 # %% ../nbs/04b_tracks.ipynb #fbdf5872
 from __future__ import annotations
 from bisect import bisect_right
+from collections import deque
 from copy import copy
 from itertools import groupby
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 from fastcore.basics import patch
 
 from .backends import backend, record
 from .internals import real_memory
-from .rows import HEAD, clear_, empty_rows, field, merge, pack, unpack
+from .pages import PAGE, Past, widened
+from .rows import HEAD, empty_rows, field, merge, merged, pack, unpack
 from .stats import stamp_, summarise
 
 # %% auto #0
-__all__ = ['Track', 'Ring', 'regroup']
+__all__ = ['Track', 'regroup']
 
 # %% ../nbs/04b_tracks.ipynb #ca10590c
 class Track:
-    "Rows of many keys over time: one int64 array, keys x rows x fields, of at most `max_rows` rows"
+    "Rows of many keys over time, at most `max_rows`: the newest where the values are, the others on the host"
     def __init__(self, bins, max_rows:int, device=None, sample:int=0, recent:int=0, sort=None):
         self.bins, self.max_rows, self.device, self.sample = bins, max_rows, torch.device(device or 'cpu'), sample
-        self.recent, self.ring = recent, None # newest steps to keep one by one, and their ring; None: in `rows`
+        self.recent = recent  # newest time keys of which a row each is kept
         self.sort = sort      # sort(key): which of the bins suit its values, as for `FloatBins.of`; None: any
         self.slots = {}       # key -> slot
         self.binned = []      # of each slot: its bins
@@ -33,18 +36,28 @@ class Track:
         self.latest = []      # of each slot: the time key of its last values
         self.recorders = []   # of each slot: its recorder, or None
         self.width = 0        # bytes of a row of masks
-        self.n = 0            # rows in use
-        self.stride = 1       # steps that a full row holds
-        self.filled = 0       # steps in the last row
+        self.n = 0            # closed rows
+        self.stride = 1       # time keys that a full row holds
+        self.filled = 0       # time keys in the last row
         self.tick = None      # time key of the current rows; None if there are none
         self.step = None      # their step
         self.ticks = 0        # number of time keys so far
         self.first, self.last = [], []  # of each row: its first and its last time key
-        self.steps = []       # of each row: its step, as long as rows hold one each
-        self.now, self.rows = (empty_rows(*s, bins=bins, device=self.device) for s in ((0,), (0, 0)))
-        with real_memory():
-            self.alive = torch.zeros(0, dtype=torch.bool, device=self.device)
-            self.masks = torch.zeros(0, 0, dtype=torch.uint8, device=self.device)
+        self.past = Past(max_rows, HEAD + len(bins))
+        self.coming = deque()           # pages on their way to the host: rows, masks, times, and when they are there
+        self.newest_pages = deque()     # the newest of those that have arrived: rows, masks, times
+        self.spare = None               # rows and masks of a page on the host that may be written again
+        self.now, self.empty = (empty_rows(n, bins=bins, device=self.device) for n in (0, 1))
+        with real_memory(): self.alive = torch.zeros(0, dtype=torch.bool, device=self.device)
+        self._new_page()
+
+    def _new_page(self):
+        self.page = empty_rows(0, PAGE, bins=self.bins, device=self.device)  # closed rows: (keys, rows, fields)
+        with real_memory(): self.units = torch.zeros(PAGE, 0, dtype=torch.uint8, device=self.device)  # their masks
+        self.times = []       # time key and step of each of these rows
+
+    rows = property(lambda self: self.past.rows, lambda self, rows: setattr(self.past, 'rows', rows))
+    masks = property(lambda self: self.past.masks, lambda self, masks: setattr(self.past, 'masks', masks))
 
 # %% ../nbs/04b_tracks.ipynb #e5de471d
 @patch
@@ -82,14 +95,13 @@ def add(self:Track, key, units:int)->int:
 # %% ../nbs/04b_tracks.ipynb #ebe9a723
 @patch
 def _widen(self:Track):
-    "Make room in the array for all new keys"
-    (keys, n, _), width = self.rows.shape, self.masks.shape[1]
-    if keys == len(self.span): return
+    "Make room in the page for all new keys"
+    if len(self.page) == len(self.span): return
     with real_memory():
-        more = empty_rows(len(self.span) - keys, n, bins=self.bins, device=self.device)
-        self.rows = torch.cat([self.rows, more])
-        self.masks = torch.cat([self.masks, self.masks.new_zeros(len(self.masks), self.width - width)], 1)
-        if self.ring is not None: self.ring.widen(len(self.span), self.width)
+        page = torch.empty(PAGE, len(self.span), self.empty.shape[1], dtype=torch.int64, device=self.device)
+        page[:] = self.empty  # a row of all keys is contiguous
+        page[:, :len(self.page)] = self.page.transpose(0, 1)
+        self.page, self.units = page.transpose(0, 1), pad(self.units, (0, self.width - self.units.shape[1]))
 
 # %% ../nbs/04b_tracks.ipynb #cc5fc7ff
 @patch
@@ -148,238 +160,144 @@ def is_past(self:Track, tick)->bool:
 # %% ../nbs/04b_tracks.ipynb #d4abda1a
 @patch
 def flush(self:Track):
-    "Move the current rows into the array, as a new row or merged into the last one"
+    "Move the current rows into the page"
     if self.tick is None or not self.slots: return
-    if self.n == 0 or self.filled >= self.stride: self._next_row()
-    self._widen()
-    now, alive = self.now[:len(self.span)], self.alive[:8*self.width]
-    if self.ring is not None: self.ring.keep(now, alive, self.tick, self.step)
-    backend(self.device.type).close_(now, alive, self.rows, self.masks, self.n - 1, self.step)
-    self.filled += 1
-    self.last[-1], self.tick = self.tick, None
+    with real_memory():
+        if len(self.times) == PAGE: self._send()
+        self._widen()
+        r, now, alive = len(self.times), self.now[:len(self.span)], self.alive[:8*self.width]
+        self.page[:, r].copy_(now)
+        self.units[r].copy_(pack(alive))
+        now.copy_(self.empty)
+        alive.zero_()
+    self.times.append((self.tick, self.step))
+    self._count()
+    self.tick = None
 
 # %% ../nbs/04b_tracks.ipynb #3c8fa99b
 @patch
-def _next_row(self:Track):
-    if self.n == self.max_rows:
-        with real_memory():
-            if self.recent and self.stride == 1: self.ring = self._ring()
-            self._halve()
-    if self.filled and self.filled < self.stride: return  # the last row was unpaired: it takes further steps
-    if self.n == self.rows.shape[1]: self._reserve(min(self.max_rows, max(16, 2*self.n)))
-    self.n, self.filled = self.n + 1, 0
-    self.first.append(self.tick)
-    self.last.append(self.tick)
-    if self.stride == 1: self.steps.append(self.step)
+def _count(self:Track):
+    "One more time key is closed"
+    if self.n and self.filled < self.stride: self.filled, self.last[-1] = self.filled + 1, self.tick
+    elif self.n < self.max_rows:
+        self.n, self.filled = self.n + 1, 1
+        self.first.append(self.tick)
+        self.last.append(self.tick)
+    else:
+        self._halve()
+        self._count()
 
-# %% ../nbs/04b_tracks.ipynb #a6d903e1
 @patch
-def _reserve(self:Track, cap:int):
-    with real_memory():
-        keys, n, width = self.rows.shape
-        rows = self.rows.new_empty(keys, cap, width)
-        rows[:, :n] = self.rows
-        clear_(rows[:, n:])
-        self.rows, self.masks = rows, torch.cat([self.masks, self.masks.new_zeros(cap - n, self.masks.shape[1])])
+def _halve(self:Track):
+    odd, self.n = self.n % 2, -(-self.n//2)
+    self.filled, self.stride = self.filled + self.stride*(1 - odd), 2*self.stride
+    self.first, self.last = self.first[::2], self.last[1::2] + self.last[len(self.last) - odd:]
 
 # %% ../nbs/04b_tracks.ipynb #03b35ea7
 @patch
-def _halve(self:Track):
-    "Merge neighbouring rows: half the rows, twice the stride"
-    n, h = self.n, self.n//2
-    def halve(t, pairs, clear):
-        odd = t[2*h:n].clone()
-        clear(t)
-        t[:h], t[h:h+n%2] = pairs, odd
-    for r in self.rows: halve(r, merge(r[0:2*h:2], r[1:2*h:2]), clear_)  # key by key, to save memory
-    halve(self.masks, self.masks[0:2*h:2] | self.masks[1:2*h:2], torch.zero_)
-    self.n, self.filled = h + n%2, self.stride if n%2 else 2*self.stride
-    self.stride = 2*self.stride
-    self.first, self.last = self.first[::2], self.last[1::2] + self.last[2*h:]
+def _send(self:Track):
+    "Send the page to the host, without waiting for it, and begin a new one"
+    if not self.times: return
+    page, spare, there = (self.page, self.units), self.spare, None
+    if spare is None or spare[0].shape != page[0].shape: spare = [self._like(t) for t in page]
+    if self.device.type == 'cpu': (self.page, self.units), spare = spare, page
+    else:
+        for new,t in zip(spare, page): new.copy_(t, non_blocking=t.is_cuda)
+        if self.device.type == 'cuda': there = torch.cuda.current_stream(self.device).record_event()
+    self.coming.append((*spare, self.times, there))
+    self.times, self.spare = [], None
+    self._settle(wait=False)
+
+@patch
+def _like(self:Track, t:Tensor)->Tensor: return torch.empty_like(t, device='cpu', pin_memory=t.is_cuda)
+
+@patch
+def _settle(self:Track, wait:bool=True):
+    "Take the pages that have arrived; `wait`: all of them"
+    while self.coming:
+        rows, units, times, there = self.coming[0]
+        if there is not None and not there.query():
+            if not wait: return
+            there.synchronize()
+        self.coming.popleft()
+        with real_memory(): self._take(rows, units, times)
+    if wait: self.past.tidy()
+
+# %% ../nbs/04b_tracks.ipynb #11843c92
+@patch
+def _take(self:Track, rows:Tensor, units:Tensor, times:list):
+    "Add a page of rows of one time key each, on the host, to the past"
+    n, kept = len(times), self.newest_pages
+    stamp_(rows[:, :n], torch.tensor([step for _,step in times], device='cpu'))
+    self.past.append(rows[:, :n], units[:n])
+    kept.append((rows, units, times))
+    while kept and sum(len(o[2]) for o in kept) - len(kept[0][2]) >= self.recent: self.spare = kept.popleft()[:2]
 
 # %% ../nbs/04b_tracks.ipynb #c3597353
 @patch
 def put_late(self:Track, tick, step:int, key, x:Tensor, dim:int|None=None, zeros:int=0):
     "Merge the summary of `x` into the row that holds the past `tick`"
-    i, r = self._slot(key, x, dim), max(bisect_right(self.first, tick), self.n > 0) - 1
-    if r < 0: return self.put(key, x, dim, zeros)  # no row is closed yet: the current one is the nearest
+    if not self.n: return self.put(key, x, dim, zeros)  # no row is closed yet: the current one is the nearest
+    i, r = self._slot(key, x, dim), bisect_right([at for at,_ in self.times], tick) - 1
+    if r < 0 and (self.past.ticks or self.coming): return self._change(tick, step, i, x, dim, zeros)
     self._widen()
-    b, u = self.span[i]
-    row = empty_rows(bins=self.bins, device=self.device)
-    alive = torch.zeros(u, dtype=torch.bool, device=self.device)
+    bits = self._merge(x, self.page[i, max(r, 0)], i, dim, zeros)
+    self.units[max(r, 0), self._bytes(i)] |= bits
+    self.latest[i] = tick
+
+@patch
+def _merge(self:Track, x:Tensor, row:Tensor, i:int, dim, zeros:int)->Tensor: # uint8 (bytes,)
+    "Merge the summary of `x` into a row of slot `i`; returns the mask of the units of `x`"
+    alive = torch.zeros(self.span[i][1], dtype=torch.bool, device=row.device)
     record(x, row, alive, dim or 0, self.binned[i], 0 if zeros else self.sample)
     if zeros: _add_zeros_(row, zeros, self.binned[i])
-    field(row, 'n_steps').fill_(self.latest[i] != tick)  # a step counts once
-    field(row, 'step').fill_(step)
-    self.latest[i] = tick
-    self.rows[i, r].copy_(merge(self.rows[i, r], row))
-    field(self.rows[i, r], 'n_steps').clamp_(max=self.filled if r == self.n - 1 else self.stride)
-    self.masks[r, b:b+-(-u//8)] |= pack(alive)
-    if self.ring is not None: self.ring.add(tick, i, row, 8*b, alive)
+    return pack(alive)
+
+@patch
+def _bytes(self:Track, i:int)->slice:
+    "The place of slot `i` in a row of masks"
+    begin, units = self.span[i]
+    return slice(begin, begin + -(-units//8))
 
 # %% ../nbs/04b_tracks.ipynb #586a8416
 @patch
-def __getstate__(self:Track): return {**self.__dict__, 'recorders': None}  # they hold addresses
+def _change(self:Track, tick, step:int, i:int, x:Tensor, dim, zeros:int):
+    "Merge the summary of `x` into a row on the host"
+    row = empty_rows(bins=self.bins, device='cpu')
+    bits, at = self._merge(x.cpu(), row, i, dim, zeros), self._bytes(i)
+    field(row, 'n_steps').fill_(self.latest[i] != tick)  # a step counts once
+    field(row, 'step').fill_(step)
+    def add(rows, masks, most):
+        rows[i] = merge(rows[i], row)
+        field(rows[i], 'n_steps').clamp_(max=most)
+        masks[at] |= bits
+    self.latest[i] = tick
+    self._settle()
+    past, size = self.past, (len(self.span), self.width)
+    while past.stride < self.stride: past.halve()  # as it would when the page comes
+    past.tidy()
+    r = min(max(bisect_right(self.first, tick) - 1, 0), len(past) - 1)
+    past.change(r, lambda *o: add(*o, min(past.stride, past.ticks - r*past.stride)), *size)
+    for j,(rows, masks, times) in enumerate(self.newest_pages):
+        r = next((r for r,(o,_) in enumerate(times) if o == tick), None)
+        if r is None: continue
+        rows, masks = widened(rows, masks, *size)
+        add(rows[:, r], masks[r], 1)
+        self.newest_pages[j] = rows, masks, times
+
+# %% ../nbs/04b_tracks.ipynb #c8c20292
+@patch
+def __getstate__(self:Track):
+    self._settle()
+    return {**self.__dict__, 'recorders': None}  # they hold addresses
 
 # %% ../nbs/04b_tracks.ipynb #f68d5228
 @patch
 def __setstate__(self:Track, state):
     "Restore a copy or pickle, without recorders: it makes its own"
     self.__dict__.update(state)
+    self.past = self.past.copy()
     self._moved()
-
-# %% ../nbs/04b_tracks.ipynb #e0ef1767
-@patch
-def read(self:Track, key)->tuple:
-    "Rows of `key` that hold a step, and their masks, on the CPU; the row in progress is the last"
-    self._widen()
-    i = self.slots[key]
-    b, u = self.span[i]
-    rows, masks = self.rows[i, :self.n].cpu(), self.masks[:self.n, b:b+-(-u//8)].cpu()
-    if self.tick is not None:
-        now = self.now[i:i+1].clone()
-        stamp_(now, self.step)
-        rows = torch.cat([rows, now.cpu()])
-        masks = torch.cat([masks, pack(self._now(i)[1])[None].cpu()])
-    some = field(rows, 'n_steps') > 0
-    return rows[some], masks[some]
-
-# %% ../nbs/04b_tracks.ipynb #94708838
-@patch
-def heads(self:Track)->tuple: # int64 (keys, rows, HEAD), uint8 (rows, bytes)
-    "A copy of the rows of all keys without their histograms, and their masks; the step in progress is the last row"
-    self._widen()
-    rows = self.rows[:, :self.n, :HEAD].to('cpu', copy=True)
-    masks = self.masks[:self.n].to('cpu', copy=True)
-    if self.tick is None: return rows, masks
-    now = self.now[:len(self.span), :HEAD].clone()
-    stamp_(now, self.step)
-    return torch.cat([rows, now[:, None].cpu()], 1), torch.cat([masks, pack(self.alive[:8*self.width])[None].cpu()])
-
-# %% ../nbs/04b_tracks.ipynb #92c6cdd3
-@patch
-def snapshot(self:Track)->Track:
-    "A copy on the CPU in which the step in progress is closed; the track itself does not change"
-    t = copy(self)
-    t.device, t.first, t.last, t.steps = torch.device('cpu'), list(self.first), list(self.last), list(self.steps)
-    t.recent, t.ring = 0, None
-    with real_memory():
-        for k in ('now', 'alive', 'rows', 'masks'): setattr(t, k, getattr(self, k).to('cpu', copy=True))
-        t._moved()
-        t._widen()
-        t.flush()
-    return t
-
-# %% ../nbs/04b_tracks.ipynb #345b0138
-class Ring:
-    "The newest rows of a track, one for each time key"
-    def __init__(self,
-        rows:Tensor, # int64 (rows, keys, fields): the newest rows
-        alive:Tensor, # bool (rows, bytes*8): their alive units
-        ticks:list, # of each row: its time key and its step; None if it is empty
-        last:int, # index of the newest
-    ):
-        self.rows, self.alive, self.ticks, self.last = rows, alive, ticks, last
-
-    def keep(self, now:Tensor, alive:Tensor, tick, step:int):
-        "Overwrite the oldest row"
-        self.last = (self.last + 1) % len(self.ticks)
-        self.rows[self.last].copy_(now)
-        self.alive[self.last].copy_(alive)
-        self.ticks[self.last] = tick, step
-
-    def order(self)->list:
-        "Indices of the rows in use, the oldest first"
-        k = len(self.ticks)
-        return [i for j in range(1, k + 1) if self.ticks[i := (self.last + j) % k] is not None]
-
-# %% ../nbs/04b_tracks.ipynb #3be31372
-@patch
-def widen(self:Ring, keys:int, width:int):
-    "Make room for all keys, and for `width` bytes of masks"
-    (n, old, f), bits = self.rows.shape, self.alive.shape[1]
-    more = clear_(self.rows.new_empty(n, keys - old, f))
-    self.rows = torch.cat([self.rows, more], 1)
-    self.alive = torch.cat([self.alive, self.alive.new_zeros(n, 8*width - bits)], 1)
-
-@patch
-def add(self:Ring, tick, i:int, row:Tensor, begin:int, alive:Tensor):
-    "Merge `row` and its units into the row of key `i` at a past `tick`, if the ring still holds it"
-    r = next((r for r,o in enumerate(self.ticks) if o is not None and o[0] == tick), None)
-    if r is None: return
-    self.rows[r, i].copy_(merge(self.rows[r, i], row))
-    self.alive[r, begin:begin+len(alive)] |= alive
-
-# %% ../nbs/04b_tracks.ipynb #bb44599a
-@patch
-def _ring(self:Track)->Ring:
-    "A ring with the newest rows, each of which still holds a single step"
-    k, keys = min(self.recent, self.n), len(self.span)
-    self._widen()
-    rows = empty_rows(self.recent, keys, bins=self.bins, device=self.device)
-    alive = torch.zeros(self.recent, 8*self.width, dtype=torch.bool, device=self.device)
-    newest = slice(self.n - k, self.n)
-    rows[:k], alive[:k] = self.rows[:, newest].transpose(0, 1), unpack(self.masks[newest], 8*self.width)
-    return Ring(rows, alive, [*zip(self.first[newest], self.steps[newest]), *[None]*(self.recent - k)], k - 1)
-
-# %% ../nbs/04b_tracks.ipynb #31cbfd19
-@patch
-def newest(self:Track)->Track:
-    "A copy on the CPU of the last `recent` time keys, a row for each, with the step in progress; fewer if some merged"
-    t = Track(self.bins, max(2, self.recent), sample=self.sample)
-    for key,(_, units) in zip(self.slots, self.span): t.add(key, units)
-    with real_memory():
-        self._widen()
-        parts = [self._single(), *([self._in_progress()] if self.tick is not None else [])]
-        t.rows, t.masks = torch.cat([p[0] for p in parts], 1), torch.cat([p[1] for p in parts])
-    t.first = [tick for p in parts for tick in p[2]][-self.recent:] if self.recent else []
-    t.n = t.ticks = len(t.first)
-    t.last, begin = list(t.first), t.rows.shape[1] - t.n
-    t.rows, t.masks = t.rows[:, begin:].contiguous(), t.masks[begin:].contiguous()
-    return t
-
-# %% ../nbs/04b_tracks.ipynb #0e442b53
-@patch
-def _single(self:Track)->tuple: # rows (keys, rows, fields), masks (rows, bytes), time keys
-    "Copies of the newest closed rows that hold a step each"
-    if self.ring is not None: return self.ring.read()
-    n, single = self.n, torch.zeros(0)
-    if n and self.slots: single = field(self.rows[:, :n], 'n_steps').amax(0) <= 1
-    begin = max([n - self.recent, 0, *(1 + (~single.bool()).nonzero().flatten()[-1:]).tolist()]) if len(single) else n
-    return self.rows[:, begin:n].to('cpu', copy=True), self.masks[begin:n].to('cpu', copy=True), self.first[begin:n]
-
-@patch
-def read(self:Ring)->tuple:
-    "Copies of the rows as a track holds them, the oldest first"
-    order = self.order()
-    rows = self.rows[order].transpose(0, 1).cpu().contiguous()
-    stamp_(rows, torch.tensor([self.ticks[i][1] for i in order]))
-    return rows, pack(self.alive[order]).cpu(), [self.ticks[i][0] for i in order]
-
-@patch
-def lately(self:Track,
-    k:int, # at most this many rows
-)->tuple: # int64 (rows, keys, HEAD), and their time keys
-    "The newest closed rows that hold a step each, without histograms, on the track's own device"
-    self._widen()
-    if self.ring is None:
-        some = slice(max(0, self.n - k), self.n if self.stride == 1 else 0)
-        return self.rows[:, some, :HEAD].transpose(0, 1), self.first[some]
-    order = self.ring.order()[-k:]
-    cut = next((j for j in range(1, len(order)) if order[j] < order[j-1]), len(order))  # the ring wraps around here
-    rows = [self.ring.rows[o[0]:o[-1]+1, :, :HEAD] for o in (order[:cut], order[cut:]) if o]  # slices: no GPU wait
-    return torch.cat(rows), [self.ring.ticks[i][0] for i in order]
-
-@patch(as_prop=True)
-def apart(self:Track)->tuple: # tensors
-    "The tensors of the ring; none if there is no ring"
-    return () if self.ring is None else (self.ring.rows, self.ring.alive)
-
-@patch
-def _in_progress(self:Track)->tuple:
-    now = self.now[:len(self.span)].clone()
-    stamp_(now, self.step)
-    return now[:, None].cpu(), pack(self.alive[:8*self.width])[None].cpu(), [self.tick]
 
 # %% ../nbs/04b_tracks.ipynb #111a99d8
 def regroup(
@@ -400,6 +318,168 @@ def regroup(
         new_masks[to] |= masks[old]
     return new, new_masks
 
+# %% ../nbs/04b_tracks.ipynb #e0ef1767
+@patch
+def _in_page(self:Track, rows:Tensor)->Tensor: # int64 (..., rows, fields)
+    "A copy of rows of the page on the CPU, with the numbers of their steps"
+    rows = rows[..., :len(self.times), :].to('cpu', copy=True)
+    stamp_(rows, torch.tensor([step for _,step in self.times], dtype=torch.int64, device='cpu'))
+    return rows
+
+@patch
+def _grouped(self:Track, rows:Tensor, masks:Tensor, begin:int=0)->tuple:
+    "Rows of the past from `begin` on and of the page, as a reader sees them"
+    past, stride = self.past, self.stride
+    if past.stride == stride == 1: return rows, masks
+    into = [*(j*past.stride//stride for j in range(begin, len(past))),
+            *((past.ticks + j)//stride for j in range(len(self.times)))]
+    into = [r - into[0] for r in into]
+    alone = max(0, next((j for j,r in enumerate(into) if j != r), len(into)) - 1)  # these have one row each
+    new = regroup(rows[..., alone:, :], masks[alone:], range(rows.shape[-1] - HEAD), [r - alone for r in into[alone:]],
+                  into[-1] + 1 - alone) if into else (rows, masks)
+    return torch.cat([rows[..., :alone, :], new[0]], -2), torch.cat([masks[:alone], new[1]])
+
+# %% ../nbs/04b_tracks.ipynb #9f8d8b1d
+@patch
+def closed(self:Track, i:int)->tuple: # int64 (rows, fields), uint8 (rows, bytes)
+    "The closed rows of slot `i` and their masks, on the CPU"
+    self._settle()
+    self._widen()
+    bits = self._bytes(i)
+    rows = torch.cat([self.past.of(i), self._in_page(self.page[i])])
+    return self._grouped(rows, torch.cat([self.past.bits(bits), self.units[:len(self.times), bits].cpu()]))
+
+@patch
+def read(self:Track, key)->tuple:
+    "Rows of `key` that hold a step, and their masks, on the CPU; the row in progress is the last"
+    i = self.slots[key]
+    rows, masks = self.closed(i)
+    if self.tick is not None:
+        now = self.now[i:i+1].to('cpu', copy=True)
+        stamp_(now, self.step)
+        rows, masks = torch.cat([rows, now]), torch.cat([masks, pack(self._now(i)[1])[None].cpu()])
+    some = field(rows, 'n_steps') > 0
+    return rows[some], masks[some]
+
+# %% ../nbs/04b_tracks.ipynb #94708838
+@patch
+def _all(self:Track, of_past, fields:slice, begin:int)->tuple: # int64 (keys, rows, fields), uint8 (rows, bytes)
+    "The closed rows of all keys from row `begin` on, and their masks; `of_past` reads them from the past"
+    self._settle()
+    self._widen()
+    past, keys = self.past, len(self.span)
+    at = min(begin*self.stride//past.stride, max(0, len(past) - 1))  # its last row may go on in the page
+    rows = torch.cat([of_past(past, keys, at), self._in_page(self.page[..., fields])], 1)
+    masks = torch.cat([past.bits(slice(0, self.width), at), self.units[:len(self.times)].cpu()])
+    rows, masks = self._grouped(rows, masks, at)
+    begin -= at*past.stride//self.stride
+    return rows[:, begin:], masks[begin:]
+
+@patch
+def heads(self:Track,
+    begin:int=0, # from this row on
+)->tuple: # int64 (keys, rows, HEAD), uint8 (rows, bytes)
+    "The rows of all keys without their histograms, and their masks; the step in progress is the last row"
+    rows, masks = self._all(Past.heads, slice(HEAD), begin)
+    if self.tick is None: return rows, masks
+    now, units, _ = self._in_progress(HEAD)
+    return torch.cat([rows, now], 1), torch.cat([masks, units])
+
+@patch
+def _in_progress(self:Track, fields:int|None=None)->tuple: # as one of the `parts` of `newest`
+    now = self.now[:len(self.span), None, :fields].to('cpu', copy=True)
+    stamp_(now, self.step)
+    return now, pack(self.alive[:8*self.width])[None].cpu(), [self.tick]
+
+# %% ../nbs/04b_tracks.ipynb #92c6cdd3
+@patch
+def snapshot(self:Track,
+    close:bool=True, # close the step in progress in the copy?
+)->Track:
+    "A copy with all rows on the CPU, or on their way to it; the track itself does not change"
+    t = copy(self)
+    for k in ('slots', 'span', 'first', 'last', 'times', 'coming'): setattr(t, k, copy(getattr(self, k)))
+    t.recent, t.newest_pages, t.spare = 0, deque(), None
+    with real_memory():
+        for k in ('now', 'alive', 'page', 'units'): setattr(t, k, getattr(self, k).clone())
+        if close: t.flush()
+        t._widen()
+        t._send()
+    return t
+
+@patch
+def plain(self:Track)->Track:
+    "A copy on the CPU with unpacked rows, without a step in progress"
+    t = self.snapshot()
+    rows, masks = t._all(Past.read, slice(None), 0)
+    new = Track(self.bins, self.max_rows, sample=self.sample)
+    for key,(_, units) in zip(t.slots, t.span): new.add(key, units)
+    new.hold(rows, masks, t.first, t.last, t.ticks)
+    return new
+
+# %% ../nbs/04b_tracks.ipynb #e4cccd87
+@patch
+def hold(self:Track,
+    rows:Tensor, # int64 (keys, rows, fields), on the CPU
+    masks:Tensor, # uint8 (rows, bytes)
+    first:list, # time keys at which the rows begin
+    last:list, # and end
+    ticks:int, # number of time keys
+):
+    "Take these rows in place of its own, unpacked"
+    self.rows, self.masks, self.n, self.first, self.last, self.ticks = rows, masks, len(first), first, last, ticks
+    self.past.ticks = self.n
+
+@patch
+def halve(self:Track):
+    "Merge neighbouring rows of a track that has no step in progress and no page"
+    self._halve()
+    self.past.halve()
+
+# %% ../nbs/04b_tracks.ipynb #31cbfd19
+@patch
+def newest(self:Track)->Track:
+    "A copy on the CPU of the last `recent` time keys, a row for each, with the step in progress; fewer if some merged"
+    t = Track(self.bins, max(2, self.recent), sample=self.sample)
+    for key,(_, units) in zip(self.slots, self.span): t.add(key, units)
+    self._settle()
+    self._widen()
+    with real_memory():
+        size = len(self.span), self.width
+        parts = [(*widened(rows[:, :len(times)], masks[:len(times)], *size), [at for at,_ in times])
+                 for rows,masks,times in self.newest_pages] or [self._single()]
+        parts.append((self._in_page(self.page), self.units[:len(self.times)].cpu(), [at for at,_ in self.times]))
+        if self.tick is not None: parts.append(self._in_progress())
+        rows, masks = torch.cat([p[0] for p in parts], 1), torch.cat([p[1] for p in parts])
+    first = [tick for p in parts for tick in p[2]][-self.recent:] if self.recent else []
+    begin = len(masks) - len(first)
+    t.hold(rows[:, begin:].contiguous(), masks[begin:], first, list(first), len(first))
+    return t
+
+@patch
+def _single(self:Track)->tuple: # rows (keys, rows, fields), masks (rows, bytes), time keys
+    "The newest rows that hold a step each, of a track without pages"
+    n, single = len(self.masks), torch.zeros(0)
+    if n and self.slots: single = field(self.rows, 'n_steps').amax(0) <= 1
+    begin = max([n - self.recent, 0, *(1 + (~single.bool()).nonzero().flatten()[-1:]).tolist()]) if len(single) else n
+    rows, masks = widened(self.rows[:, begin:], self.masks[begin:], len(self.span), self.width)
+    return rows, masks, self.first[begin:n]
+
+# %% ../nbs/04b_tracks.ipynb #51a38dbd
+@patch(as_prop=True)
+def latest_rows(self:Track)->tuple|None: # int64 (keys, fields), and their time key
+    "The rows of the newest time key, on the track's own device; None if there is none"
+    if self.tick is not None: return self.now[:len(self.span)], self.tick
+    return (self.page[:, len(self.times) - 1], self.times[-1][0]) if self.times else None
+
+@patch(as_prop=True)
+def memory(self:Track)->dict: # device -> bytes
+    "The memory that the rows take now"
+    pages = [*self.coming, *self.newest_pages, self.spare or ()]
+    host = self.past.nbytes + sum(o.nbytes for page in pages for o in page[:2])
+    here = sum(o.nbytes for o in (self.now, self.alive, self.page, self.units))
+    return {'cpu': host + here} if self.device.type == 'cpu' else {'cpu': host, str(self.device): here}
+
 # %% ../nbs/04b_tracks.ipynb #139bfdfe
 @patch
 def collapse(self:Track,
@@ -417,11 +497,9 @@ def collapse(self:Track,
 @patch
 def _reopen(self:Track):
     "Move the closed rows back into the current ones"
-    self._widen()
-    rows, masks = regroup(self.rows[:, :self.n].cpu(), self.masks[:self.n].cpu(), self.bins, [0]*self.n, 1)
+    rows, masks = self._all(Past.read, slice(None), 0)
     now, alive = self.now[:len(self.span)], self.alive[:8*self.width]
-    now.copy_(merge(rows[:, 0].to(self.device), now))
-    alive |= unpack(masks[0], 8*self.width).to(self.device)
-    clear_(self.rows)
-    self.masks.zero_()
-    self.n, self.filled, self.stride, self.first, self.last, self.steps, self.ring = 0, 0, 1, [], [], [], None
+    now.copy_(merge(merged(rows).to(self.device), now))
+    alive |= unpack(masks, 8*self.width).any(0).to(self.device)
+    self.n, self.filled, self.stride, self.first, self.last, self.times = 0, 0, 1, [], [], []
+    self.past, self.newest_pages = Past(self.max_rows, self.past.fields), deque()

@@ -2,7 +2,7 @@
 from torch import Tensor
 from typing import Any
 
-__all__ = ['close_', 'Recorder']
+__all__ = ['Recorder']
 
 class Recorder:
     row: Tensor
@@ -12,11 +12,8 @@ class Recorder:
     reference: Any
     row_f: Any
     hist: Any
-    ints: Tensor
-    floats: Any
     edges: Any
     steps: Any
     keys: Any
     def __init__(self, row: Tensor, alive: Tensor, bins: Any, sample: int=0) -> None: ...
     def __call__(self, x: Tensor, dim: int) -> Any: ...
-close_: Any

@@ -12,7 +12,8 @@ from fastcore.basics import patch
 from .heatmaps import _common, _draw_layer, _paired_axes, _draw_heat, heat, window
 from .plots import _axes, _chosen, _empty, _label, _nothing
 from .kinds import kind_of
-from .recording import History, Recording
+from .history import History
+from .recording import Recording
 from .bins import LinearBins
 
 # %% auto #0

@@ -24,17 +24,19 @@ from .bins import FloatBins, LinearBins
 from .facts import about, device_type, identical_units, numbers, output_variance
 from .gradients import hook_grad
 from .hooks import _nearest, check_modules, choose_modules, plain, tensors, unit_dim, whole_numbers
-from .internals import aside, in_backward, in_dry_run, inside_itself, is_tracing, modes, undisturbed
+from .internals import aside, in_backward, in_dry_run, inside_itself, is_tracing, modes, parameter, undisturbed
 from .layouts import Ranks, rank_and_world, restart
 from .names import Parts
 from .optimizers import facts_of, holds, torch_optimizers
 from .probes import GRAD, GRADS_IN_GRAPHS, OUTPUT, Probe, RootProbe, take_off
+from .pages import PAGE
 from .recording import CALLS, Recording
-from .stats import is_plain
+from .rows import HEAD
+from .stats import is_plain, sampled
 from .steps import Steps
 
 # %% auto #0
-__all__ = ['WHEN_STARTED', 'watch', 'check_arguments']
+__all__ = ['WHEN_STARTED', 'watch', 'check_arguments', 'Plan']
 
 # %% ../nbs/04h_watching.ipynb #7f1a3bfe
 class watch(Steps):
@@ -291,8 +293,8 @@ def _note_omissions(self:watch):
         return rec.note('model', 'no forward pass of it was seen; is this the object that is trained?')
     if self.counting: self._note_uncounted()
     if self.given and self.idle and self.others_stepped:
-        rec.note('optimizer', 'others stepped, and the one that was given never did, so the whole run counts as one '
-                 'step; leave it out, and those that step the model are recognised')
+        rec.note('optimizer', 'the one given to watch never stepped, but others did, so the whole run counts as one '
+                 'step; call watch without optimizer=, and it finds those that step the model')
 
 # %% ../nbs/04h_watching.ipynb #197bc4c2
 @patch
@@ -300,10 +302,10 @@ def _note_uncounted(self:watch):
     "What follows from the fact that no optimizer of the model has stepped"
     if not (self.begun or self.begun_valid):
         self.rec.note('model', "the watched model's forward was never called, only its submodules', and no optimizer "
-                      'stepped, so the whole run counts as one step; watch the part that is called')
+                      'stepped, so the whole run counts as one step; watch the submodule that is called')
     if self.params: self.rec.note('parameters', 'no optimizer of the model stepped, so they were not recorded')
     if self.given is None and self.others_stepped and any(p.grad is not None for p in self.parts.parameters()):
-        self.rec.note('optimizer', 'those that stepped hold no parameter of the model, so a step is a forward call; '
+        self.rec.note('optimizer', 'those that stepped hold no parameter of the model, so each forward call is a step; '
                       'call before_step() and after_step() of the watch around its steps')
 
 # %% ../nbs/04h_watching.ipynb #7b303da3
@@ -534,3 +536,58 @@ def _record_input(self:watch, args, kwargs):
             return rec.put('input', 'input', x, step, unit_dim(self.parts.first, x))
         self._see('input', 'input', x, None)
     except Exception as e: self.rec.note('input', e)
+
+# %% ../nbs/04h_watching.ipynb #4473b1c9
+class Plan:
+    "What a `watch` will record, and the memory that it takes once there are `max_rows` rows of everything"
+    def __init__(self,
+        rows:list, # dicts: kind, histories, and bytes: device, host, most
+        max_rows:int, # of each history
+    ):
+        self.rows, self.max_rows = rows, max_rows
+
+    def to_df(self):
+        "A row for each kind: histories, bytes on the layers' device, bytes on the host as measured and at most"
+        import pandas as pd
+        return pd.DataFrame(self.rows, columns=['kind', 'histories', 'device', 'host', 'most']).set_index('kind')
+
+    def __repr__(self):
+        table = self.to_df()
+        total = table.sum()
+        table = table.assign(**{k: table[k].map(_megabytes) for k in ('device', 'host', 'most')})
+        return (f'{table.to_string()}\n{total.histories:,} histories of {self.max_rows:,} rows: '
+                f'{_megabytes(total.device)} where the layers are, about {_megabytes(total.host)} on the host')
+
+def _megabytes(n)->str: return f'{n/1e6:,.1f} MB'
+
+# %% ../nbs/04h_watching.ipynb #fb24051a
+_TYPICAL = 300 # bytes of a packed row: the mean over 14 recordings is 293 for outputs, about 210 for parameters
+
+@patch
+def plan(self:watch)->Plan:
+    "What will be recorded, and its memory; lenses and logged numbers are not counted"
+    rec, widths, places = self.rec, [_width(m) for m in self.modules.values()], self.params.values()
+    ps = [p for p in (parameter(*place) for place in places) if p is not None]
+    kinds = dict(act=self.on_train, grad=self.on_train and self.grads, valid=self.on_valid)
+    rows = [_planned(k, widths, rec) for k,wanted in kinds.items() if wanted]
+    rows += [_planned(k, [0]*len(ps), rec) for k in ('param', 'param_grad', 'update') if ps]
+    if ps: rows.append(dict(kind='copy for updates', histories=0, device=_copied(ps, rec.sample), host=0, most=0))
+    return Plan(rows, rec.max_rows)
+
+def _copied(ps, sample:int)->int: return sum(sampled(p.detach(), sample).numel()*p.element_size() for p in ps)
+
+def _width(m)->int:
+    "The number of units of a module's output, as far as its weight shows it"
+    w = getattr(m, 'weight', None)
+    return len(w) if isinstance(w, Tensor) and w.ndim else 0
+
+# %% ../nbs/04h_watching.ipynb #4d51e3f3
+def _planned(kind:str, units:list, rec)->dict:
+    "Memory for the histories of one kind, with these numbers of units"
+    bins, n, bits = len(rec.bins), len(units), sum(-(-u//8) for u in units)
+    page = PAGE*(8*n*(HEAD + bins) + bits)
+    newest = (-(-rec.n_recent//PAGE) + 2)*page  # with one on its way, and one to be used again
+    full = n*rec.max_rows
+    host = newest + full*_TYPICAL*(HEAD + bins)//(HEAD + 325) + bits*-(-rec.max_rows//PAGE)
+    most = newest + full*(8*HEAD + 4*bins + 2*bins//PAGE) + bits*rec.max_rows
+    return dict(kind=kind, histories=n, device=page + 8*n*(HEAD + bins) + 8*bits, host=host, most=most)

@@ -302,6 +302,7 @@ def speed(a):
     from actstats import triton
     from actstats.bins import FloatBins
     from actstats.rows import empty_rows
+    from actstats.tracks import Track
     out, bins = {}, FloatBins()
     for dtype in (torch.float32, torch.bfloat16):
         for n in (2**10, 2**16, 2**20, 2**26):
@@ -311,9 +312,13 @@ def speed(a):
                 r = triton.Recorder(empty_rows(bins=bins, device='cuda'), torch.zeros(64, dtype=torch.bool, device='cuda'), bins, sample)
                 out[f'{name}, sample={sample}'] = per_call(lambda: r(x, 1))
     for keys in (1, 100):
-        now, rows = empty_rows(keys, bins=bins, device='cuda'), empty_rows(keys, 16, bins=bins, device='cuda')
-        alive, masks = torch.zeros(64*keys, dtype=torch.bool, device='cuda'), torch.zeros(16, 8*keys, dtype=torch.uint8, device='cuda')
-        out[f'closing a step of {keys} rows'] = per_call(lambda: triton.close_(now, alive, rows, masks, 0, 0))
+        t, steps, x = Track(bins, 1024, 'cuda'), count(), torch.randn(4, 64, device='cuda')
+        def close():
+            t.at(step := next(steps), step)
+            for k in range(keys): t.latest[k] = step
+        t.at(-1, -1)
+        for k in range(keys): t.put(k, x, 1)
+        out[f'closing a step of {keys} rows'] = per_call(close)  # with sending and packing pages
     for name in ('_scan', '_merge'):  # how many variants have been compiled
         try: out[f'compiled {name}'] = sum(len(c[0]) for c in getattr(triton, name).device_caches.values())
         except Exception: pass
@@ -677,7 +682,7 @@ def memory_part(r, a):
         def told(j): return dict(first=int(m[0, j]), last=int(m[-1, j]), most=int(m[:, j].max()), bytes_a_step=short(np.polyfit(m[:, 0], m[:, j], 1)[0]))
         out = dict(steps=marks[-1][0], after=first, rows=len(rec.keys()), max_rows=max_rows, device=told(1), nbytes=told(2), resident=told(3), problems=rec.problems)
         if a.device == 'cuda': out['peak'] = torch.cuda.max_memory_allocated()
-        return right(out, flat=out['device']['last'] - out['device']['first'] < 2**17, rows_flat=out['nbytes']['last'] == out['nbytes']['first'], all_steps=marks[-1][0] == steps,
+        return right(out, flat=out['device']['last'] - out['device']['first'] < 2**17, rows_flat=out['nbytes']['most'] < 1.25*out['nbytes']['first'], all_steps=marks[-1][0] == steps,
                      no_problems=not rec.problems)
     r.attempt('many steps', run)
 
