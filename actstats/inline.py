@@ -13,7 +13,7 @@ import numpy as np
 from fastcore.basics import patch
 
 from .heatmaps import Heat, _same_window, _short, heat
-from .recording import History
+from .history import History
 
 # %% auto #0
 __all__ = ['WIDE', 'HIGH', 'NOTHING', 'BAD', 'FIRST', 'BAD_COLOR', 'Steps', 'steps_of', 'Scale', 'scale_of', 'path', 'area',
@@ -69,6 +69,7 @@ def rows_at(self:Steps,
     row = np.searchsorted(self.column(h.step), columns, 'right') - 1
     return np.where(columns < np.ceil(self.at(h.end)*self.n - 1e-9), row, -1)
 
+# %% ../nbs/05g_inline.ipynb #d9f9de88
 @patch
 def over(self:Steps, h:History, values:np.ndarray)->np.ndarray:
     "The values of the rows of `h` by column, (columns, ...); NaN where there is none"
@@ -111,6 +112,7 @@ def scale_of(
     wide = max(hi - lo, part*max(abs(lo), abs(hi))) or 1.
     return Scale(*(float((lo + hi)/2 + sign*wide/2) for sign in (-1, 1)))
 
+# %% ../nbs/05g_inline.ipynb #7603f693
 def _wide(lo:float, hi:float, times:float)->Scale:
     "A logarithmic scale that spans the factor `times` or more"
     more = math.sqrt(max(1, times*lo/hi))
@@ -139,6 +141,7 @@ def _round_numbers(s:Scale, most:int)->np.ndarray:
         if len(parts) > 1: return parts
     return MaxNLocator(most, steps=[1, 2, 5, 10]).tick_values(s.lo, s.hi)
 
+# %% ../nbs/05g_inline.ipynb #72447369
 @patch
 def ticks(self:Scale,
     most:int=4, # marks, about
@@ -152,11 +155,13 @@ def ticks(self:Scale,
 # %% ../nbs/05g_inline.ipynb #231009e6
 WIDE, HIGH = 2000, 400 # units of the field
 
+# %% ../nbs/05g_inline.ipynb #d3665110
 def _pieces(ok:np.ndarray)->Iterator:
     "Slices of neighbours that are all true"
     at = np.flatnonzero(np.diff(np.r_[0, ok, 0]))
     yield from map(slice, at[::2].tolist(), at[1::2].tolist())
 
+# %% ../nbs/05g_inline.ipynb #8414b77c
 def _points(x, y)->str:
     xs, ys = np.rint(WIDE*x).astype(int), np.rint(HIGH*(1 - y)).astype(int)
     return ' '.join(f'{a} {b}' for a,b in zip(xs, ys))
@@ -171,6 +176,7 @@ def path(
     one = lambda s: f'M{_points(x[s], y[s])}' + 'h0'*(s.stop - s.start == 1)
     return ''.join(map(one, _pieces(np.isfinite(y))))
 
+# %% ../nbs/05g_inline.ipynb #048f9bdc
 def area(x:np.ndarray, low:np.ndarray, high:np.ndarray)->str:
     "The area between two lines, as the attribute `d` of an SVG path"
     there = lambda s: _points(np.r_[x[s], x[s][::-1]], np.r_[low[s], high[s][::-1]])
@@ -212,6 +218,7 @@ def lines_of(
 # %% ../nbs/05g_inline.ipynb #67d89c0e
 NOTHING, BAD, FIRST = 0, 1, 2 # codes
 
+# %% ../nbs/05g_inline.ipynb #8569fa42
 def codes(
     at:np.ndarray, # places, 0 to 1; NaN: nothing
     bad:np.ndarray|None=None, # where there are values that are not finite
@@ -225,6 +232,7 @@ def codes(
 BAD_COLOR = '#ff2d6f'
 _MAPS = dict(size='viridis', sign='RdBu_r')
 
+# %% ../nbs/05g_inline.ipynb #6412c4df
 def palette(
     name:str='size', # "size", "sign" or "alarm"
 )->np.ndarray: # uint8 (256, 4): red, green, blue and opacity of each code
@@ -236,6 +244,7 @@ def palette(
     every = np.vstack([(0, 0, 0, 0), to_rgba(BAD_COLOR), some])
     return np.rint(255*every).astype(np.uint8)
 
+# %% ../nbs/05g_inline.ipynb #78939a41
 def _alarming(share)->np.ndarray:
     "One colour, the more opaque the further: it is seen on white and on black"
     return np.c_[np.tile([.83, .33, .05], (len(share), 1)), .12 + .88*share]
@@ -253,6 +262,7 @@ def as_png(
     image.save(out, 'PNG', transparency=colors[:, 3].tobytes(), optimize=True)
     return 'data:image/png;base64,' + b64encode(out.getvalue()).decode()
 
+# %% ../nbs/05g_inline.ipynb #a0a250ea
 def as_text(codes:np.ndarray)->str:
     "The codes for a script, which reads and draws them"
     return b64encode(np.ascontiguousarray(codes).tobytes()).decode()
@@ -276,6 +286,7 @@ def _range(lo, hi)->str:
     if lo == -np.inf: return f'below {_short(hi)}'
     return f'{_short(lo)} or more' if hi == np.inf else f'{_short(lo)} to {_short(hi)}'
 
+# %% ../nbs/05g_inline.ipynb #dea59cc7
 def _padded(views:list)->list: # of (counts, edges, places of the edges)
     "The parts of heat-maps in one window, with the same strips for values outside of it"
     under, over = (any(o.outside[i] for o in views) for i in (0, 1))

@@ -1,6 +1,6 @@
 # Written by .ci/stubs.py: `make export`
 import numpy as np
-from .recording import History
+from .history import History
 from dataclasses import dataclass
 from typing import Any
 

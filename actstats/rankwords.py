@@ -31,18 +31,21 @@ def ranks_in_words(
         f'The training was started {starts} times.' if starts > 1 else '',
         f'No recording of {ranks_text(missing)} was there.' if missing else '')))
 
+# %% ../nbs/09l_rankwords.ipynb #0603483f
 def _mesh(ranks:dict)->str:
     return ' × '.join(f'{n} ({k})' for k,n in (ranks.get('dims') or {}).items())
 
 # %% ../nbs/09l_rankwords.ipynb #a4bb4148
 _MERGED = dict(sample='added up', shard='side by side', replica='one copy', stage='one stage', unknown='not known')
 
+# %% ../nbs/09l_rankwords.ipynb #433644ee
 def _columns(ranks:dict)->dict:
     "The dimensions of the mesh and their sizes; ranks outside the known dimensions make one more"
     dims = {k: n for k,n in (ranks.get('dims') or {}).items() if n > 1}
     rest = ranks['world']//max(1, math.prod(dims.values()))
     return dims | ({'others' if dims else 'ranks': rest} if rest > 1 else {})
 
+# %% ../nbs/09l_rankwords.ipynb #afe4fe86
 def _roles(rec:Recording, key:tuple, dims)->tuple:
     "The role of the ranks along each dimension, for one name and kind: sample, shard, replica, stage or unknown"
     if sum(key in r.dtypes for r in rec.ranks.values()) == 1 < len(rec.ranks): return ('stage',)*len(dims)
@@ -67,11 +70,13 @@ _OF_RANK = {'steps': 'steps', 'n': 'values', 'mean': 'mean', 'std': 'std', 'min'
             'n_nonfinite': 'not finite', 'first_nonfinite': 'first at step'}
 _MOST_RANKS = 64
 
+# %% ../nbs/09l_rankwords.ipynb #bdbd669b
 def _compared_by(rec:Recording)->tuple|None:
     "The name and kind by which ranks are compared; None if there is nothing"
     loss, outputs = Case(rec, kinds=('log',)).losses, rec._names('act')
     return (loss.name, 'log') if loss is not None else (outputs[-1], 'act') if outputs else None
 
+# %% ../nbs/09l_rankwords.ipynb #70fb8b60
 def _number_text(v)->str: return '' if v != v else f'{v:,.0f}' if float(v).is_integer() else f'{v:.4g}'
 
 # %% ../nbs/09l_rankwords.ipynb #b1b093ac

@@ -64,6 +64,7 @@ class Section:
 # %% ../nbs/10e_report.ipynb #3fd28390
 _LOOKS = (25, 50, 75) # steps after which to look, before the hundred of a diagnosis
 
+# %% ../nbs/10e_report.ipynb #3ed9aaa8
 @patch
 def first_alarm(self:Section)->int|None:
     "The step at which the alarm rang; None if there is none"
@@ -81,6 +82,7 @@ _VERDICTS = { # of a diagnosis: a class for the page; a headline
     'will train': ('fine', 'This run looks healthy'),
     'not yet known': ('open', 'No alarm, but no all-clear')}
 
+# %% ../nbs/10e_report.ipynb #fd40acb5
 @patch
 def cause(self:Section)->Finding|None:
     "The finding that explains the verdict: what the alarm names, else the first one"
@@ -106,6 +108,7 @@ def verdict(self:Section)->dict:
 # %% ../nbs/10e_report.ipynb #53536ffa
 _MOST_EVENTS = 12
 
+# %% ../nbs/10e_report.ipynb #1bf66013
 @patch
 def where(self:Section, name:str, kind:str='')->str|None:
     "The line of the table of layers for a name in a finding or an event; None if it has none"
@@ -150,6 +153,7 @@ def _group(settings:dict)->str:
     "The settings of one parameter group"
     return ', '.join(f'{k} {v:g}' if isinstance(v, float) else f'{k} {v}' for k,v in settings.items())
 
+# %% ../nbs/10e_report.ipynb #d2505deb
 def _steps_text(rec:Recording)->str:
     total, every = rec.meta.get('total_steps'), rec.meta.get('every') or 1
     planned, thinned = f' of {total:,} planned' if total else '', f', one in {every}' if every > 1 else ''
@@ -174,6 +178,7 @@ def settings(self:Section)->list:
 @patch
 def whose(self:Section)->str: return ranks_in_words(self.rec)
 
+# %% ../nbs/10e_report.ipynb #79f9143d
 @patch
 def ranks(self:Section)->dict|None:
     "What a report says about ranks; None if there is nothing more than `ranks_in_words`"
@@ -198,6 +203,7 @@ class Versus:
         each = zip(self.comparison.steps, self.comparison.distance)
         return codes(np.stack([_in_columns(steps, s, d) for s,d in each]))
 
+# %% ../nbs/10e_report.ipynb #d2d5dd5a
 def _in_columns(steps:Steps, step:np.ndarray, v:np.ndarray)->np.ndarray:
     "The largest value of each column; an empty one has that of the column before it"
     out, at = np.full(steps.n, np.nan), steps.column(step)
@@ -234,12 +240,14 @@ def matched(
             out.setdefault(role, [None]*n)[run] = key
     return out
 
+# %% ../nbs/10e_report.ipynb #a5dfcca9
 def _alike(a:tuple, b:tuple)->bool:
     return a[1] == b[1] and a[0].rpartition('.')[2] == b[0].rpartition('.')[2]
 
 # %% ../nbs/10e_report.ipynb #cabd78c3
 _CELLS, _BINS, _PICTURED = 3_000_000, 62, 400
 
+# %% ../nbs/10e_report.ipynb #d830a19b
 def columns_for(n:int)->int:
     "How many columns each of `n` histograms over time may have"
     return int(np.clip(_CELLS//(_BINS*max(n, 1)), 24, 256))
@@ -309,6 +317,7 @@ def marks(self:Page,
 # %% ../nbs/10e_report.ipynb #c0b01d3d
 _MOST_NUMBERS, _MOST_EPOCHS = 12, 60
 
+# %% ../nbs/10e_report.ipynb #365ad305
 @patch
 def numbers(self:Page)->list: # of Lines
     "Charts of the logged numbers but the loss, and of the learning rate"
@@ -320,6 +329,7 @@ def numbers(self:Page)->list: # of Lines
         return lines_of(key[0], [(key[0], self.steps.at(h.middle + .5), h.mean, run) for h,run in hs if len(h)])
     return [c for k in list(dict.fromkeys(keys))[:_MOST_NUMBERS] if (c := lines(k)) and c.lines]
 
+# %% ../nbs/10e_report.ipynb #84e13acb
 @patch
 def epochs(self:Page, run:int)->str:
     "Marks at the beginnings of epochs, as an SVG path"
@@ -334,6 +344,7 @@ def _values(self:Page, stat:str)->np.ndarray:
     y = np.concatenate(ys) if ys else np.zeros(0)
     return y[np.isfinite(y)]
 
+# %% ../nbs/10e_report.ipynb #262cec75
 @patch
 def scale(self:Page, stat:str)->Scale|None:
     "The common scale of a statistic, without its few most extreme values; None if nothing has it"
@@ -364,6 +375,7 @@ def map_of(self:Page,
     bad = [np.zeros(self.steps.n, bool) if n is None else o.bad(n) for n in (line[run] for line in self.lines)]
     return codes(scale.at(np.stack(ys)), np.stack(bad))
 
+# %% ../nbs/10e_report.ipynb #bd9c701b
 @patch
 def maps(self:Page)->dict: # statistic -> what a script needs to draw and read its maps
     "The maps of all statistics"
@@ -376,6 +388,7 @@ def maps(self:Page)->dict: # statistic -> what a script needs to draw and read i
 # %% ../nbs/10e_report.ipynb #1caf46c8
 _COURSES, _POINTS = ('std', 'dead', 'grad', 'update'), 60
 
+# %% ../nbs/10e_report.ipynb #3fef7fcd
 def thinned(
     y:np.ndarray, # values, with NaN where there is none
     most:int=_POINTS,
@@ -410,6 +423,7 @@ def table(self:Page)->list: # of dicts
             for i,line in enumerate(self.lines)]
     return sorted(rows, key=lambda r: -r['odd'])
 
+# %% ../nbs/10e_report.ipynb #86d7c70a
 @patch
 def _code(self:Page, line:tuple)->str:
     "How PyTorch prints the module"
@@ -424,6 +438,7 @@ def strips(self:Page, keys:list)->list: # of Strip or None
     if tuple(keys) not in self._made: self._made[tuple(keys)] = strips_of(hs, self.steps)
     return self._made[tuple(keys)]
 
+# %% ../nbs/10e_report.ipynb #67f95541
 @patch
 def images(self:Page, line:tuple)->list: # of data URIs or None
     "The histograms of a layer's outputs as small images"
@@ -434,6 +449,7 @@ def images(self:Page, line:tuple)->list: # of data URIs or None
 # %% ../nbs/10e_report.ipynb #92e39f8f
 _IN_GROUP = dict(param='Values', param_grad='Gradients', update='Updates', grad='Gradients') # of one parameter or layer
 
+# %% ../nbs/10e_report.ipynb #f1989796
 def _in_group(kind:str)->str:
     plural = kind_of(kind).plural
     return _IN_GROUP.get(kind) or plural[:1].upper() + plural[1:]
@@ -465,6 +481,7 @@ def _charts(self:Page, kind:str, hs:list)->list: # of Lines
         return [chart('Standard deviation', std='std'), chart('Mean', mean='mean'), *units]
     return [chart(f'Size of the {_in_group(kind).lower()}', rms='rms')]
 
+# %% ../nbs/10e_report.ipynb #b401b9b6
 @patch
 def _ratios(self:Page, line:tuple, keys:list)->list:
     "The size of updates relative to their parameter"
@@ -484,6 +501,7 @@ def figures(self:Page, line:tuple)->list: # of (what, texts)
 # %% ../nbs/10e_report.ipynb #c374fd4a
 _MOST_EVIDENCE = 12
 
+# %% ../nbs/10e_report.ipynb #87fb66b0
 @patch
 def evidence(self:Page,
     f:Finding,
@@ -503,6 +521,7 @@ def evidence(self:Page,
 # %% ../nbs/10e_report.ipynb #a4a68909
 def _packed(data)->str: return b64encode(gzip.compress(json.dumps(data, allow_nan=False).encode(), 9, mtime=0)).decode()
 
+# %% ../nbs/10e_report.ipynb #93b98674
 def _details(page:Page)->dict: # id -> html
     "What the lines of the table open into"
     opened = template('report_parts.html').module.opened

@@ -14,7 +14,7 @@ from .diagnosis import Diagnosis
 from .events import Story, _row_of
 from .inline import Steps, steps_of
 from .kinds import KINDS, kind_of
-from .recording import History, Recording
+from .recording import Recording
 from .symptoms import number, percent
 
 # %% auto #0
@@ -37,6 +37,7 @@ def home(
 # %% ../nbs/09k_standouts.ipynb #025999ce
 _ORDER = ('input', 'layer', 'lens', 'parameter')
 
+# %% ../nbs/09k_standouts.ipynb #645e4050
 def lines_of_rec(rec:Recording)->dict: # name of a line -> keys (name, kind)
     "All that was recorded but logged numbers, by layer: the input first, then the layers in call order"
     keys = [k for k in rec.keys() if kind_of(k[1]).of != 'number']
@@ -106,6 +107,7 @@ def lay_out(self:Overview,
     out.steps, out.hs = steps, {k: steps.merged(h) for k,h in self.hs.items()}
     return out
 
+# %% ../nbs/09k_standouts.ipynb #00ba0bb0
 @patch
 def _over(self:Overview, key:tuple, what:str)->np.ndarray|None:
     h = self.hs.get(key)
@@ -129,6 +131,7 @@ def curve(self:Overview,
     if kind.of == 'parameter' or stat == 'dead' and not kind.outputs: return None
     return self._over(main, dict(dead='frac_dead', zero='frac_zero').get(stat, stat))
 
+# %% ../nbs/09k_standouts.ipynb #9f829206
 @patch
 def ratio(self:Overview,
     name:str, # of a parameter
@@ -164,6 +167,7 @@ def _far(self:Overview, line:str)->np.ndarray|None:
 # %% ../nbs/09k_standouts.ipynb #a38bfc2b
 WEIGHTS = dict(error=100., warning=20., event=5.)
 
+# %% ../nbs/09k_standouts.ipynb #bbefa7d3
 @dataclass(frozen=True)
 class Reason:
     "Why a layer stands out"
@@ -182,6 +186,7 @@ def title(
     "The name of a rule as a heading: Dead units"
     return rule.replace('_', ' ').capitalize()
 
+# %% ../nbs/09k_standouts.ipynb #62fab24e
 def _of_finding(f)->list: # of (name of a layer, reason)
     names = [n for n in f.evidence.get('layers') or () if isinstance(n, str) and n != f.layer]
     return [(n, Reason(title(f.rule), f.severity, f.step, 1. if n == f.layer else .25)) for n in [f.layer, *names]]
