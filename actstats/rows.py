@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 import math
 
+import numpy as np
 import torch
 from torch import nn, Tensor
 
@@ -168,6 +169,7 @@ def pack(
     mask:Tensor, # bool (..., units)
 )->Tensor: # uint8 (..., ceil(units/8))
     "Eight units to a byte, the first in the lowest bit; merge packed masks with `|`"
+    if mask.device.type == 'cpu': return torch.from_numpy(np.packbits(mask.numpy(), axis=-1, bitorder='little'))
     m = nn.functional.pad(mask, (0, -mask.shape[-1] % 8)).unflatten(-1, (-1, 8))
     return (m * (1 << torch.arange(8, device=mask.device))).sum(-1).to(torch.uint8)
 

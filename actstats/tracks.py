@@ -162,13 +162,13 @@ def is_past(self:Track, tick)->bool:
 def flush(self:Track):
     "Move the current rows into the page"
     if self.tick is None or not self.slots: return
-    with real_memory():
-        if len(self.times) == PAGE: self._send()
-        self._widen()
-        r, now, alive = len(self.times), self.now[:len(self.span)], self.alive[:8*self.width]
-        self.page[:, r].copy_(now)
+    if len(self.times) == PAGE: self._send()
+    self._widen()
+    r, now, alive = len(self.times), self.now[:len(self.span)], self.alive[:8*self.width]
+    self.page[:, r].copy_(now)
+    now.copy_(self.empty)
+    if self.width:
         self.units[r].copy_(pack(alive))
-        now.copy_(self.empty)
         alive.zero_()
     self.times.append((self.tick, self.step))
     self._count()
@@ -199,7 +199,8 @@ def _send(self:Track):
     "Send the page to the host, without waiting for it, and begin a new one"
     if not self.times: return
     page, spare, there = (self.page, self.units), self.spare, None
-    if spare is None or spare[0].shape != page[0].shape: spare = [self._like(t) for t in page]
+    if spare is None or spare[0].shape != page[0].shape:
+        with real_memory(): spare = [self._like(t) for t in page]
     if self.device.type == 'cpu': (self.page, self.units), spare = spare, page
     else:
         for new,t in zip(spare, page): new.copy_(t, non_blocking=t.is_cuda)
