@@ -16,12 +16,12 @@ from .heatmaps import Heat, _same_window, _short, heat
 from .history import History
 
 # %% auto #0
-__all__ = ['WIDE', 'HIGH', 'NOTHING', 'BAD', 'FIRST', 'BAD_COLOR', 'Steps', 'steps_of', 'Scale', 'scale_of', 'path', 'area',
+__all__ = ['WIDE', 'HIGH', 'NOTHING', 'BAD', 'FIRST', 'BAD_COLOR', 'StepAxis', 'steps_of', 'Scale', 'scale_of', 'path', 'area',
            'Lines', 'lines_of', 'codes', 'palette', 'as_png', 'as_text', 'Strip', 'strips_of']
 
 # %% ../nbs/05g_inline.ipynb #435402b9
 @dataclass(frozen=True)
-class Steps:
+class StepAxis:
     "The horizontal axis of a page: steps from `first` up to `end`, in `n` equal columns"
     first:int
     end:int
@@ -41,16 +41,16 @@ class Steps:
 def steps_of(
     hs, # of `History`: all that the page shows
     most:int=256, # columns
-)->Steps:
+)->StepAxis:
     "The axis on which all rows of these histories have their place"
     hs = [h for h in hs if len(h)]
     first = min((int(h.step[0]) for h in hs), default=0)
     end = max((h.end for h in hs), default=1)
-    return Steps(first, end, min(most, end - first))
+    return StepAxis(first, end, min(most, end - first))
 
 # %% ../nbs/05g_inline.ipynb #44023f67
 @patch
-def merged(self:Steps,
+def merged(self:StepAxis,
     h:History,
 )->History: # at most one row for each column
     "Merge the rows that begin in the same column"
@@ -60,7 +60,7 @@ def merged(self:Steps,
 
 # %% ../nbs/05g_inline.ipynb #aa9faa09
 @patch
-def rows_at(self:Steps,
+def rows_at(self:StepAxis,
     h:History, # merged
 )->np.ndarray: # of indices, (columns,); -1: none
     "The row that covers each column"
@@ -71,7 +71,7 @@ def rows_at(self:Steps,
 
 # %% ../nbs/05g_inline.ipynb #d9f9de88
 @patch
-def over(self:Steps, h:History, values:np.ndarray)->np.ndarray:
+def over(self:StepAxis, h:History, values:np.ndarray)->np.ndarray:
     "The values of the rows of `h` by column, (columns, ...); NaN where there is none"
     row = self.rows_at(h)
     out = np.full((self.n, *values.shape[1:]), np.nan)
@@ -308,7 +308,7 @@ def _value_ticks(o:Heat, up)->list:
             for v in [inside[0] + place*(inside[-1] - inside[0])]]
 
 # %% ../nbs/05g_inline.ipynb #8526c836
-def _strip(h:History, o:Heat, parts:tuple, most:float, steps:Steps, outside:tuple)->Strip:
+def _strip(h:History, o:Heat, parts:tuple, most:float, steps:StepAxis, outside:tuple)->Strip:
     counts, edges, at = parts
     n, x = len(at) - 1, steps.at(h.middle + .5)
     up = lambda v: round(float(np.interp(v, at, np.arange(n + 1)))/n, 4)
@@ -323,7 +323,7 @@ def _strip(h:History, o:Heat, parts:tuple, most:float, steps:Steps, outside:tupl
 # %% ../nbs/05g_inline.ipynb #8550f025
 def strips_of(
     hs:list, # of `History` or None, one for each run
-    steps:Steps,
+    steps:StepAxis,
 )->list: # of `Strip` or None
     "The histograms of a layer over the steps: two runs in the same window and colours"
     hs = [steps.merged(h) if h is not None and len(h) else None for h in hs]

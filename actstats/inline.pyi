@@ -4,10 +4,10 @@ from .history import History
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ['WIDE', 'HIGH', 'NOTHING', 'BAD', 'FIRST', 'BAD_COLOR', 'Steps', 'steps_of', 'Scale', 'scale_of', 'path', 'area', 'Lines', 'lines_of', 'codes', 'palette', 'as_png', 'as_text', 'Strip', 'strips_of']
+__all__ = ['WIDE', 'HIGH', 'NOTHING', 'BAD', 'FIRST', 'BAD_COLOR', 'StepAxis', 'steps_of', 'Scale', 'scale_of', 'path', 'area', 'Lines', 'lines_of', 'codes', 'palette', 'as_png', 'as_text', 'Strip', 'strips_of']
 
 @dataclass(frozen=True)
-class Steps:
+class StepAxis:
     first: int
     end: int
     n: int
@@ -17,7 +17,7 @@ class Steps:
     def rows_at(self, h: History) -> np.ndarray: ...
     def over(self, h: History, values: np.ndarray) -> np.ndarray: ...
 
-def steps_of(hs: Any, most: int=256) -> Steps: ...
+def steps_of(hs: Any, most: int=256) -> StepAxis: ...
 
 @dataclass(frozen=True)
 class Scale:
@@ -71,4 +71,4 @@ class Strip:
     bad: str
     edges: list
 
-def strips_of(hs: list, steps: Steps) -> list: ...
+def strips_of(hs: list, steps: StepAxis) -> list: ...

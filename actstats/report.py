@@ -18,7 +18,7 @@ from .compare import Comparison
 from .events import NUMBERED, Story, _row_of
 from .files import check_writable, write_bytes
 from .heatmaps import _short
-from .inline import HIGH, WIDE, Lines, Scale, Steps, area, as_png, as_text, codes
+from .inline import HIGH, WIDE, Lines, Scale, StepAxis, area, as_png, as_text, codes
 from .inline import _round_numbers, lines_of, palette, scale_of, steps_of, strips_of
 from .kinds import kind_of
 from .layouts import whose
@@ -198,13 +198,13 @@ class Versus:
 
     def sentences(self)->list: return str(self.comparison).splitlines()
 
-    def codes(self, steps:Steps)->np.ndarray: # uint8 (layers, columns)
+    def codes(self, steps:StepAxis)->np.ndarray: # uint8 (layers, columns)
         "The distance of each layer over the steps, from 0 to 1"
         each = zip(self.comparison.steps, self.comparison.distance)
         return codes(np.stack([_in_columns(steps, s, d) for s,d in each]))
 
 # %% ../nbs/10e_report.ipynb #d2d5dd5a
-def _in_columns(steps:Steps, step:np.ndarray, v:np.ndarray)->np.ndarray:
+def _in_columns(steps:StepAxis, step:np.ndarray, v:np.ndarray)->np.ndarray:
     "The largest value of each column; an empty one has that of the column before it"
     out, at = np.full(steps.n, np.nan), steps.column(step)
     np.fmax.at(out, at, v)

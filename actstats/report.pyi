@@ -3,7 +3,7 @@ import numpy as np
 from .ailments import Finding
 from .compare import Comparison
 from .events import Story
-from .inline import Lines, Scale, Steps
+from .inline import Lines, Scale, StepAxis
 from .recording import Recording
 from .standouts import Overview
 from dataclasses import dataclass
@@ -47,7 +47,7 @@ class Versus:
     title: str
     comparison: Comparison
     def sentences(self) -> list: ...
-    def codes(self, steps: Steps) -> np.ndarray: ...
+    def codes(self, steps: StepAxis) -> np.ndarray: ...
 
 def paired(names: list) -> list: ...
 

@@ -12,7 +12,7 @@ from fastcore.basics import patch
 
 from .diagnosis import Diagnosis
 from .events import Story, _row_of
-from .inline import Steps, steps_of
+from .inline import StepAxis, steps_of
 from .kinds import KINDS, kind_of
 from .recording import Recording
 from .symptoms import number, percent
@@ -100,7 +100,7 @@ class Overview:
 # %% ../nbs/09k_standouts.ipynb #6dc7cb1c
 @patch
 def lay_out(self:Overview,
-    steps:Steps, # the columns of the page
+    steps:StepAxis, # the columns of the page
 ):
     "The same with its rows merged into columns"
     out = copy(self)
