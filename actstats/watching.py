@@ -229,7 +229,7 @@ def hook(self:watch, name:str, m:nn.Module, probe)->list:
 def _attach_end(self:watch, m):
     "Record the variance of the model's output"
     probe = Probe(self, self._gave, self._gave_in_graph, m, all=True)
-    with suppress(RuntimeError): self.handles.append(probe.attach(m.register_forward_hook))  # _attach_root reports a model that takes no hooks
+    with suppress(RuntimeError): self.handles.append(probe.attach(m.register_forward_hook))  # _attach_root reports it
 
 @patch
 def _gave(self:watch, m, args, out):
