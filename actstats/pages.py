@@ -86,7 +86,7 @@ def nbytes(self:Page)->int:
 
 # %% ../nbs/03k_pages.ipynb #dd51e2dd
 class Past:
-    "Rows of many keys that no longer change: at most `max_rows`, of equal numbers of time keys"
+    "Closed rows of many keys: at most `max_rows`, each of equally many time keys"
     def __init__(self, max_rows:int, fields:int):
         self.max_rows, self.fields = max_rows, fields
         self.stride = 1       # time keys that a full row holds
@@ -95,8 +95,8 @@ class Past:
 
     def _clear(self):
         self.pages = []       # the oldest first
-        self.old, self.new = [], []  # pages after these whose neighbours still have to merge, and pages after those
-        self.rows = _empty(0, 0, self.fields)   # int64 (keys, rows, fields): those that follow
+        self.old, self.new = [], []  # then pages still to merge in pairs; then newer pages, of the new stride
+        self.rows = _empty(0, 0, self.fields)   # int64 (keys, rows, fields): the last rows, not packed yet
         with real_memory(): self.masks = torch.zeros(0, 0, dtype=torch.uint8, device='cpu')
 
     def __len__(self): return PAGE*(len(self.pages) + len(self.old)//2 + len(self.new)) + self.rows.shape[1]
@@ -108,7 +108,7 @@ def _or(masks:Tensor, k:int)->Tensor: # uint8 (rows/k, bytes)
     return torch.from_numpy(np.bitwise_or.reduce(masks.numpy().reshape(n//k, k, width), axis=1))
 
 def _merged(rows:Tensor, masks:Tensor, k:int)->tuple:
-    "Merge each `k` rows; those that are left over become one row, too"
+    "Merge each group of `k` rows; rows left over become one row"
     n, many = len(masks)//k, len(masks)
     if many <= 1 or k == 1: return rows, masks
     whole = merged(rows[:, :n*k].unflatten(1, (n, k))), _or(masks[:n*k], k)
@@ -211,7 +211,7 @@ def bits(self:Past, some:slice, begin:int=0)->Tensor: # uint8 (rows, bytes)
 # %% ../nbs/03k_pages.ipynb #07a59cef
 @patch
 def copy(self:Past)->Past:
-    "A past that shares the pages, and grows by itself"
+    "A copy that shares the pages and grows independently"
     new = copy(self)
     for k in ('pages', 'old', 'new'): setattr(new, k, list(getattr(self, k)))
     return new
@@ -223,7 +223,7 @@ def changed(self:Page,
     keys:int, # room that it needs: keys
     width:int, # and bytes
 )->Page:
-    "A page in which one row is another"
+    "A copy of this page in which `f` has changed row `r`"
     rows, masks = widened(*self.read(), keys, width)
     f(rows[:, r], masks[r])
     return Page(rows, masks)

@@ -44,9 +44,9 @@ class Track:
         self.ticks = 0        # number of time keys so far
         self.first, self.last = [], []  # of each row: its first and its last time key
         self.past = Past(max_rows, HEAD + len(bins))
-        self.coming = deque()           # pages on their way to the host: rows, masks, times, and when they are there
+        self.coming = deque()           # pages on their way to the host: rows, masks, times, event of arrival
         self.newest_pages = deque()     # the newest of those that have arrived: rows, masks, times
-        self.spare = None               # rows and masks of a page on the host that may be written again
+        self.spare = None               # rows and masks of a page on the host, to be reused
         self.now, self.empty = (empty_rows(n, bins=bins, device=self.device) for n in (0, 1))
         with real_memory(): self.alive = torch.zeros(0, dtype=torch.bool, device=self.device)
         self._new_page()
@@ -427,7 +427,7 @@ def hold(self:Track,
     last:list, # and end
     ticks:int, # number of time keys
 ):
-    "Take these rows in place of its own, unpacked"
+    "Replace the track's rows with these, which stay unpacked"
     self.rows, self.masks, self.n, self.first, self.last, self.ticks = rows, masks, len(first), first, last, ticks
     self.past.ticks = self.n
 

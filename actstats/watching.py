@@ -52,20 +52,20 @@ class watch(Steps):
         bins=None, # of the histograms; None: FloatBins()
         sample:int|None=None, # use about this many values of each tensor; None: all
         max_rows:int=1024, # rows kept for each layer
-        recent:int=64, # the newest steps, which stay apart when rows merge; 0: none
+        recent:int=64, # number of newest steps that keep a row each when rows merge; 0: none
         outputs:str='first', # of an output with several tensors, record the "first" or "all"
         on_train:bool=True, # record in training mode
         on_valid:bool=False, # record in evaluation mode
         total_steps:int|None=None, # the planned length of the run
         first_step:int=0, # the number of the first step, for a resumed run
         mesh=None, # the torch DeviceMesh of several processes, where it cannot be seen from the model
-        lenses=(), # what else to see: `Experts()`, `Attention()`, `Outliers()`
+        lenses=(), # what else to record: `Experts()`, `Attention()`, `Outliers()`
     ):
         _check(optimizer, modules, every, grads, params, bins, sample, max_rows, recent, outputs, on_train, on_valid,
                total_steps, first_step, mesh, lenses)
         self.model, self.parts = model, _parts(model)
         self.modules = choose_modules(self.parts, modules)
-        self.given = _given(optimizer, self.parts)  # optimizers; None: those that turn out to be the model's
+        self.given = _given(optimizer, self.parts)  # torch optimizers; None: found when they step
         self.mesh, self.lenses = mesh, list(lenses)
         self.every, self.grads, self.all = operator.index(every), grads, outputs == 'all'
         self.on_train, self.on_valid = on_train, on_valid
@@ -86,7 +86,7 @@ def _parts(model)->Parts:
 
 # %% ../nbs/04h_watching.ipynb #4735d886
 def _optimizers(optimizer)->list|None:
-    "The torch optimizers that were given; None: those that turn out to be the model's"
+    "The given torch optimizers; None: `watch` finds the model's when they step"
     if isinstance(optimizer, str) and optimizer == 'auto': return None
     if isinstance(optimizer, str):
         raise ValueError(f'watch: expected an optimizer, "auto" or None as optimizer, got {optimizer!r}')
@@ -128,7 +128,7 @@ def _check(optimizer, modules, every, grads, params, bins, sample, max_rows, rec
 def check_arguments(
     arguments:dict, # names -> values
 ):
-    "Check arguments of `watch` before there is a model; TypeError or ValueError, as `watch` raises"
+    "Check arguments of `watch` without a model; raises the same TypeError or ValueError as `watch`"
     known = {k: p.default for k,p in signature(watch.__init__).parameters.items() if k not in ('self', 'model')}
     for k in arguments:
         if k not in known: raise TypeError(f'watch: no argument is called {k!r}{_nearest(k, known)}')
@@ -151,7 +151,7 @@ def _recording(self:watch, bins, max_rows, recent, sample, total_steps, first_st
 @patch
 def _reset(self:watch):
     self.handles = []            # hooks to remove
-    self.dry = False             # does a stage of a pipeline only learn shapes?
+    self.dry = False             # is a pipeline stage only learning shapes?
     self._reset_steps()
     self.calls = None, set()     # training mode?, and the parts called since a step or a call in evaluation mode began
     self.begun = False           # has the model been called in training mode?
@@ -159,11 +159,11 @@ def _reset(self:watch):
     self.n_valid = 0             # forward calls in evaluation mode
     self.valid = None, 0         # the training step that evaluation follows, and its forward calls so far
     self.dims = {}               # (name, number of dimensions) -> the dimension of the units
-    self.ways = {}               # name -> how its last output was put, as `Recording.way` returns it
+    self.ways = {}               # name -> how its last output was recorded, from `Recording.way`
     self.ref = ref(self)
 
 # %% ../nbs/04h_watching.ipynb #7de532a0
-WHEN_STARTED = [] # called with the recording when watching starts, by chapters that come later; must not raise
+WHEN_STARTED = [] # functions f(recording) of later chapters, called when watching starts; must not raise
 
 # %% ../nbs/04h_watching.ipynb #51d819c1
 @patch
@@ -216,7 +216,7 @@ def _attach(self:watch):
 # %% ../nbs/04h_watching.ipynb #85b22682
 @patch
 def hook(self:watch, name:str, m:nn.Module, probe)->list:
-    "Attach a probe to a module, for as long as it does not run inside a fused kernel: the handle, or none, with a note"
+    "Attach a probe to a module, detached while it runs in a fused kernel: [probe], or [] and a note"
     try: probe.attach(m.register_forward_hook)
     except RuntimeError as e:
         self.rec.note(name, f'it takes no hooks: {e}')
@@ -227,9 +227,9 @@ def hook(self:watch, name:str, m:nn.Module, probe)->list:
 # %% ../nbs/04h_watching.ipynb #043e1b5e
 @patch
 def _attach_end(self:watch, m):
-    "Look at what the model gives, and at nothing but its variance"
+    "Record the variance of the model's output"
     probe = Probe(self, self._gave, self._gave_in_graph, m, all=True)
-    with suppress(RuntimeError): self.handles.append(probe.attach(m.register_forward_hook))  # as _attach_root told
+    with suppress(RuntimeError): self.handles.append(probe.attach(m.register_forward_hook))  # _attach_root reports it
 
 @patch
 def _gave(self:watch, m, args, out):
@@ -240,7 +240,7 @@ def _gave(self:watch, m, args, out):
         if where is None or not where[0]: return
         if type(out) is Tensor and not modes(): self._note_variance(out, where[2])
         else: aside(self._note_variance, out, where[2])
-    except Exception: pass  # an output of a kind that has no variance: the layer that made it tells what it is
+    except Exception: pass  # an output without variance: the layer that returned it is noted
 
 @patch
 def _gave_in_graph(self:watch, m, xs, what): self._gave(m, (), xs)
@@ -299,7 +299,7 @@ def _note_omissions(self:watch):
 # %% ../nbs/04h_watching.ipynb #197bc4c2
 @patch
 def _note_uncounted(self:watch):
-    "What follows from the fact that no optimizer of the model has stepped"
+    "Note the consequences if no optimizer of the model has stepped"
     if not (self.begun or self.begun_valid):
         self.rec.note('model', "the watched model's forward was never called, only its submodules', and no optimizer "
                       'stepped, so the whole run counts as one step; watch the submodule that is called')
@@ -371,7 +371,7 @@ def _saw(self:watch, name, m, args, out):
 # %% ../nbs/04h_watching.ipynb #ad4d1f80
 @patch
 def _again(self:watch, name, m, out)->bool:
-    "Put an output as the last one of this layer was, if the step goes on; False: it needs a closer look"
+    "Record an output as this layer's last one, if the step is the same; False: take the full path"
     way = self.ways.get(name)
     if way is None or self.stepped or not (m.training and self.parts.training): return False
     return undisturbed() and self.rec.put_again(way, out, self.step)
@@ -399,7 +399,7 @@ def _put_outputs(self:watch, name, m, out, where):
 
 @patch
 def _put_whole(self:watch, name, out, where):
-    "Whole numbers, of an output that holds no others"
+    "Record whole numbers of an output that holds no floating-point tensor"
     xs = list(whole_numbers(out) if self.all else islice(whole_numbers(out), 1))
     if not xs:
         what = out.dtype if isinstance(out, Tensor) else type(out).__name__
@@ -492,7 +492,7 @@ def _attach_fused(self:watch, *args):
 def due(self:watch,
     every:int=1, # look at each `every`-th of the recorded steps
 )->bool:
-    "Are values of the pass that runs now to be recorded by a lens? It is no evaluation, no recomputation, no tracing"
+    "True if a lens is to record values of the current pass; False in evaluation, recomputation and tracing"
     if torch.compiler.is_compiling() or self.paused or self.dry or not self.handles: return False
     if in_backward() or is_tracing(): return False
     if self.stepped and self.parts.training: self._complete()
@@ -507,7 +507,7 @@ def see(self:watch,
     x:Tensor, # values: floating-point or whole numbers
     dim:int|None=None, # dimension of their units; None: no units
 ):
-    "Merge values that a lens has seen into the row of the step whose pass runs now; never raises"
+    "Merge values from a lens into the row of the current step; never raises"
     try: self._see(name, kind, x, dim) if not modes() else aside(self._see, name, kind, x, dim)
     except Exception as e: self.rec.note(name, e)
 
@@ -519,7 +519,7 @@ def _see(self:watch, name, kind, x, dim):
     self.rec.dtypes[name, kind] = x.dtype
 
 def _fits_float32(x:Tensor)->bool:
-    "Are these whole numbers the same in float32, as far as can be known without waiting?"
+    "True if float32 surely holds these whole numbers exactly; does not wait for a GPU to find out"
     if x.element_size() < 4 or not x.numel(): return True
     return x.is_cpu and all(-2**24 <= v <= 2**24 for v in x.aminmax())
 
