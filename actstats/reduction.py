@@ -6,7 +6,7 @@
 from __future__ import annotations
 from dataclasses import dataclass, field as item
 from datetime import timedelta
-from functools import lru_cache, partial
+from functools import partial
 from threading import Condition, Thread
 from time import monotonic, sleep
 from types import SimpleNamespace
@@ -25,7 +25,7 @@ from .layouts import rank_and_world, shares, usual_role
 from .ranks import _later_stages, _prefixes, _united
 from .recording import _LOCK, _LOG, Recording, _is_past
 from .risk import MOST
-from .pages import Past
+from .pages import Past, _or
 from .rows import EMPTY, FIELDS, HEAD, _columns, empty_rows, field, merge, merged
 from .tracks import Track
 
@@ -33,12 +33,7 @@ from .tracks import Track
 __all__ = ['Reduction']
 
 # %% ../nbs/18b_reduction.ipynb #df937ca3
-def _any(masks:Tensor)->Tensor:
-    "Join masks, uint8 (rows, bytes), by a logical or"
-    while len(masks) > 1:
-        h = len(masks)//2
-        masks = torch.cat([masks[:h] | masks[h:2*h], masks[2*h:]])
-    return masks[0]
+def _any(masks:Tensor)->Tensor: return _or(masks, len(masks))[0]  # uint8 (bytes,)
 
 # %% ../nbs/18b_reduction.ipynb #99a93911
 def _cut(

@@ -11,7 +11,7 @@ import torch
 from torch import nn, Tensor
 
 from .bins import _FLOAT, FloatBins
-from .rows import EMPTY, FLOATS, INTS, clear_, empty_rows, field, mark_alive_, merge, pack
+from .rows import EMPTY, FLOATS, INTS, empty_rows, field, mark_alive_, merge
 
 # %% auto #0
 __all__ = ['dense', 'is_plain', 'prime_stride', 'sampled', 'summarise', 'ReferenceRecorder', 'stamp_']
