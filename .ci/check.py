@@ -36,7 +36,8 @@ TRAIN = ('datasets', 'learner', 'activations', 'init', 'batchnorm', 'abandon', '
 BACKENDS = ('kernels', 'triton')
 ADAPTERS = '17'  # the number of their chapters
 HEAVIEST = 2_000_000  # bytes of a page of the site
-WIDEST, LONGEST, TYPICAL = 120, 40, 8  # columns, lines of an export cell, and the median of these
+UNSEEN = r'(?m)^#\|\s*(echo|include):\s*false'
+WIDEST, LONGEST, TYPICAL = 90, 44, 10  # columns, lines of code in an export cell, and the median of these
 LATE = ('torchvision', 'datasets', 'matplotlib', 'IPython', 'pandas', 'sklearn', 'torcheval', 'numba', 'triton', 'plotly', 'rich', 'jinja2', 'tensorboard',
     'transformers', 'accelerate', 'lightning', 'pytorch_lightning', 'fastai', 'skorch', 'ignite', 'keras', 'trl', 'wandb', 'mlflow', 'trackio')
 
@@ -133,15 +134,17 @@ def check_imports():
 
 
 def check_density():
-    "Export cells are short and narrow"
+    "Export cells are short; they, and code that a page shows, are narrow"
     sizes, faults = [], []
     for p in notebooks():
         for c in cells(p):
-            if not flag(c, 'exports?'): continue
-            lines = [l for l in source(c).splitlines() if l.strip() and not l.startswith('#|')]
+            exports, text = flag(c, 'exports?'), source(c).splitlines()
+            lines = [l for l in text if l.strip() and not l.lstrip().startswith('#')]
+            if exports or not (flag(c, 'hide') or re.search(UNSEEN, source(c))):
+                faults += [f'{p.name}: {len(l)} columns, expected {WIDEST} at most: {l.strip()[:60]}...' for l in text if len(l) > WIDEST and not l.startswith('#|')]
+            if not exports: continue
             sizes.append(len(lines))
             if len(lines) > LONGEST: faults.append(f'{p.name}: {len(lines)} lines that begin {lines[0]!r}: expected {LONGEST} at most')
-            faults += [f'{p.name}: {len(l)} columns, expected {WIDEST} at most: {l.strip()[:60]}...' for l in lines if len(l) > WIDEST]
     print(f'        {len(sizes)} export cells: {median(sizes):g} lines in the median, {max(sizes)} at most', flush=True)
     if median(sizes) > TYPICAL: faults.append(f'a median of {median(sizes):g} lines an export cell, expected {TYPICAL} at most')
     return faults

@@ -15,9 +15,11 @@ __all__ = ['AbandonCB']
 class AbandonCB(WatchCB):
     "Watch a fit, and cancel it when it is very likely to fail"
     def __init__(self,
-        above:float=.8, # cancel if the risk exceeds this at two checks in succession, 25 steps apart
+        # cancel if the risk exceeds this at two checks in succession, 25 steps apart
+        above:float=.8,
         **kwargs, # arguments of watch
     ): super().__init__(stop=above, **kwargs)
 
     @property
-    def diagnosis(self): return self.adapter.diagnosis  # why the fit was abandoned; None if it was not
+    # why the fit was abandoned; None if it was not
+    def diagnosis(self): return self.adapter.diagnosis

@@ -27,7 +27,8 @@ __all__ = ['CLASSIC', 'set_seed', 'Conv2dWithReLU', 'CNN', 'HooksCallback', 'Sto
 # %% ../nbs/06_activations.ipynb #df866dde
 def set_seed(
     seed:int, # for python, numpy and torch, on all devices
-    deterministic:bool=False, # use only torch's deterministic algorithms? (then some operations raise)
+    # use only torch's deterministic algorithms? (then some operations raise)
+    deterministic:bool=False,
 ):
     "Seed all random number generators"
     torch.use_deterministic_algorithms(deterministic)
@@ -45,7 +46,8 @@ class Conv2dWithReLU(nn.Module):
 
 # %% ../nbs/06_activations.ipynb #5b89d4da
 class CNN(nn.Module):
-    "Five convolutions of stride 2, from (n, 1, 28, 28) to (n, 10): channels 1-8-16-32-64-10"
+    """Five convolutions of stride 2, from (n, 1, 28, 28) to (n, 10):
+    channels 1-8-16-32-64-10"""
     def __init__(self):
         super().__init__()
         self.layers = nn.Sequential(
@@ -59,16 +61,20 @@ class CNN(nn.Module):
 # %% ../nbs/06_activations.ipynb #285af1ed
 def _modules(model:nn.Module, mods, mod_filter)->list:
     "The wanted modules; ValueError if there are none"
-    res = [m for m in (model.modules() if mods is None else mods) if mod_filter is noop or mod_filter(m)]
+    res = [m for m in (model.modules() if mods is None else mods)
+           if mod_filter is noop or mod_filter(m)]
     if res: return res
     types = ', '.join(sorted({type(m).__name__ for m in model.modules()}))
-    raise ValueError(f'no module of this {type(model).__name__} passes mod_filter; it has {types}')
+    raise ValueError(
+        f'no module of this {type(model).__name__} passes mod_filter; it has {types}')
 
 # %% ../nbs/06_activations.ipynb #9ced1d7b
 class HooksCallback(Callback):
-    "Put hooks on modules while a fit runs; a list of them, each made by `hook_cls(module)`"
+    """Put hooks on modules while a fit runs;
+    a list of them, each made by `hook_cls(module)`"""
     def __init__(self,
-        hook_cls, # makes a hook from a module; gets on_train and on_valid too if it takes them
+        # makes a hook from a module; gets on_train and on_valid too if it takes them
+        hook_cls,
         mods:object=None, # modules to observe; None: all of the model
         mod_filter=noop, # keeps the modules for which it returns true
         on_train:bool=True, # observe in training mode
@@ -77,7 +83,9 @@ class HooksCallback(Callback):
         self.hook_cls, self.mods, self.mod_filter = hook_cls, mods, mod_filter
         self.on_train, self.on_valid = on_train, on_valid
         self.hooks = []
-    def before_fit(self, learn): self.hooks = [self._hook(m) for m in _modules(learn.model, self.mods, self.mod_filter)]
+    def before_fit(self, learn):
+        self.hooks = [self._hook(m)
+                      for m in _modules(learn.model, self.mods, self.mod_filter)]
     def cleanup_fit(self, learn):
         for h in self.hooks: h.remove()
     def __iter__(self): return iter(self.hooks)
@@ -86,16 +94,19 @@ class HooksCallback(Callback):
 
     def _hook(self, m):
         takes = inspect.signature(self.hook_cls).parameters
-        return self.hook_cls(m, **{k:getattr(self, k) for k in ('on_train', 'on_valid') if k in takes})
+        return self.hook_cls(m, **{k:getattr(self, k)
+                                   for k in ('on_train', 'on_valid') if k in takes})
 
 # %% ../nbs/06_activations.ipynb #44d5dc5f
 CLASSIC = LinearBins(-10, 10, 80)
 
 class StoreModuleStats(Hook):
-    "Keep mean, standard deviation and histogram of a module's outputs, each `periodicity`-th time"
+    """Keep mean, standard deviation and histogram of a module's outputs,
+    each `periodicity`-th time"""
     def __init__(self, m, on_train=True, on_valid=False, periodicity=1, bins=CLASSIC):
         self.m, self.name = m, ''
-        self.watch = watch(m, None, modules=[m], every=periodicity, on_train=on_train, on_valid=on_valid, bins=bins)
+        self.watch = watch(m, None, modules=[m], every=periodicity, on_train=on_train,
+                           on_valid=on_valid, bins=bins)
         self.rec = self.watch.start()
 
     @classmethod
@@ -110,7 +121,8 @@ class StoreModuleStats(Hook):
     @property
     def moments(self)->list: return list(zip(self.stats.mean, self.stats.std))
     @property
-    def hists(self)->np.ndarray: return view(self.stats, absolute=True)[0][:, 1:]  # of |a|: 40 bins to 10, and above
+    # of |a|: 40 bins to 10, and above
+    def hists(self)->np.ndarray: return view(self.stats, absolute=True)[0][:, 1:]
     def remove(self):
         if self.watch: self.watch.stop()
     def __del__(self):
@@ -126,14 +138,16 @@ class WatchCB(Callback):
         path=None, # save the recording here, while it grows and at the end
         *,
         report=None, # write a report here at the end
-        stop:bool|float=False, # end a fit that will almost certainly fail? A number sets the risk at which to end it
+        # end a fit that will almost certainly fail? A number: at which risk
+        stop:bool|float=False,
         **watch_arguments, # as those of `watch`
     ): self.adapter = Adapter(path, report=report, stop=stop, **watch_arguments)
 
     @property
     def rec(self)->Recording|None: return self.adapter.rec
     def before_fit(self, learn):
-        self.adapter.begin(learn.model, getattr(learn, 'opt', None), total_steps=planned_steps(learn))
+        self.adapter.begin(learn.model, getattr(learn, 'opt', None),
+                           total_steps=planned_steps(learn))
     def after_loss(self, learn):
         if learn.training: self.adapter.loss(learn.loss, getattr(learn, 'opt', None))
     def after_epoch(self, learn):
@@ -149,7 +163,8 @@ class WatchCB(Callback):
 # %% ../nbs/06_activations.ipynb #2f795780
 def planned_steps(learn)->int|None:
     "How many steps a fit is going to take; None if its data have no length"
-    return learn.n_epochs*len(learn.dls['train']) if hasattr(learn.dls['train'], '__len__') else None
+    return (learn.n_epochs*len(learn.dls['train'])
+            if hasattr(learn.dls['train'], '__len__') else None)
 
 # %% ../nbs/06_activations.ipynb #e8711228
 class StoreModuleStatsCB(HooksCallback, WatchCB):
@@ -161,7 +176,8 @@ class StoreModuleStatsCB(HooksCallback, WatchCB):
         on_valid=False, # record in evaluation mode
         hook_kwargs:dict|None=None, # periodicity, bins, and any other argument of watch
     ):
-        HooksCallback.__init__(self, StoreModuleStats, mods, mod_filter, on_train, on_valid)
+        HooksCallback.__init__(self, StoreModuleStats, mods, mod_filter, on_train,
+                               on_valid)
         kw = dict(bins=CLASSIC) | (hook_kwargs or {})
         kw['every'] = kw.pop('periodicity', kw.get('every', 1))
         WatchCB.__init__(self, on_train=on_train, on_valid=on_valid, **kw)
@@ -169,9 +185,11 @@ class StoreModuleStatsCB(HooksCallback, WatchCB):
     def before_fit(self, learn):
         mods = _modules(learn.model, self.mods, self.mod_filter)
         rec = self.adapter.begin(learn.model, modules=mods)
-        self.hooks = [StoreModuleStats.of(m, name, rec) for name,m in self.adapter.watch.modules.items()]
+        self.hooks = [StoreModuleStats.of(m, name, rec)
+                      for name,m in self.adapter.watch.modules.items()]
     def cleanup_fit(self, learn): WatchCB.cleanup_fit(self, learn)
 
     def mean_std_plot(self, **kwargs): return self.rec.plot_stats(**kwargs)
-    def hist_plot(self, **kwargs): return self.rec.color_dim(**(dict(absolute=True) | kwargs))
+    def hist_plot(self, **kwargs):
+        return self.rec.color_dim(**(dict(absolute=True) | kwargs))
     def dead_plot(self, **kwargs): return self.rec.dead_chart(**kwargs)

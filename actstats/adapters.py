@@ -22,24 +22,30 @@ __all__ = ['Adapter']
 
 # %% ../nbs/04j_adapters.ipynb #e223a26f
 class Adapter:
-    "Watch the model of a framework's training loop; the framework's callback calls a method for each event"
+    """Watch the model of a framework's training loop;
+    the framework's callback calls a method for each event"""
     def __init__(self,
         path=None, # save the recording here, during the fit and at its end
         *,
         report=None, # write a report here at the end of the fit
-        stop:bool|float=False, # stop a run whose risk is above 0.8 (or this number) at two looks in succession
-        reduce:int|None=None, # of several processes: add up the recordings of all of them after every so many steps
+        # stop a run whose risk is above 0.8 (or this number) at two looks in succession
+        stop:bool|float=False,
+        # of several processes: add up all recordings after so many steps
+        reduce:int|None=None,
         **watch_arguments, # passed to `watch`
     ):
         check_arguments(watch_arguments)
-        self.path, self.report = _check_file('path', path, True), _check_file('report', report)
-        self.folder = self.path is not None and is_folder(path) # True if each rank saves a file there
+        self.path, self.report = _check_file('path', path, True), _check_file('report',
+                                                                              report)
+        # True if each rank saves a file there
+        self.folder = self.path is not None and is_folder(path)
         self.above, self.reduce = _check_stop(stop), _check_every(reduce)
         self.arguments = watch_arguments
         self._forget()
 
     def _forget(self):
-        self.file = None       # where the recording is saved: path, or a name made from it
+        # where the recording is saved: path, or a name made from it
+        self.file = None
         self.n = 0             # the number of the recording among those of this path
         self.steps = 0         # how many steps the framework has counted
         self.restored = None   # the file that a checkpoint names
@@ -51,27 +57,33 @@ class Adapter:
 
 # %% ../nbs/04j_adapters.ipynb #671ce4c3
 def _check_file(name:str, path, folder:bool=False)->Path|None:
-    "OSError if `path` cannot be written, TypeError if it is no path; `folder`: a folder is allowed too"
+    """OSError if `path` cannot be written, TypeError if it is no path; `folder`:
+    a folder is allowed too"""
     if path is None: return None
-    if not isinstance(path, (str, os.PathLike)): raise TypeError(f'{name}: expected the name of a file, got {path!r}')
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f'{name}: expected the name of a file, got {path!r}')
     text = os.fspath(path)
     if folder and text and is_folder(text):
         check_writable(Path(text, 'file') if os.path.isdir(text) else text)
         return Path(text)
-    if not text or text[-1:] in (os.sep, '/'): raise ValueError(f'{name}: expected the name of a file, got {text!r}')
+    if not text or text[-1:] in (os.sep, '/'):
+        raise ValueError(f'{name}: expected the name of a file, got {text!r}')
     return check_writable(path)
 
 # %% ../nbs/04j_adapters.ipynb #6d49777d
 def _check_every(every)->int|None:
-    if every is None or hasattr(every, '__index__') and every > 0 and every is not True: return every
-    raise ValueError(f'reduce: expected None or a number of steps, 1 or more, got {every!r}')
+    if every is None or hasattr(every, '__index__') and every > 0 and every is not True:
+        return every
+    raise ValueError(
+        f'reduce: expected None or a number of steps, 1 or more, got {every!r}')
 
 # %% ../nbs/04j_adapters.ipynb #a88cf1b7
 def _check_stop(stop)->float|None:
     "The risk at which a run is stopped; None: never"
     if stop is True or stop is False: return .8 if stop else None
     if isinstance(stop, Real) and 0 < stop < 1: return float(stop)
-    raise ValueError(f'stop: expected False (never stop), True or a risk between 0 and 1, got {stop!r}')
+    raise ValueError('stop: expected False (never stop), True or a risk between 0 and 1, '
+                     f'got {stop!r}')
 
 # %% ../nbs/04j_adapters.ipynb #248ac426
 @patch
@@ -80,13 +92,15 @@ def begin(self:Adapter,
     optimizer:object='auto', # its steps are the steps
     *,
     first_step:int=0, # of this fit: how many steps the framework has counted before it
-    facts:dict|None=None, # name and groups of an optimizer that is not PyTorch's, for rec.meta
+    # name and groups of an optimizer that is not PyTorch's, for rec.meta
+    facts:dict|None=None,
     **defaults, # arguments of `watch`, unless the user gave others
 )->Recording:
     "Call when a fit begins: attach the hooks; raises as `watch` does for wrong arguments"
     self.end()
     self.diagnosis = self.groups = None
-    watched = watch(model, **dict(optimizer=optimizer, first_step=first_step) | defaults | self.arguments)
+    watched = watch(model, **dict(optimizer=optimizer, first_step=first_step) | defaults
+                    | self.arguments)
     source = self._resume(watched.rec) if first_step > 0 else None
     self.restored = None
     if facts is not None: watched.rec.meta['optimizer'] = facts
@@ -96,28 +110,34 @@ def begin(self:Adapter,
     watched.start()
     self.watch = watched
     _OPEN.add(self)
-    self.shared = self.rec.reduce(self.reduce) if self.reduce and rank_and_world()[1] > 1 else None
+    self.shared = (self.rec.reduce(self.reduce) if self.reduce and rank_and_world()[1] > 1
+                   else None)
     return self.rec
 
 # %% ../nbs/04j_adapters.ipynb #1186c465
 @patch
-def _resume(self:Adapter, rec:Recording): # the file they are from, or a Recording; None: there are none
+# the file they are from, or a Recording; None: there are none
+def _resume(self:Adapter, rec:Recording):
     "Take over the rows of the earlier part of this run"
     if self.restored is not None and not self.restored.is_file():
-        rec.note('resume', f'the checkpoint names {self.restored.name}, and this file is not there any more')
+        rec.note('resume', f'the checkpoint names {self.restored.name}, '
+                 'and this file is not there any more')
     known = self.rec is not None and self.restored in (None, self.file)
-    files = [f for f in (self.restored, self.path and of_rank(self.path)) if f and f.is_file() and not self.folder]
+    files = [f for f in (self.restored, self.path and of_rank(self.path))
+             if f and f.is_file() and not self.folder]
     for source in [self.rec] if known else files[:1]:
         try:
             old = source if known else Recording.load(source)
             if not _is_same_model(old, rec): raise ValueError('they are of another model')
             rec.resume(old)
             return source
-        except Exception as e: rec.note('resume', f'the earlier rows were not taken over: {e}')
+        except Exception as e:
+            rec.note('resume', f'the earlier rows were not taken over: {e}')
 
 # %% ../nbs/04j_adapters.ipynb #62359d2f
 def _is_same_model(old:Recording, new:Recording)->bool:
-    "True if at least half of the modules of the smaller recording are in both, with equal names and descriptions"
+    """True if at least half of the modules of the smaller recording are in both,
+    with equal names and descriptions"""
     a, b = (r.meta.get('modules') or {} for r in (old, new))
     return 2*sum(a[k] == b[k] for k in a.keys() & b.keys()) >= min(len(a), len(b))
 
@@ -135,7 +155,8 @@ def _choose_file(self:Adapter, source, goes_on:bool):
     while goes_on and not own and self._named(self.path).exists(): self.n += 1
     self.n = own or self.n
     self.file = self._named(self.path)
-    if goes_on and not own: self.rec.note('file', f'this part of the run is saved as {self.file.name}')
+    if goes_on and not own:
+        self.rec.note('file', f'this part of the run is saved as {self.file.name}')
 
 # %% ../nbs/04j_adapters.ipynb #16cd2440
 @patch
@@ -151,24 +172,29 @@ def _numbered(self:Adapter, path:Path)->Path:
 
 # %% ../nbs/04j_adapters.ipynb #a64556f0
 def _number_in(file:Path, path:Path)->int:
-    "3 for `run-3.actstats`, 1 for `run.actstats`, if `path` is `run.actstats` in the same folder; 0 for other files"
+    """3 for `run-3.actstats`, 1 for `run.actstats`,
+    if `path` is `run.actstats` in the same folder; 0 for other files"""
     plain = _of_all(file)
     found = re.fullmatch(re.escape(path.stem) + r'(?:-(\d+))?', plain.stem)
-    return int(found[1] or 1) if found and plain.suffix == path.suffix and plain.parent == path.parent else 0
+    return (int(found[1] or 1) if found and plain.suffix == path.suffix
+            and plain.parent == path.parent else 0)
 
 # %% ../nbs/04j_adapters.ipynb #de6078f1
 _OPEN = WeakSet() # adapters with a fit in progress
 
 @patch
 def _save_to(self:Adapter, file:Path):
-    "Save to `file` from now on; first end any other fit that still writes there, since it failed unreported"
+    """Save to `file` from now on; first end any other fit that still writes there,
+    since it failed unreported"""
     for other in list(_OPEN):
         if other is not self and other.file == file: other.end()
     try: self.rec.autosave(file)
-    except OSError as e: self.rec.note('autosave', e)  # its folder has gone since the adapter was made
+    # its folder has gone since the adapter was made
+    except OSError as e: self.rec.note('autosave', e)
 
 # %% ../nbs/04j_adapters.ipynb #e54e83c2
-def _of_all(path:Path)->Path: return path.with_stem(re.sub(r'\.rank\d{5}of\d{5}$', '', path.stem))
+def _of_all(path:Path)->Path:
+    return path.with_stem(re.sub(r'\.rank\d{5}of\d{5}$', '', path.stem))
 
 # %% ../nbs/04j_adapters.ipynb #bb71325d
 @patch
@@ -191,12 +217,16 @@ def log(self:Adapter, **values):
 def learning_rate(self:Adapter,
     optimizer, # any object with param_groups, as in torch.optim
 ):
-    "Log the learning rate of the first group as `lr`; groups that begin with other rates are `lr_1`, `lr_2`, ..."
+    """Log the learning rate of the first group as `lr`;
+    groups that begin with other rates are `lr_1`, `lr_2`, ..."""
     if self.watch is None: return
     try:
-        rates = {i: g['lr'] for i,g in enumerate(getattr(optimizer, 'param_groups', ())) if 'lr' in g}
-        if self.groups is None: self.groups = [i for i,v in rates.items() if i == 0 or v != rates.get(0)]
-        self.rec.log(**{f'lr_{i}' if i else 'lr': rates[i] for i in self.groups if i in rates})
+        rates = {i: g['lr'] for i,g in enumerate(getattr(optimizer, 'param_groups', ()))
+                 if 'lr' in g}
+        if self.groups is None:
+            self.groups = [i for i,v in rates.items() if i == 0 or v != rates.get(0)]
+        self.rec.log(**{f'lr_{i}' if i else 'lr': rates[i]
+                        for i in self.groups if i in rates})
     except Exception as e: self.rec.note('learning rate', e)
 
 # %% ../nbs/04j_adapters.ipynb #5706a357
@@ -222,14 +252,19 @@ def at(self:Adapter,
 # %% ../nbs/04j_adapters.ipynb #484358ef
 @patch
 def should_stop(self:Adapter,
-    agreed:bool=False, # True if several processes agree on when to stop; otherwise they go on
+    # True if several processes agree on when to stop; otherwise they go on
+    agreed:bool=False,
 )->bool:
-    "Call after each step: True if the run will probably fail and `stop` was set; `diagnosis` then says why"
+    """Call after each step: True if the run will probably fail and `stop` was set;
+    `diagnosis` then says why"""
     if self.watch is None or self.above is None: return False
     agreed = agreed or any(hasattr(f, 'should_stop') for f in self.rec.listeners)
-    if rank_and_world()[1] > 1 and not agreed:  # one that stops alone leaves the others waiting
-        self.rec.note('stop', 'several processes train this model: they are not stopped without reduce=100, or another '
-                      'number of steps, after which they add up what they see')
+    # one that stops alone leaves the others waiting
+    if rank_and_world()[1] > 1 and not agreed:
+        self.rec.note(
+            'stop', 'several processes train this model: they are not stopped without '
+            'reduce=100, or another number of steps, after which they add up what they '
+            'see')
         return False
     if not self.rec.should_stop(self.above): return False
     if self.diagnosis is None: self.diagnosis = (self.shared or self.rec).diagnose()
@@ -254,22 +289,26 @@ def saved(self:Adapter):
 # %% ../nbs/04j_adapters.ipynb #3cc4e5bf
 @patch
 def state(self:Adapter)->dict:
-    "For the framework's checkpoint: the file and the number of steps, as a string and an int"
+    """For the framework's checkpoint: the file and the number of steps,
+    as a string and an int"""
     return dict(path=None if self.file is None else str(self.file), step=self.steps)
 
 # %% ../nbs/04j_adapters.ipynb #a06cedbe
 @patch
 def restore(self:Adapter, state:dict):
-    "Restore what `state` returned: a fit that goes on takes the earlier rows from the file named there"
+    """Restore what `state` returned: a fit that goes on takes the earlier rows
+    from the file named there"""
     path = (state or {}).get('path')
-    if self.watch is None: self.restored = None if path is None else of_rank(_of_all(Path(path)))
+    if self.watch is None:
+        self.restored = None if path is None else of_rank(_of_all(Path(path)))
 
 # %% ../nbs/04j_adapters.ipynb #4857dde7
 @patch
 def headline(self:Adapter,
     last:bool=False, # True for the last headline of a fit, which judges the run anew
 )->dict:
-    "The headline of the recording, to be logged by the framework; empty if there is none yet"
+    """The headline of the recording, to be logged by the framework;
+    empty if there is none yet"""
     if self.rec is None: return {}
     try: return (self.shared or self.rec).headline(fresh=last)
     except Exception as e:
@@ -288,7 +327,8 @@ def end(self:Adapter):
     try: (self.shared or self.rec).report(self._numbered(self.report))
     except Exception as e:
         self.rec.note('report', e)
-        with suppress(Warning): warnings.warn(f'actstats: the report was not written: {e}', stacklevel=3)
+        with suppress(Warning):
+            warnings.warn(f'actstats: the report was not written: {e}', stacklevel=3)
 
 # %% ../nbs/04j_adapters.ipynb #63b0930a
 _ASKED = ('path', 'folder', 'report', 'above', 'reduce', 'arguments') # what a copy keeps

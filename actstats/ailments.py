@@ -17,7 +17,8 @@ from .kinds import kind_of
 from .layouts import ranks_text
 from .plots import _named
 from .risk import _numbers
-from .symptoms import (Case, Series, decay_per_step, dropout_rate, loss_symptoms, median, neumann, now,
+from .symptoms import (Case, Series, decay_per_step, dropout_rate, loss_symptoms,
+                               median, neumann, now,
                                output_symptoms, percent, repeated, start, trend)
 
 # %% auto #0
@@ -32,7 +33,8 @@ __all__ = ['REMEDIES', 'RULES', 'AILMENTS', 'Chart', 'Finding', 'rule', 'warn', 
 # %% ../nbs/09c_ailments.ipynb #f1e291c5
 REMEDIES = ('lower_lr', 'raise_lr', 'clip_gradients', 'reinit', 'normalise_inputs',
             'unfreeze', 'zero_grad', 'lower_weight_decay', 'lower_dropout', 'fix_loss',
-            'clean_data', 'higher_precision', 'train_mode', 'bigger_batch', 'early_stopping', 'none')
+            'clean_data', 'higher_precision', 'train_mode', 'bigger_batch',
+            'early_stopping', 'none')
 
 # %% ../nbs/09c_ailments.ipynb #c5f25dc4
 @dataclass
@@ -58,7 +60,8 @@ class Finding:
     sentence:str = '' # what was seen, for people
     chart:Chart|None = field(default=None, repr=False) # draws the evidence, or None
 
-    def __str__(self): return f'{self.layer or "(model)"}: {self.sentence}\n  -> {self.advice}'
+    def __str__(self):
+        return f'{self.layer or "(model)"}: {self.sentence}\n  -> {self.advice}'
 
 # %% ../nbs/09c_ailments.ipynb #17d5e173
 @patch
@@ -79,10 +82,14 @@ def _draw(ax, c:Chart):
     for i,(label,y) in enumerate(c.lines.items()):
         y = np.asarray(y, float)
         x = np.arange(len(y)) if named or c.x is None or len(c.x) != len(y) else c.x
-        ax.plot(x, y, 'o-' if named or len(y) < 8 else '-', ms=3, lw=1.3, label=_named(label), color=f'C{i}')
+        ax.plot(x, y, 'o-' if named or len(y) < 8 else '-', ms=3, lw=1.3,
+                label=_named(label), color=f'C{i}')
     for label,v in c.levels.items(): ax.axhline(v, ls=':', color='.4', lw=1, label=label)
-    if c.log and any((np.asarray(y, float) > 0).any() for y in c.lines.values()): ax.set_yscale('log')
-    if named: ax.set_xticks(range(len(c.x)), list(map(_named, c.x)), rotation=40, ha='right', fontsize=7)
+    if c.log and any((np.asarray(y, float) > 0).any() for y in c.lines.values()):
+        ax.set_yscale('log')
+    if named:
+        ax.set_xticks(range(len(c.x)), list(map(_named, c.x)), rotation=40, ha='right',
+                      fontsize=7)
     else: ax.set_xlabel('step')
     ax.set_ylabel(c.ylabel)
     if len(c.lines) + len(c.levels) > 1: ax.legend(fontsize=7, frameon=False)
@@ -93,11 +100,14 @@ RULES = {} # name -> rule, the likeliest cause first
 # %% ../nbs/09c_ailments.ipynb #391354c5
 def rule(
     after:str|None=None, # the rule that this one ranks right behind
-    before:str|None=None, # or the rule that it ranks right before; without either it ranks last
+    # or the rule that it ranks right before; without either it ranks last
+    before:str|None=None,
     remedies=('none',), # that its findings may name: one of `REMEDIES`, or several
-    whole:bool=False, # give it the whole case; False: only what was before values exploded
+    # give it the whole case; False: only what was before values exploded
+    whole:bool=False,
 )->Callable: # a decorator
-    "Register a function of a `Case`, which yields findings made by `warn`, as a rule; ValueError if that cannot be"
+    """Register a function of a `Case`, which yields findings made by `warn`, as a rule;
+    ValueError if that cannot be"""
     remedies = (remedies,) if isinstance(remedies, str) else tuple(remedies)
     def register(f):
         _check(f, remedies)
@@ -125,7 +135,8 @@ def warn(*,
     severity:str='warning', # or "error": an alarm
 )->Finding:
     "A finding, for a rule to yield"
-    return Finding(rule='', layer=layer, severity=severity, step=int(step), evidence=evidence,
+    return Finding(rule='', layer=layer, severity=severity, step=int(step),
+                   evidence=evidence,
                    advice=advice, remedy=remedy, sentence=sentence, chart=chart)
 
 # %% ../nbs/09c_ailments.ipynb #3103d57a
@@ -136,7 +147,8 @@ def _completed(f:Callable, remedies:tuple)->Callable:
         for o in f(c) or ():
             o.rule, o.remedy = f.__name__, o.remedy or remedies[0]
             if o.remedy not in remedies:
-                raise ValueError(f'{_where(f)}: expected remedy {_either(remedies)}, got {o.remedy!r}')
+                raise ValueError(
+                    f'{_where(f)}: expected remedy {_either(remedies)}, got {o.remedy!r}')
             yield o
     found.remedies = remedies
     return found
@@ -148,12 +160,15 @@ def _either(names)->str: return ' or '.join(map(repr, names))
 # %% ../nbs/09c_ailments.ipynb #2b83ba17
 def _check(f:Callable, remedies:tuple):
     if f.__name__ in RULES:
-        raise ValueError(f'{_where(f)}: expected a new name, got that of a rule in {RULES[f.__name__].__module__}; '
-                         f'to replace that one, first del RULES[{f.__name__!r}]')
+        raise ValueError(
+            f'{_where(f)}: expected a new name, got that of a rule in '
+            f'{RULES[f.__name__].__module__}; to replace that one, first del '
+            f'RULES[{f.__name__!r}]')
     unknown = [r for r in remedies if r not in REMEDIES]
     if unknown or not remedies:
         got = ', '.join(map(repr, unknown)) or 'none'
-        raise ValueError(f'{_where(f)}: expected remedies from {", ".join(REMEDIES)}; got {got}')
+        raise ValueError(
+            f'{_where(f)}: expected remedies from {", ".join(REMEDIES)}; got {got}')
 
 # %% ../nbs/09c_ailments.ipynb #a698e393
 def _place(f:Callable, after:str|None, before:str|None)->int:
@@ -163,8 +178,8 @@ def _place(f:Callable, after:str|None, before:str|None)->int:
     other = before if after is None else after
     if other is None: return len(RULES)
     if other not in RULES:
-        raise ValueError(f'{_where(f)}: expected after= or before= the name of a rule, got {other!r}'
-                         f'{_nearest(other, list(RULES))}')
+        raise ValueError(f'{_where(f)}: expected after= or before= the name of a rule, '
+                         f'got {other!r}{_nearest(other, list(RULES))}')
     return list(RULES).index(other) + (after is not None)
 
 # %% ../nbs/09c_ailments.ipynb #b6aa65a7
@@ -174,9 +189,11 @@ def some(
 )->str:
     "Names for a sentence: a, b, c and 4 more"
     names = [n or '(model)' for n in names]
-    return ', '.join(names[:most]) + (f' and {len(names) - most} more' if len(names) > most else '')
+    return ', '.join(names[:most]) + (f' and {len(names) - most} more'
+                                      if len(names) > most else '')
 
-def _several(what:str, names:list)->str: return f'{what}{"s" * (len(names) > 1)} {some(names)}'
+def _several(what:str, names:list)->str:
+    return f'{what}{"s" * (len(names) > 1)} {some(names)}'
 
 # %% ../nbs/09c_ailments.ipynb #98d2d3c7
 def _since(s:Series, ok)->int:
@@ -191,12 +208,14 @@ def _about(x:float)->str: return f'{float(f"{x:.1g}"):,.0f}'
 
 # %% ../nbs/09c_ailments.ipynb #553b2466
 def stuck(c:Case)->bool:
-    "True if, after 25 steps or more, the loss is where it began or at that of guessing, and is not falling"
+    """True if, after 25 steps or more, the loss is where it began or at that of guessing,
+    and is not falling"""
     if c.steps < 25 or not np.isfinite(c.loss).any(): return False
     x = loss_symptoms(c) | output_symptoms(c)
     if x.get('loss_late', 0) < -2 or x.get('loss_trend', 0) < -.4: return False
     level = x.get('loss_level', math.nan)
-    return level > .93 if level == level else x.get('loss_fall', 1) < .05 or x.get('explained', 1) < .02
+    return (level > .93 if level == level
+            else x.get('loss_fall', 1) < .05 or x.get('explained', 1) < .02)
 
 def _graver(c:Case)->str:
     "The severity of a fact that is fatal only in a run that does not learn"
@@ -205,7 +224,8 @@ def _graver(c:Case)->str:
 # %% ../nbs/09c_ailments.ipynb #8cc44635
 @rule(remedies='normalise_inputs')
 def input_scale(c:Case):
-    "The input's root mean square is beyond 0.1 to 10, or its mean more than three standard deviations from zero"
+    """The input's root mean square is beyond 0.1 to 10,
+    or its mean more than three standard deviations from zero"""
     s = c.input
     if s is None: return
     mean, std, rms = now(s.mean), now(s.std), now(s.rms)
@@ -213,8 +233,10 @@ def input_scale(c:Case):
     yield warn(layer='input', step=s.step[0], evidence=dict(mean=mean, std=std),
         sentence=f'the input has mean {mean:.3g} and standard deviation {std:.3g}; '
                  'initialisations are made for 0 and 1.',
-        advice='Subtract the mean of the training data and divide by its standard deviation.',
-        chart=Chart({'mean': s.mean, 'standard deviation': s.std}, 'input', s.step, {'0': 0, '1': 1}))
+        advice='Subtract the mean of the training data '
+               'and divide by its standard deviation.',
+        chart=Chart({'mean': s.mean, 'standard deviation': s.std}, 'input', s.step,
+                    {'0': 0, '1': 1}))
 
 # %% ../nbs/09c_ailments.ipynb #4507424b
 @rule(remedies='clean_data')
@@ -224,33 +246,40 @@ def input_outliers(c:Case):
     if s is None or len(s) < 5 or not np.nanmedian(s.largest) > 0: return
     usual, most = np.nanmedian(s.largest), np.nanmax(s.largest)
     if most > 10*usual: yield warn(
-        layer='input', step=s.step[np.nanargmax(s.largest)], evidence=dict(largest=float(most), usual=float(usual)),
-        sentence=f'the largest magnitude of the input is {usual:.3g} in most batches, and {most:.3g} here.',
+        layer='input', step=s.step[np.nanargmax(s.largest)],
+        evidence=dict(largest=float(most), usual=float(usual)),
+        sentence=f'the largest magnitude of the input is {usual:.3g} in most batches, '
+                 f'and {most:.3g} here.',
         advice='Look at these samples: remove them, correct them, or clip their values.',
-        chart=Chart(dict(largest=s.largest), 'largest magnitude of the input', s.step, dict(usual=usual), log=True))
+        chart=Chart(dict(largest=s.largest), 'largest magnitude of the input', s.step,
+                    dict(usual=usual), log=True))
 
 # %% ../nbs/09c_ailments.ipynb #1fac7e19
 @rule(remedies='clean_data')
 def input_repeats(c:Case):
-    "More than half of the batches have exactly the histogram, mean and standard deviation of the one before"
+    """More than half of the batches have exactly the histogram,
+    mean and standard deviation of the one before"""
     s, share = c.get('input', 'input'), repeated(c)
-    if share > .5: yield warn(layer='input', step=_since(s, s.repeats), evidence=dict(share=share),
-        sentence=f'{percent(share)} of the batches have the same mean, standard deviation and histogram '
-                 'as the one before.',
-        advice='Look at the loader: it seems to give the same batch again and again. '
-               '(If each step uses all of the data, nothing is wrong.)',
-        chart=Chart(dict(mean=s.mean), 'mean of the input', s.step))
+    if share > .5:
+        yield warn(layer='input', step=_since(s, s.repeats), evidence=dict(share=share),
+            sentence=f'{percent(share)} of the batches have the same mean, '
+                     'standard deviation and histogram as the one before.',
+            advice='Look at the loader: it seems to give the same batch again and again. '
+                   '(If each step uses all of the data, nothing is wrong.)',
+            chart=Chart(dict(mean=s.mean), 'mean of the input', s.step))
 
 # %% ../nbs/09c_ailments.ipynb #2f55615b
 @rule(remedies='clean_data')
 def not_shuffled(c:Case):
-    "The mean and the standard deviation of the input walk from batch to batch (von Neumann's ratio below 0.5)"
+    """The mean and the standard deviation of the input walk from batch to batch (von
+    Neumann's ratio below 0.5)"""
     s = c.input
     if s is None or len(s) < 20 or repeated(c) > .5: return
     walk = max(neumann(s.mean), neumann(s.std))
     if walk < .5: yield warn(layer='input', step=s.step[0], evidence=dict(neumann=walk),
-        sentence='batches are like the ones before them: the mean and the standard deviation of the input walk, '
-                 f"with a von Neumann ratio of {walk:.2g}, where batches at random have 2.",
+        sentence='batches are like the ones before them: the mean and the standard '
+                 f'deviation of the input walk, with a von Neumann ratio of {walk:.2g}, '
+        'where batches at random have 2.',
         advice='Shuffle the training data, so that each batch is a sample of all of it.',
         chart=Chart({'mean': s.mean, 'standard deviation': s.std}, 'input', s.step))
 
@@ -261,14 +290,18 @@ def small_batch(c:Case):
     shape = c.meta.get('input')
     if not shape or not 0 < shape[0] <= 4: return
     norms = [n for n in c.meta.get('modules') or {} if c.words(n).startswith('BatchNorm')]
-    effect = f'too few for the statistics of {some(norms)}.' if norms else 'the gradient is mostly noise.'
-    yield warn(layer='input', step=c.first, evidence=dict(batch=shape[0], norms=len(norms)),
+    effect = (f'too few for the statistics of {some(norms)}.' if norms
+              else 'the gradient is mostly noise.')
+    yield warn(layer='input', step=c.first,
+        evidence=dict(batch=shape[0], norms=len(norms)),
         sentence=f'a batch has {shape[0]} sample{"s" * (shape[0] > 1)}: {effect}',
-        advice='Use larger batches, for instance 32, or accumulate the gradients of several.')
+        advice='Use larger batches, for instance 32, '
+               'or accumulate the gradients of several.')
 
 # %% ../nbs/09c_ailments.ipynb #933b59c2
 def largest_step(c:Case)->float:
-    "The largest ratio of update to weight in the first ten rows, of a typical weight; 0 if that is not known"
+    """The largest ratio of update to weight in the first ten rows, of a typical weight;
+    0 if that is not known"""
     r = median([np.nanmax(v[:10], initial=0) for v in c.ratios.values()])
     return r if r == r else 0.
 
@@ -279,7 +312,8 @@ def smaller(
     return float(np.clip(largest_step(c)/.01, 10, 3000))
 
 def _ends_bad(s:Series)->bool:
-    return bool(s.n_bad[-1] > (0 if s.n_steps[-1] == 1 else s.n_total[-1]/2))  # most of a row of several steps
+    # most of a row of several steps
+    return bool(s.n_bad[-1] > (0 if s.n_steps[-1] == 1 else s.n_total[-1]/2))
 
 # %% ../nbs/09c_ailments.ipynb #81bab90d
 def _is_half(s:Series)->bool: return str(s.dtype) == 'torch.float16'
@@ -287,35 +321,45 @@ def _is_half(s:Series)->bool: return str(s.dtype) == 'torch.float16'
 # %% ../nbs/09c_ailments.ipynb #44ce8c7a
 @rule(remedies=('clean_data', 'higher_precision', 'lower_lr'), whole=True)
 def not_finite(c:Case):
-    "NaN or infinite values; an alarm if layers, parameters or loss still have them in the last row"
+    """NaN or infinite values; an alarm if layers,
+    parameters or loss still have them in the last row"""
     asked = [s for s in c.series.values() if not s.is_number or s is c.losses]
     bad = [s for s in asked if (s.n_bad > 0).any()]
     if not bad: return
     s = min(bad, key=lambda s: (s.step[s.n_bad > 0][0], kind_of(s.kind).flow))
-    lasts, step = any(_ends_bad(o) for o in bad if o.kind in ('act', 'param', 'log')), _since(s, s.n_bad > 0)
+    lasts, step = (any(_ends_bad(o) for o in bad if o.kind in ('act', 'param', 'log')),
+                   _since(s, s.n_bad > 0))
     layer = {'input': 'input', 'log': 'loss', 'act': s.name}.get(s.kind, c.owner(s.name))
     advice, remedy = _against_nan(c, s)
-    yield warn(layer=layer, step=step, severity='error' if lasts else 'warning', advice=advice, remedy=remedy,
-        evidence=dict(kind=s.kind, values=int(s.n_bad[s.n_bad > 0][0]), lasts=bool(lasts), factor=smaller(c)),
-        sentence=f'the first values that are not finite are in {kind_of(s.kind).where} at step {step}, and they '
+    yield warn(layer=layer, step=step, severity='error' if lasts else 'warning',
+        advice=advice, remedy=remedy,
+        evidence=dict(kind=s.kind, values=int(s.n_bad[s.n_bad > 0][0]), lasts=bool(lasts),
+                      factor=smaller(c)),
+        sentence=f'the first values that are not finite are in {kind_of(s.kind).where} '
+                 f'at step {step}, and they '
                  + ('stay.' if lasts else 'go away again.'),
         chart=Chart({'not finite': s.n_bad}, 'values that are not finite', s.step))
 
 # %% ../nbs/09c_ailments.ipynb #60512f05
 def _against_nan(c:Case, s:Series)->tuple:
     "Advice and remedy, by where the first values that are not finite are"
-    if s.kind == 'input': return 'Look at the data: some of it is not finite.', 'clean_data'
+    if s.kind == 'input':
+        return 'Look at the data: some of it is not finite.', 'clean_data'
     if any(map(_is_half, c.acts)):
-        return ('float16 ends at 65,504. Compute in bfloat16 or float32, or use torch.amp with a GradScaler.',
+        return ('float16 ends at 65,504. Compute in bfloat16 or float32, '
+                'or use torch.amp with a GradScaler.',
                 'higher_precision')
-    return (f'Start again with a learning rate {_about(smaller(c))} times lower. If it happens at the first step, '
-            'look for a division by zero or the logarithm of zero.', 'lower_lr')
+    return (f'Start again with a learning rate {_about(smaller(c))} times lower. If it '
+            'happens at the first step, look for a division by zero or the logarithm of '
+            'zero.', 'lower_lr')
 
 # %% ../nbs/09c_ailments.ipynb #9aa16980
 @rule(remedies='higher_precision')
 def float16(c:Case):
-    "Parameters in float16, or float16 outputs or gradients beyond a quarter of its largest number"
-    some_half = [s for s in c.series.values() if s.kind in ('act', 'param_grad') and _is_half(s)]
+    """Parameters in float16, or float16 outputs or gradients beyond a
+    quarter of its largest number"""
+    some_half = [s for s in c.series.values()
+                 if s.kind in ('act', 'param_grad') and _is_half(s)]
     if not some_half: return
     s = max(some_half, key=lambda s: np.nanmax(s.largest, initial=0))
     top, pure = float(np.nanmax(s.largest, initial=0)), any(map(_is_half, c.of('param')))
@@ -324,16 +368,21 @@ def float16(c:Case):
     yield warn(layer=s.name if s.kind == 'act' else c.owner(s.name), step=s.step[0],
         evidence=dict(largest=top, parameters=pure),
         sentence=f'magnitudes reach {top:,.0f} in float16, which ends at 65,504{more}',
-        advice='Compute in bfloat16, or keep the parameters in float32 and use torch.amp with a GradScaler.',
-        chart=Chart(dict(largest=s.largest), 'largest magnitude', s.step, {'float16 ends': 65504}, log=True))
+        advice='Compute in bfloat16, or keep the parameters in '
+               'float32 and use torch.amp with a GradScaler.',
+        chart=Chart(dict(largest=s.largest), 'largest magnitude', s.step,
+                    {'float16 ends': 65504}, log=True))
 
 # %% ../nbs/09c_ailments.ipynb #8f3a73aa
 def _rounded_away(c:Case)->tuple:
-    "The share of the weights' values that a step leaves as they were though the gradient is not zero; their dtype"
+    """The share of the weights' values that a step leaves as they were though the
+    gradient is not zero; their dtype"""
     lost, dtypes = [], set()
-    for p,u,g in ([c.get(n, kind) for kind in ('param', 'update', 'param_grad')] for n in c.weights):
+    for p,u,g in ([c.get(n, kind) for kind in ('param', 'update', 'param_grad')]
+                  for n in c.weights):
         short = p is not None and 'float16' in str(p.dtype)  # bfloat16 too
-        if not short or u is None or g is None or len(u) != len(g) or len(u) < 10: continue
+        if not short or u is None or g is None or len(u) != len(g) or len(u) < 10:
+            continue
         late = slice(-(len(u)//3), None)
         gone = np.clip(u.n_zero - g.n_zero, 0, None)/np.maximum(u.n, 1)
         lost.append((median(gone[late]), u.n_total[-1]/u.n_steps[-1]))
@@ -344,60 +393,76 @@ def _rounded_away(c:Case)->tuple:
 # %% ../nbs/09c_ailments.ipynb #e467d46e
 @rule(remedies='higher_precision')
 def updates_rounded_away(c:Case):
-    "Three quarters or more of the updates of weights in 16 bits are zero although the gradient is not"
+    """Three quarters or more of the updates of weights in 16 bits are zero
+    although the gradient is not"""
     share, dtype = _rounded_away(c)
     if share >= .75: yield warn(
-        layer='optimizer', step=c.first, evidence=dict(share=share), severity=_graver(c) if share > .85 else 'warning',
+        layer='optimizer', step=c.first, evidence=dict(share=share),
+        severity=_graver(c) if share > .85 else 'warning',
         sentence=f"{dtype} rounds {percent(share)} of the weights' updates to nothing.",
-        advice='Keep the parameters in float32 and compute in 16 bits by torch.autocast, or round stochastically, '
-               'or raise the learning rate; unless the optimizer keeps float32 copies or compensates for rounding.')
+        advice='Keep the parameters in float32 and compute in 16 bits by '
+               'torch.autocast, or round stochastically, or raise the learning rate; '
+        'unless the optimizer keeps float32 copies or compensates for rounding.')
 
 # %% ../nbs/09c_ailments.ipynb #a1da9237
 @rule(remedies=('reinit', 'lower_lr'))
 def dead_units(c:Case):
     "Half of a layer's units or more are dead, in batches of eight samples or more"
-    if 0 < ((c.meta.get('input') or [0])[0]) < 8: return  # a few samples often leave half of the units at zero
-    layers = [s for s in c.acts if s.units[-1] > 1 and not c.words(s.name).startswith('Dropout')]
+    # a few samples often leave half of the units at zero
+    if 0 < ((c.meta.get('input') or [0])[0]) < 8: return
+    layers = [s for s in c.acts
+              if s.units[-1] > 1 and not c.words(s.name).startswith('Dropout')]
     hit = [(s, now(s.frac_dead)) for s in layers if now(s.frac_dead) >= .5]
     if not hit: return
     (s, share), names = hit[0], [s.name for s,_ in hit]
     first = _at_start(c, s.frac_dead)
-    early, late = (('The units began dead: initialise the weights for the activation, and biases at zero.', 'reinit'),
-                   ('The units died while training: start again with a lower learning rate.', 'lower_lr'))
+    early, late = (('The units began dead: initialise the weights for the activation, '
+                    'and biases at zero.', 'reinit'),
+                   ('The units died while training: '
+                    'start again with a lower learning rate.', 'lower_lr'))
     advice, remedy = early if first >= .4 else late
-    yield warn(layer=s.name, step=_since(s, s.frac_dead >= .5), advice=advice, remedy=remedy,
-        severity=_graver(c) if share > .95 else 'warning',
+    yield warn(layer=s.name, step=_since(s, s.frac_dead >= .5), advice=advice,
+               remedy=remedy, severity=_graver(c) if share > .95 else 'warning',
         evidence=dict(share=share, at_start=first, units=int(s.units[-1]), layers=names),
-        sentence=f'{percent(share)} of the {s.units[-1]} units are dead: they are zero for whole batches'
+        sentence=f'{percent(share)} of the {s.units[-1]} units are dead: '
+                 'they are zero for whole batches'
                  + (', from the beginning.' if first >= .4 else '.')
-                 + (f' Half or more are dead in {some(names[1:])}, too.' if len(names) > 1 else ''),
-        chart=Chart({o.name: o.frac_dead for o,_ in hit[:4]}, 'share of dead units', s.step, {'half': .5}))
+                 + (f' Half or more are dead in {some(names[1:])}, too.' if len(names) > 1
+                    else ''),
+        chart=Chart({o.name: o.frac_dead for o,_ in hit[:4]}, 'share of dead units',
+                    s.step, {'half': .5}))
 
 # %% ../nbs/09c_ailments.ipynb #23555272
 @rule(remedies=('reinit', 'lower_lr'))
 def saturation(c:Case):
-    "Three quarters of the values of a bounded activation, or more, lie in the eighth next to an end"
+    """Three quarters of the values of a bounded activation, or more,
+    lie in the eighth next to an end"""
     hit = [(now(s.saturated), s) for s in c.saturable if now(s.saturated) >= .75]
     if not hit: return
     share, s = max(hit, key=lambda o: o[0])
     first = _at_start(c, s.saturated)
-    early, late = (('Initialise again with smaller weights, or normalise what goes in.', 'reinit'),
-                   ('Start again with a lower learning rate.', 'lower_lr'))
+    early, late = (('Initialise again with smaller weights, or normalise what goes in.',
+                    'reinit'), ('Start again with a lower learning rate.', 'lower_lr'))
     advice, remedy = early if first >= .6 else late
-    yield warn(layer=s.name, step=_since(s, s.saturated >= .75), advice=advice, remedy=remedy,
+    yield warn(layer=s.name, step=_since(s, s.saturated >= .75), advice=advice,
+        remedy=remedy,
         evidence=dict(share=share, at_start=first, layers=[s.name for _,s in hit]),
-        sentence=f"{percent(share)} of the values are at the ends of the activation's range, where it is flat"
+        sentence=f"{percent(share)} of the values are at the ends of "
+                 "the activation's range, where it is flat"
                  + (', from the beginning.' if first >= .6 else '.'),
-        chart=Chart({s.name: s.saturated}, 'share at the ends', s.step, {'three quarters': .75}))
+        chart=Chart({s.name: s.saturated}, 'share at the ends', s.step,
+                    {'three quarters': .75}))
 
 # %% ../nbs/09c_ailments.ipynb #1adea1b1
 @rule(remedies='reinit')
 def identical_units(c:Case):
     "Layers, except the last, whose rows or filters were all the same when the run began"
     owners = map(c.owner, c.meta.get('identical') or ())
-    names = [n for n in owners if c.words(n) and not c.is_norm(n) and c.acts and n != c.acts[-1].name]
+    names = [n for n in owners
+             if c.words(n) and not c.is_norm(n) and c.acts and n != c.acts[-1].name]
     names = list(dict.fromkeys(names))
-    if names: yield warn(layer=names[0], step=c.first, evidence=dict(layers=names), severity=_graver(c),
+    if names: yield warn(layer=names[0], step=c.first, evidence=dict(layers=names),
+        severity=_graver(c),
         sentence=f'the units of {_several("layer", names)} begin with the same weights. '
                  'They stay copies of each other unless a later layer tells them apart.',
         advice='Initialise weights at random; only biases may be constant.')
@@ -406,19 +471,26 @@ def identical_units(c:Case):
 @rule(remedies='reinit')
 def weight_scale(c:Case):
     "After the first step, the gain of weights is below 0.05 or above 6"
-    def calm(n): return (s := c.get(c.owner(n), 'act')) is not None and start(s.std, 1) < 3  # before the first step
-    made = {n for n,r in c.ratios.items() if start(r, 1) > .5 and calm(n)}  # by that step, not by the initialisation
+    # before the first step
+    def calm(n):
+        return (s := c.get(c.owner(n), 'act')) is not None and start(s.std, 1) < 3
+    # by that step, not by the initialisation
+    made = {n for n,r in c.ratios.items() if start(r, 1) > .5 and calm(n)}
     gains = {n: g for n,g in c.gains.items() if n not in made}
-    small = {n: g for n,g in gains.items() if g < .05 and n not in (c.meta.get('identical') or ())}
+    small = {n: g for n,g in gains.items()
+             if g < .05 and n not in (c.meta.get('identical') or ())}
     large = {n: g for n,g in gains.items() if g > 6}
     for what,hit in (('small', small), ('large', large)):
         if not hit: continue
         names, g = list(dict.fromkeys(map(c.owner, hit))), next(iter(hit.values()))
-        yield warn(layer=names[0], step=c.first, evidence=dict(gain=g, layers=names, what=what),
-            sentence=f'the weights of {_several("layer", names)} begin too {what}: '
-                     f'their gain is {g:.2g}, and one of about 1 keeps the size of the signal.',
-            advice='Initialise again: Kaiming for ReLU, Xavier for tanh, or LSUV, which measures.',
-            chart=Chart(dict(gain=list(c.gains.values())), 'gain', list(c.gains), {'1': 1}, log=True))
+        yield warn(layer=names[0], step=c.first,
+            evidence=dict(gain=g, layers=names, what=what),
+            sentence=f'the weights of {_several("layer", names)} begin too {what}: their '
+                     f'gain is {g:.2g}, and one of about 1 keeps the size of the signal.',
+            advice='Initialise again: Kaiming for ReLU, Xavier for tanh, '
+                   'or LSUV, which measures.',
+            chart=Chart(dict(gain=list(c.gains.values())), 'gain', list(c.gains),
+                        {'1': 1}, log=True))
 
 # %% ../nbs/09c_ailments.ipynb #62179a26
 def _profile(c:Case)->tuple:
@@ -427,64 +499,79 @@ def _profile(c:Case)->tuple:
     return some, np.array([start(s.std, 1) for s in some])
 
 def _profile_chart(ss:list, std)->Chart:
-    return Chart({'standard deviation': std}, 'of outputs, first row', [s.name for s in ss], {'1': 1}, log=True)
+    return Chart({'standard deviation': std}, 'of outputs, first row',
+                 [s.name for s in ss], {'1': 1}, log=True)
 
 # %% ../nbs/09c_ailments.ipynb #9f6a9000
 @rule(remedies='reinit')
 def fading_signal(c:Case):
-    "At first, the last two layers or more have standard deviations below a fiftieth of the largest, and of 1"
+    """At first, the last two layers or more have standard deviations below a fiftieth
+    of the largest, and of 1"""
     ss, std = _profile(c)
     if len(ss) < 3 or not np.isfinite(std).all(): return
-    top, rest = float(std.max()), np.maximum.accumulate(std[::-1])[::-1]  # the largest from each layer on
+    # the largest from each layer on
+    top, rest = float(std.max()), np.maximum.accumulate(std[::-1])[::-1]
     low = np.flatnonzero(rest < .02*min(1, top))
     if len(low) < 2: return
     i = low[0]
-    yield warn(layer=ss[i].name, step=c.first, evidence=dict(here=float(std[i]), largest=top),
-        sentence=f'the signal fades: from here on its standard deviation is {rest[i]:.2g} at most; '
-                 f'before, it reaches {top:.2g}.',
-        advice='Initialise for the activations that are used (Kaiming for ReLU), or add normalisation.',
+    yield warn(layer=ss[i].name, step=c.first,
+        evidence=dict(here=float(std[i]), largest=top),
+        sentence='the signal fades: from here on its standard deviation is '
+                 f'{rest[i]:.2g} at most; before, it reaches {top:.2g}.',
+        advice='Initialise for the activations that are used (Kaiming for ReLU), '
+               'or add normalisation.',
         chart=_profile_chart(ss, std))
 
 # %% ../nbs/09c_ailments.ipynb #f12f7f16
 @rule(remedies='reinit')
 def exploding_signal(c:Case):
-    "At first, the standard deviation of a layer's output is above 10, and ten times that of the input"
+    """At first, the standard deviation of a layer's output is above 10,
+    and ten times that of the input"""
     ss, std = _profile(c)
     if not len(ss) or not np.isfinite(std).any(): return
     owners = set(map(c.owner, c.weights))
     end = max((i for i,s in enumerate(ss) if s.name in owners), default=len(ss) - 1) + 1
-    ss, std = ss[:end], std[:end]  # after the last weights, there is nothing to initialise
+    # after the last weights, there is nothing to initialise
+    ss, std = ss[:end], std[:end]
     if not np.isfinite(std).any(): return
     i, given = int(np.nanargmax(std)), start(c.input.rms) if c.input is not None else 1.
     if std[i] > 10*max(1, given): yield warn(
         layer=ss[i].name, step=c.first, evidence=dict(here=float(std[i]), input=given),
-        sentence=f'the signal grows to a standard deviation of {std[i]:.3g} in the first steps.',
+        sentence='the signal grows to a standard deviation of '
+                 f'{std[i]:.3g} in the first steps.',
         advice='Initialise again with smaller weights, or add normalisation.',
         chart=_profile_chart(ss, std))
 
 # %% ../nbs/09c_ailments.ipynb #8a6b156c
 @rule(remedies='reinit')
 def vanishing_gradient(c:Case):
-    "In the first rows, the gradient of the first weights has a thousandth of the largest root mean square"
+    """In the first rows, the gradient of the first weights has a thousandth of the
+    largest root mean square"""
     rms = np.array([start(s.rms, 5) for s in c.grads])
     most = float(np.nanmax(rms, initial=0))
     if len(rms) < 2 or not most > 0 or not rms[0] < 1e-3*most: return
     names = [c.owner(s.name) or s.name for s in c.grads]
-    yield warn(layer=c.owner(c.grads[0].name), step=c.first, evidence=dict(first=float(rms[0]), largest=most),
-        sentence='the gradient vanishes on its way back: '
-                 f'its root mean square is {rms[0]:.2g} at the first weights and {most:.2g} where it is largest.',
-        advice='Initialise for the activations that are used; add normalisation or residual connections.',
-        chart=Chart({'root mean square': rms}, 'root mean square of gradients, first steps', names, log=True))
+    yield warn(layer=c.owner(c.grads[0].name), step=c.first,
+        evidence=dict(first=float(rms[0]), largest=most),
+        sentence='the gradient vanishes on its way back: its root mean square is '
+                 f'{rms[0]:.2g} at the first weights and {most:.2g} where it is largest.',
+        advice='Initialise for the activations that are used; '
+               'add normalisation or residual connections.',
+        chart=Chart({'root mean square': rms},
+                    'root mean square of gradients, first steps', names, log=True))
 
 # %% ../nbs/09c_ailments.ipynb #8332f7ee
 @rule(remedies='fix_loss')
 def tiny_gradient(c:Case):
-    "The gradients of all weights are below 1e-6 and not zero, and the loss has not fallen"
+    """The gradients of all weights are below 1e-6 and not zero,
+    and the loss has not fallen"""
     top = max((now(s.rms) for s in c.grads), default=math.nan)
-    if now(c.loss) < .05*start(c.loss): return  # the loss is nearly gone, and its gradient with it
+    # the loss is nearly gone, and its gradient with it
+    if now(c.loss) < .05*start(c.loss): return
     lines = {s.name: s.rms for s in c.grads[:4]}
     if 0 < top < 1e-6: yield warn(layer='loss', step=c.first, evidence=dict(largest=top),
-        sentence=f'gradients are tiny everywhere: no weight has one with a root mean square above {top:.2g}.',
+        sentence='gradients are tiny everywhere: '
+                 f'no weight has one with a root mean square above {top:.2g}.',
         advice='Look at the loss: is it divided by too much, or scaled down?',
         chart=Chart(lines, 'root mean square of the gradient', c.grads[0].step, log=True))
 
@@ -496,10 +583,12 @@ def gradient_spikes(c:Case):
     usual = np.median(t) if len(t) else 0.
     if len(t) < 10 or not usual > 0 or not t.max() > 50*usual: return
     times = float(t.max()/usual)
-    yield warn(layer='optimizer', step=c.grad_steps[t.argmax()], evidence=dict(times=times),
+    yield warn(layer='optimizer', step=c.grad_steps[t.argmax()],
+        evidence=dict(times=times),
         sentence=f'the norm of the gradient jumps to {times:,.0f} times its median.',
         advice='Clip gradients by their norm (torch.nn.utils.clip_grad_norm_).',
-        chart=Chart({'norm of the gradient': t}, 'all weights together', c.grad_steps, dict(median=usual), log=True))
+        chart=Chart({'norm of the gradient': t}, 'all weights together', c.grad_steps,
+                    dict(median=usual), log=True))
 
 # %% ../nbs/09c_ailments.ipynb #c8f1f62b
 def _crashed(s:Series, i:int)->bool:
@@ -510,27 +599,36 @@ def _crashed(s:Series, i:int)->bool:
 # %% ../nbs/09c_ailments.ipynb #78446b9e
 @rule(remedies='lower_lr')
 def rise_and_crash(c:Case):
-    "A layer's standard deviation rises to five times its start, and falls to a tenth of its peak for good"
-    known = [s for s in c.acts if np.isfinite(s.std).sum() >= 8 and np.isfinite(s.std).all()]
+    """A layer's standard deviation rises to five times its start,
+    and falls to a tenth of its peak for good"""
+    known = [s for s in c.acts
+             if np.isfinite(s.std).sum() >= 8 and np.isfinite(s.std).all()]
     hit = [(s, i) for s in known for i in [s.std.argmax()] if _crashed(s, i)]
     if not hit: return
     s, i = max(hit, key=lambda o: o[0].std[o[1]]/start(o[0].std))
     rise, fall = s.std[i]/start(s.std), s.std[i]/max(s.std[i:].min(), 1e-30)
     yield warn(layer=s.name, step=s.step[i],
-        evidence=dict(layers=[o.name for o,_ in hit], rise=rise, fall=fall, factor=smaller(c)),
+        evidence=dict(layers=[o.name for o,_ in hit], rise=rise, fall=fall,
+                      factor=smaller(c)),
         sentence=f'activations rose and crashed in {len(hit)} of {len(c.acts)} layers: '
-                 f'here they peaked at {rise:,.0f} times their initial size, at step {s.step[i]}.',
-        advice=f'Stop, and start again with a learning rate {_about(smaller(c))} times lower, or with normalisation.',
-        chart=Chart({o.name: o.std for o,_ in hit[:5]}, 'standard deviation', s.step, log=True))
+                 f'here they peaked at {rise:,.0f} times their initial size, at step '
+        f'{s.step[i]}.',
+        advice=f'Stop, and start again with a learning rate {_about(smaller(c))} '
+               'times lower, or with normalisation.',
+        chart=Chart({o.name: o.std for o,_ in hit[:5]}, 'standard deviation', s.step,
+                    log=True))
 
 # %% ../nbs/09c_ailments.ipynb #eaa31723
 _FROZEN = dict(
     requires_grad=('do not require gradients (requires_grad is False)', 'unfreeze',
-        'If that is not meant, call requires_grad_(True), and give them to the optimizer.'),
+        'If that is not meant, call requires_grad_(True), '
+        'and give them to the optimizer.'),
     not_updated=('get gradients, but never change', 'unfreeze',
-        'Are they in the optimizer, and at a learning rate above zero? Pass it model.parameters().'),
+        'Are they in the optimizer, '
+        'and at a learning rate above zero? Pass it model.parameters().'),
     cut_off=('get no gradient', 'fix_loss',
-        'Something on the way back cuts it: detach(), no_grad(), .item(), or a path that the loss does not use.'),
+        'Something on the way back cuts it: detach(), no_grad(), '
+        '.item(), or a path that the loss does not use.'),
     zero_gradient=('get gradients of zero, or nearly', 'reinit',
         'Units behind them are dead, or weights are zero: initialise again.'))
 
@@ -541,7 +639,8 @@ def _why_frozen(c:Case, name:str)->str|None:
     if u is None: return 'requires_grad'
     if c.moved(name): return
     if g is None or not g.n_total.any(): return 'cut_off'
-    lost = not np.any(g.rms > 1e-6*p.rms) and p.rms.any()  # a step so small is lost in rounding
+    # a step so small is lost in rounding
+    lost = not np.any(g.rms > 1e-6*p.rms) and p.rms.any()
     return 'zero_gradient' if lost else 'not_updated'
 
 # %% ../nbs/09c_ailments.ipynb #57ac9700
@@ -554,32 +653,45 @@ def frozen(c:Case):
     count = lambda ss: sum(int(s.n_total[-1]) for s in ss)
     for k,(text, remedy, advice) in _FROZEN.items():
         if k not in why: continue
-        names, share = list(dict.fromkeys(c.owner(s.name) for s in why[k])), count(why[k])/max(count(params), 1)
-        yield warn(layer=names[0], step=c.first, evidence=dict(why=k, layers=names, share=share),
+        names, share = (list(dict.fromkeys(c.owner(s.name) for s in why[k])),
+                        count(why[k])/max(count(params), 1))
+        yield warn(layer=names[0], step=c.first,
+            evidence=dict(why=k, layers=names, share=share),
             severity=_graver(c) if share > .5 else 'warning',
-            sentence=f'the parameters of {_several("layer", names)}, {percent(share)} of all, {text}.',
+            sentence=f'the parameters of {_several("layer", names)}, '
+                     f'{percent(share)} of all, {text}.',
             advice=advice, remedy=remedy)
 
 # %% ../nbs/09c_ailments.ipynb #4fdbb4b9
 @rule(remedies=('unfreeze', 'reinit'))
 def slow_layers(c:Case):
-    "The updates of some weights, relative to their size, are a three-hundredth of what they are for the faster half"
+    """The updates of some weights, relative to their size,
+    are a three-hundredth of what they are for the faster half"""
     r = {n: now(v) for n,v in c.ratios.items() if now(v) > 0}
     if len(r) < 3: return
     usual = float(np.median(sorted(r.values())[-(len(r)//2):]))
     if min(r.values()) >= usual/300: return
     slow = {n: v for n,v in r.items() if v < usual/10}  # the finding names all of these
     names, spread = list(dict.fromkeys(map(c.owner, slow))), _spread_of_rates(c)
-    by_rate = 'Use one learning rate for all layers of a model that was not trained before.', 'unfreeze'
-    by_gradient = 'Their gradient is too small: look at initialisation and normalisation.', 'reinit'
+    by_rate = (
+        'Use one learning rate for all layers of a model that was not trained before.',
+        'unfreeze')
+    by_gradient = (
+        'Their gradient is too small: look at initialisation and normalisation.',
+        'reinit')
     advice, remedy = by_rate if spread > 100 else by_gradient
-    sizes = ' to '.join(dict.fromkeys(f'{pick(slow.values()):.1g}' for pick in (min, max)))
-    yield warn(layer=c.owner(min(slow, key=slow.get)), step=c.first, advice=advice, remedy=remedy,
+    sizes = ' to '.join(dict.fromkeys(f'{pick(slow.values()):.1g}'
+                                      for pick in (min, max)))
+    yield warn(layer=c.owner(min(slow, key=slow.get)), step=c.first, advice=advice,
+        remedy=remedy,
         evidence=dict(layers=names, ratio=min(slow.values()), usual=usual, rates=spread),
-        sentence=f'{_several("layer", names)} hardly learn{"s" * (len(names) == 1)}: '
-                 f'a step changes the weights by {sizes} times their size, and others by {usual:.1g}'
-                 + (f'; the learning rates differ by a factor of {spread:,.0f}.' if spread > 100 else '.'),
-        chart=Chart({'update / weight': list(r.values())}, 'ratio', list(r), {'the faster half': usual}, log=True))
+        sentence=f'{_several("layer", names)} hardly learn{"s" * (len(names) == 1)}: a '
+                 f'step changes the weights by {sizes} times their size, and others by '
+        f'{usual:.1g}'
+                 + (f'; the learning rates differ by a factor of {spread:,.0f}.'
+                    if spread > 100 else '.'),
+        chart=Chart({'update / weight': list(r.values())}, 'ratio', list(r),
+                    {'the faster half': usual}, log=True))
 
 # %% ../nbs/09c_ailments.ipynb #feb7d92c
 def _spread_of_rates(c:Case)->float:
@@ -596,18 +708,21 @@ def usual_step()->float:
 def larger(
     c:Case, # a recording's steps
 )->float:
-    "The factor by which to raise the learning rate, so that steps have the usual size beside the weights"
+    """The factor by which to raise the learning rate,
+    so that steps have the usual size beside the weights"""
     first, last, _ = _step_sizes(c)
     return float(np.clip(usual_step()/np.fmax(np.fmax(first, last), 1e-9), 3, 1e6))
 
 # %% ../nbs/09c_ailments.ipynb #e888dda8
 def _step_sizes(c:Case)->tuple:
-    "Of a typical weight: the ratio of update to weight at first, now, and at its largest; NaN if it is not known"
+    """Of a typical weight: the ratio of update to weight at first, now,
+    and at its largest; NaN if it is not known"""
     zeros = c.meta.get('identical') or ()  # beside zeros, any update is large
     rows = [v for n,v in c.ratios.items() if np.isfinite(v).any() and n not in zeros]
     first, last = median([start(v, 5) for v in rows]), median([now(v) for v in rows])
     then = median([start(v[5:], 10) for v in rows])
-    if re.search('Adagrad|RMSprop', str((c.meta.get('optimizer') or {}).get('name'))) and then > first/30:
+    if (re.search('Adagrad|RMSprop', str((c.meta.get('optimizer') or {}).get('name')))
+        and then > first/30):
         first = min(first, then)  # their first steps are large by construction
     return first, last, max(first, last, largest_step(c)/10) if rows else math.nan
 
@@ -619,27 +734,35 @@ def _step_chart(c:Case)->Chart:
 # %% ../nbs/09c_ailments.ipynb #ec60dff8
 @rule(remedies='lower_lr')
 def updates_large(c:Case):
-    "The median ratio of update to weight is above 0.1, or above 1 in one of the first steps"
+    """The median ratio of update to weight is above 0.1,
+    or above 1 in one of the first steps"""
     first, last, most = _step_sizes(c)
     if not most > .1: return
     factor = float(np.clip(most/.005, 3, 3000))
     yield warn(
-        layer='optimizer', step=c.first, evidence=dict(ratio=most, first=first, factor=factor), chart=_step_chart(c),
-        sentence=f'a step changes a typical weight by {most:.1g} times its size; 0.001 to 0.01 is usual.',
+        layer='optimizer', step=c.first,
+        evidence=dict(ratio=most, first=first, factor=factor), chart=_step_chart(c),
+        sentence=f'a step changes a typical weight by {most:.1g} times its size; '
+                 '0.001 to 0.01 is usual.',
         advice=f'Lower the learning rate by a factor of about {_about(factor)}.')
 
 # %% ../nbs/09c_ailments.ipynb #945425f3
 @rule(remedies='raise_lr')
 def updates_fade(c:Case):
-    "The median ratio of update to weight has faded to a tenth, and below 0.0002, and gradients have not"
+    """The median ratio of update to weight has faded to a tenth, and below 0.0002,
+    and gradients have not"""
     first, last, most = _step_sizes(c)
-    if not last < min(2e-4, first/10) or most > .1 or now(c.grad_norm) < start(c.grad_norm)/10: return
+    if (not last < min(2e-4, first/10) or most > .1
+        or now(c.grad_norm) < start(c.grad_norm)/10): return
     factor = float(np.clip(usual_step()/max(first, 1e-9), 1, 1e6))
     yield warn(
-        layer='optimizer', step=c.first, evidence=dict(ratio=last, first=first, factor=factor), chart=_step_chart(c),
-        sentence=f'the steps have faded, from {first:.1g} to {last:.1g} times the size of a typical weight.',
+        layer='optimizer', step=c.first,
+        evidence=dict(ratio=last, first=first, factor=factor), chart=_step_chart(c),
+        sentence='the steps have faded, '
+                 f'from {first:.1g} to {last:.1g} times the size of a typical weight.',
         advice='Let the learning rate fall later'
-               + (f', from about {_about(factor)} times as much.' if factor > 1.5 else '.'))
+               + (f', from about {_about(factor)} times as much.' if factor > 1.5
+                  else '.'))
 
 # %% ../nbs/09c_ailments.ipynb #7aaae960
 def _warming(c:Case)->bool:
@@ -649,15 +772,19 @@ def _warming(c:Case)->bool:
 # %% ../nbs/09c_ailments.ipynb #04f21107
 @rule(remedies='raise_lr')
 def warm_up(c:Case):
-    "The learning rate has risen at each of 50 steps or more, and the weights hardly move yet"
+    """The learning rate has risen at each of 50 steps or more,
+    and the weights hardly move yet"""
     first, last, most = _step_sizes(c)
     rates = c.rates
-    if not _warming(c) or not last < 5e-4 or c.steps < .1*(c.meta.get('total_steps') or 0): return
+    if not _warming(c) or not last < 5e-4 or c.steps < .1*(c.meta.get('total_steps')
+                                                           or 0): return
     yield warn(
         layer='optimizer', step=c.first,
-        evidence=dict(rate=float(rates[-1]), ratio=last, factor=1.),  # the rate at the end of the warm-up may be right
-        sentence=f'the learning rate has only been rising for {c.steps} steps, to {rates[-1]:.2g}, '
-                 f'and a step still changes a typical weight by {last:.1g} times its size.',
+        # the rate at the end of the warm-up may be right
+        evidence=dict(rate=float(rates[-1]), ratio=last, factor=1.),
+        sentence=f'the learning rate has only been rising for {c.steps} steps, to '
+                 f'{rates[-1]:.2g}, and a step still changes a typical weight by '
+        f'{last:.1g} times its size.',
         advice='Shorten the warm-up: some hundred steps, or a few percent of the run.',
         chart=Chart(dict(rate=rates), 'learning rate', c.get('lr', 'run').step))
 
@@ -669,14 +796,17 @@ def updates_small(c:Case):
     if not last < 4e-4 or last < first/10 or most > .1 or _warming(c): return
     factor = larger(c)
     yield warn(
-        layer='optimizer', step=c.first, evidence=dict(ratio=last, first=first, factor=factor), chart=_step_chart(c),
-        sentence=f'a step changes a typical weight by {last:.1g} times its size; 0.001 to 0.01 is usual.',
+        layer='optimizer', step=c.first,
+        evidence=dict(ratio=last, first=first, factor=factor), chart=_step_chart(c),
+        sentence=f'a step changes a typical weight by {last:.1g} times its size; '
+                 '0.001 to 0.01 is usual.',
         advice=f'Raise the learning rate by a factor of about {_about(factor)}.')
 
 # %% ../nbs/09c_ailments.ipynb #c92698fc
 @rule(remedies='zero_grad')
 def gradients_add_up(c:Case):
-    "The means of gradients walk (von Neumann's ratio below 0.25), and the gradients grow to twice their start"
+    """The means of gradients walk (von Neumann's ratio below 0.25),
+    and the gradients grow to twice their start"""
     if not c.grads or len(c.grads[0]) < 10: return
     if repeated(c) > .5: return  # the gradient of the same batch changes slowly
     walk = median([neumann(s.mean) for s in c.grads])
@@ -686,17 +816,20 @@ def gradients_add_up(c:Case):
         sentence='gradients seem to add up: each is the one before and a little more, '
                  f'and they have grown to {growth:.1f} times their start.',
         advice='Call optimizer.zero_grad() before each backward pass.',
-        chart=Chart({s.name: s.mean for s in c.grads[:3]}, 'mean of the gradient', c.grads[0].step))
+        chart=Chart({s.name: s.mean for s in c.grads[:3]}, 'mean of the gradient',
+                    c.grads[0].step))
 
 # %% ../nbs/09c_ailments.ipynb #31449d41
 @rule(remedies='lower_weight_decay')
 def weight_decay(c:Case):
     "Weight decay takes more than 0.2 % of a weight in each step"
     share, sizes = decay_per_step(c), {n: c.get(n, 'param').rms for n in c.weights[:5]}
-    if share > 2e-3: yield warn(layer='optimizer', step=c.first, evidence=dict(share=share),
+    if share > 2e-3: yield warn(layer='optimizer', step=c.first,
+        evidence=dict(share=share),
         sentence=f'weight decay takes {percent(share, 1)} of each weight in a step.',
         advice='Lower it: learning rate times weight decay is usually 0.0001 or less.',
-        chart=Chart(sizes, 'root mean square of weights', c.of('param')[0].step, log=True) if sizes else None)
+        chart=Chart(sizes, 'root mean square of weights', c.of('param')[0].step, log=True)
+        if sizes else None)
 
 # %% ../nbs/09c_ailments.ipynb #ea3baed0
 @rule(remedies='lower_dropout')
@@ -715,29 +848,34 @@ def norm_in_eval(c:Case):
     in_eval = [n for n,step in (c.meta.get('in_eval') or {}).items() if step >= last]
     names = [n for n in in_eval if c.words(n).startswith('BatchNorm')]
     if names: yield warn(layer=names[0], step=c.first, evidence=dict(layers=names),
-        sentence=f'{_several("batch norm", names)} {"is" if len(names) == 1 else "are"} in evaluation mode '
-                 'while the model is trained.',
-        advice='Call model.train() before training, unless these statistics are meant to stay.')
+        sentence=f'{_several("batch norm", names)} {"is" if len(names) == 1 else "are"} '
+                 'in evaluation mode while the model is trained.',
+        advice='Call model.train() before training, '
+               'unless these statistics are meant to stay.')
 
 # %% ../nbs/09c_ailments.ipynb #c7d28f6a
 @rule(remedies='none')
 def never_called(c:Case):
-    "Modules that were watched and never called, and whose parameters got no gradient in another way either"
-    mine = {n: [s.name for s in c.of('param') if c.owner(s.name) == n] for n in c.never_called}
+    """Modules that were watched and never called,
+    and whose parameters got no gradient in another way either"""
+    mine = {n: [s.name for s in c.of('param') if c.owner(s.name) == n]
+            for n in c.never_called}
     used = lambda p: (g := c.get(p, 'param_grad')) is not None and g.n_total.any()
     names = [n for n,ps in mine.items() if ps and not any(map(used, ps))]
     if names: yield warn(layer=names[0], step=c.first, evidence=dict(layers=names),
-        sentence=f'{_several("module", names)} {"has" if len(names) == 1 else "have"} parameters, '
-                 'and no forward pass uses them.',
+        sentence=f'{_several("module", names)} {"has" if len(names) == 1 else "have"} '
+                 'parameters, and no forward pass uses them.',
         advice='Use them in forward, or remove them.')
 
 # %% ../nbs/09c_ailments.ipynb #c23a5a60
 def _differing(c:Case)->dict:
-    "Tensors that differ between ranks within the steps of `c`: name -> entries, one for each kind, earliest first"
+    """Tensors that differ between ranks within the steps of `c`:
+    name -> entries, one for each kind, earliest first"""
     every, found = c.meta.get('every') or 1, {}
     end = max((s.step[-1] + s.n_steps[-1]*every for s in c.series.values()), default=0)
     entries = [o for o in c.meta.get('replicas_differ') or () if o['step'] < end]
-    for o in sorted(entries, key=lambda o: (o['step'], o['kind'] != 'param', kind_of(o['kind']).flow or 0)):
+    for o in sorted(entries, key=lambda o: (o['step'], o['kind'] != 'param',
+                                            kind_of(o['kind']).flow or 0)):
         found.setdefault(o['name'], []).append(o)
     return found
 
@@ -754,35 +892,47 @@ def _apart(o:dict)->str:
     return f'on {ranks_text(o["ranks"])} differs from the one on {ranks_text(rest)}'
 
 # %% ../nbs/09c_ailments.ipynb #ca48954f
-_TOGETHER = 'Wrap the model in DistributedDataParallel or fully_shard, which keep its copies equal.'
-_ON_PURPOSE = ' If these ranks hold different layers or shards of layers on purpose, pass mesh= to watch.'
-_OWN_SEED = 'Look for dropout, or another random operation, with a seed of its own on each rank.'
+_TOGETHER = ('Wrap the model in DistributedDataParallel or fully_shard, '
+             'which keep its copies equal.')
+_ON_PURPOSE = (' If these ranks hold different layers or shards of layers on purpose, '
+               'pass mesh= to watch.')
+_OWN_SEED = (
+    'Look for dropout, or another random operation, with a seed of its own on each rank.')
 
 def _against_parting(c:Case, o:dict)->str:
     "Advice, by what differs and since when"
     if kind_of(o['kind']).of != 'parameter': return _OWN_SEED + _ON_PURPOSE
     if _never_agreed(c, o): return _TOGETHER + _ON_PURPOSE
-    device = f'the device of {ranks_text(o["ranks"])}' if len(o['ranks']) == 1 else 'the devices'
-    return (f'Start again from a checkpoint of before step {o["step"]}. Look for code that skips a step or changes '
-            f'weights on some ranks only. If there is none, test {device}.')
+    device = (f'the device of {ranks_text(o["ranks"])}' if len(o['ranks']) == 1
+              else 'the devices')
+    return (
+        f'Start again from a checkpoint of before step {o["step"]}. Look for code that '
+        'skips a step or changes weights on some ranks only. If there is none, test '
+        f'{device}.')
 
 # %% ../nbs/09c_ailments.ipynb #b11cd035
 def _others(c:Case, what:str, n:int)->str:
     "A sentence about `n` other parameters or layers that differ"
     if n == 0: return ''
-    if what == 'parameter' and n + 1 == len(c.of('param')): return f' All {n} other parameters differ, too.'
+    if what == 'parameter' and n + 1 == len(c.of('param')):
+        return f' All {n} other parameters differ, too.'
     return f' {n} other {what}{"s"*(n > 1)} differ{"s"*(n == 1)}, too.'
 
 # %% ../nbs/09c_ailments.ipynb #d6a1bcf7
 def _parted(c:Case, group:list)->Finding:
     "One finding for a group of names, each with its entries"
     o, kinds = group[0][0], {p['kind'] for entries in group for p in entries}
-    kind, alarm = kind_of(o['kind']), not kinds.isdisjoint({'param', 'update'}) and not _never_agreed(c, o)
-    what, names = 'parameter' if kind.of == 'parameter' else 'layer', [entries[0]['name'] for entries in group]
+    kind, alarm = (kind_of(o['kind']),
+                   not kinds.isdisjoint({'param', 'update'}) and not _never_agreed(c, o))
+    what, names = ('parameter' if kind.of == 'parameter' else 'layer',
+                   [entries[0]['name'] for entries in group])
     return warn(
-        layer=o['name'], step=o['step'], severity='error' if alarm else 'warning', advice=_against_parting(c, o),
-        evidence=dict(ranks=list(o['ranks']), among=list(o['among']), kind=o['kind'], names=names),
-        sentence=f'the {kind.label} {_apart(o)}, first at step {o["step"]}; these ranks should hold equal copies.'
+        layer=o['name'], step=o['step'], severity='error' if alarm else 'warning',
+        advice=_against_parting(c, o),
+        evidence=dict(ranks=list(o['ranks']), among=list(o['among']), kind=o['kind'],
+                      names=names),
+        sentence=f'the {kind.label} {_apart(o)}, first at step {o["step"]}; '
+                 'these ranks should hold equal copies.'
                  + _others(c, what, len(group) - 1))
 
 # %% ../nbs/09c_ailments.ipynb #d2532250
@@ -790,16 +940,19 @@ _FEW_APART = 3
 
 @rule(remedies='none', whole=True)
 def replicas_differ(c:Case):
-    "Ranks that should hold equal copies do not; an alarm if these are parameters, and were equal at first"
+    """Ranks that should hold equal copies do not; an alarm if these are parameters,
+    and were equal at first"""
     found = list(_differing(c).values())
     is_param = lambda entries: kind_of(entries[0]['kind']).of == 'parameter'
-    for group in ([o for o in found if is_param(o)], [o for o in found if not is_param(o)]):
+    for group in ([o for o in found if is_param(o)],
+                  [o for o in found if not is_param(o)]):
         if len(group) > _FEW_APART: yield _parted(c, group)
         else: yield from (_parted(c, [o]) for o in group)
 
 # %% ../nbs/09c_ailments.ipynb #63cc575e
 def _bottomless(y:np.ndarray)->bool:
-    "True if the loss is far below zero and falls faster and faster; a likelihood falls slower and slower"
+    """True if the loss is far below zero and falls faster and faster;
+    a likelihood falls slower and slower"""
     y = y[np.isfinite(y)]
     if len(y) < 6: return False
     a, b, c = (float(np.median(o)) for o in np.array_split(y, 3))
@@ -811,29 +964,38 @@ def loss_below_zero(c:Case):
     "A loss below zero in more than a twentieth of the rows"
     y = c.loss
     if len(y) and np.mean(y < 0) > .05: yield warn(
-        layer='loss', step=_since(c.losses, y < 0), evidence=dict(share=float(np.mean(y < 0))),
+        layer='loss', step=_since(c.losses, y < 0),
+        evidence=dict(share=float(np.mean(y < 0))),
         severity='error' if _bottomless(y) else 'warning',
-        sentence='the loss is below zero, which cross entropy and squared errors never are.',
-        advice='Look at its sign, and at what it is given (log-probabilities, where it takes those).',
+        sentence='the loss is below zero, '
+                 'which cross entropy and squared errors never are.',
+        advice='Look at its sign, and at what it is given (log-probabilities, '
+               'where it takes those).',
         chart=Chart(dict(loss=y), 'loss', c.losses.step, {'0': 0}))
 
 # %% ../nbs/09c_ailments.ipynb #41d071a5
 @rule(remedies='fix_loss')
 def output_never_negative(c:Case):
-    "The outputs of the last layer are never negative, and the loss begins as a cross entropy of so many classes does"
+    """The outputs of the last layer are never negative,
+    and the loss begins as a cross entropy of so many classes does"""
     last = c.acts[-1] if c.acts else None
-    if last is None or len(last) < 3 or not last.units[-1] > 1 or not np.nanmin(last.min) >= 0: return
+    if (last is None or len(last) < 3 or not last.units[-1] > 1
+        or not np.nanmin(last.min) >= 0): return
     level, zeros = start(c.loss)/math.log(last.units[-1]), now(last.frac_zero)
     if not (.7 < level < 1.4 and np.nanmax(last.max) > 0): return
     words = c.words(last.name)
     softmax = re.match('Softmax', words) or abs(now(last.mean)*last.units[-1] - 1) < 1e-3
     if not softmax and not (words.startswith('ReLU') or zeros > .02): return
-    yield warn(layer=last.name, step=last.step[0], evidence=dict(zeros=zeros, classes=int(last.units[-1])),
+    yield warn(layer=last.name, step=last.step[0],
+        evidence=dict(zeros=zeros, classes=int(last.units[-1])),
         severity='warning' if softmax else _graver(c),
         sentence=f'the last layer gives no negative numbers for {last.units[-1]} classes'
-                 + (': they are probabilities, and a cross entropy takes scores.' if softmax else
-                    f', and {percent(zeros)} of them are zero: scores of classes need both signs.'),
-        advice='Let the model end in a linear layer; F.cross_entropy applies the softmax itself.')
+                 + (': they are probabilities, and a cross entropy takes scores.'
+                    if softmax else
+                    f', and {percent(zeros)} of them are zero: '
+                    'scores of classes need both signs.'),
+        advice='Let the model end in a linear layer; '
+               'F.cross_entropy applies the softmax itself.')
 
 # %% ../nbs/09c_ailments.ipynb #2717e800
 @rule(remedies='fix_loss')
@@ -842,8 +1004,10 @@ def loss_rises(c:Case):
     y, size = c.loss, median([start(v, 5) for v in c.ratios.values()])
     if np.isfinite(y).sum() < 10 or size > .1: return
     if trend(y) > .8 and now(y) > 1.05*start(y) > 0: yield warn(
-        layer='loss', step=c.first, evidence=dict(trend=trend(y), start=start(y), now=now(y)),
-        sentence=f'the loss rises steadily, from {start(y):.3g} to {now(y):.3g}, although the steps are small.',
+        layer='loss', step=c.first,
+        evidence=dict(trend=trend(y), start=start(y), now=now(y)),
+        sentence=f'the loss rises steadily, from {start(y):.3g} to {now(y):.3g}, '
+                 'although the steps are small.',
         advice='Look at its sign: is it maximised? If not, lower the learning rate.',
         chart=Chart(dict(loss=y), 'loss', c.losses.step))
 
@@ -853,18 +1017,21 @@ def no_progress(c:Case):
     "After 20 steps or more the loss is not 2 % below its start"
     y, first = c.loss, start(c.loss, 5)
     if np.isfinite(y).sum() < 20 or not first > 0: return
-    if now(y) > .98*first: yield warn(layer='loss', step=c.first, evidence=dict(start=first, now=now(y)),
-        sentence=f'the loss does not fall: {first:.3g} at the start, {now(y):.3g} now.',
-        advice='If nothing else was found: do the labels belong to the inputs, '
-               'and does the loss compare outputs with them?',
-        chart=Chart(dict(loss=y), 'loss', c.losses.step))
+    if now(y) > .98*first:
+        yield warn(layer='loss', step=c.first, evidence=dict(start=first, now=now(y)),
+            sentence=f'the loss does not fall: {first:.3g} at the start, '
+                     f'{now(y):.3g} now.',
+            advice='If nothing else was found: do the labels belong to the inputs, '
+                   'and does the loss compare outputs with them?',
+            chart=Chart(dict(loss=y), 'loss', c.losses.step))
 
 # %% ../nbs/09c_ailments.ipynb #60a07d56
-_LEARNT = '''replicas_differ input_outliers weight_scale input_scale slow_layers identical_units loss_below_zero
-    output_never_negative float16 updates_rounded_away dropout exploding_signal not_finite rise_and_crash
-    weight_decay norm_in_eval frozen
-    not_shuffled updates_fade warm_up updates_small small_batch updates_large gradients_add_up tiny_gradient loss_rises
-    saturation vanishing_gradient input_repeats no_progress dead_units gradient_spikes fading_signal never_called'''
+_LEARNT = '''replicas_differ input_outliers weight_scale input_scale slow_layers
+    identical_units loss_below_zero output_never_negative float16 updates_rounded_away
+    dropout exploding_signal not_finite rise_and_crash weight_decay norm_in_eval frozen
+    not_shuffled updates_fade warm_up updates_small small_batch updates_large
+    gradients_add_up tiny_gradient loss_rises saturation vanishing_gradient input_repeats
+    no_progress dead_units gradient_spikes fading_signal never_called'''
 for _name in _LEARNT.split(): RULES[_name] = RULES.pop(_name)
 
 AILMENTS = RULES.values() # the rules, the likeliest cause first

@@ -15,7 +15,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from fastcore.basics import patch
 
 from .hooks import choose_modules, plain
-from .internals import aside, can_push, higher_order, leave_mode, mark_always, push_mode
+from .internals import (aside, can_push, higher_order, leave_mode, mark_always,
+                                push_mode)
 from .names import Parts
 from .probes import Probe
 
@@ -23,7 +24,8 @@ from .probes import Probe
 __all__ = ['MASKED', 'PIECE', 'attention_modules', 'Attention']
 
 # %% ../nbs/04p_attention.ipynb #cb1bb38c
-MASKED = -1e30 # logits below it are masked: minus infinity, or the lowest number of a 32-bit format
+# logits below it are masked: minus infinity, or the lowest number of a 32-bit format
+MASKED = -1e30
 
 # %% ../nbs/04p_attention.ipynb #44482a34
 class _Totals:
@@ -38,12 +40,14 @@ class _Totals:
     ):
         "Add the queries of these logits"
         top = l.amax(-1)
-        d = l.sub_(top.clamp(min=MASKED)[..., None]).clamp_(min=-80)  # below it: negligible, slow (subnormal)
+        # below it: negligible, slow (subnormal)
+        d = l.sub_(top.clamp(min=MASKED)[..., None]).clamp_(min=-80)
         p, counts = d.exp(), ~(top <= MASKED)  # NaN counts too
         z, first = p.sum(-1), p[..., 0].clone()
         entropy = z.log() - p.mul_(d).sum(-1)/z
         self.see(top, heads)
-        for total,x in ((self.entropy, entropy), (self.first, first/z), (self.n, torch.ones_like(z))):
+        for total,x in ((self.entropy, entropy), (self.first, first/z),
+                        (self.n, torch.ones_like(z))):
             total[heads] += x.where(counts, 0).sum((0, 2))
 
 # %% ../nbs/04p_attention.ipynb #26a6484d
@@ -65,31 +69,38 @@ def _rows(n:int, k:int|None, device=None)->Tensor:
     return torch.arange(1, k + 1, device=device)*n//k - 1
 
 # %% ../nbs/04p_attention.ipynb #5e7fcd42
-PIECE = 2**22 # logits computed at once, at most, unless a query of all heads that share a key has more
+# logits computed at once, at most, unless a query of all heads that share a key has more
+PIECE = 2**22
 
 # %% ../nbs/04p_attention.ipynb #6701ef28
 def _pieces(
     sizes, # of some dimensions
     unit:int, # numbers that belong to one place in all of them
 ): # yields a slice for each dimension
-    "Divide dimensions into pieces of at most `PIECE` numbers, the last dimensions as long as possible"
+    """Divide dimensions into pieces of at most `PIECE` numbers,
+    the last dimensions as long as possible"""
     steps = [min(n, max(1, PIECE//(unit*prod(sizes[i+1:])))) for i,n in enumerate(sizes)]
-    return product(*([slice(j, min(j + s, n)) for j in range(0, n, s)] for n,s in zip(sizes, steps)))
+    return product(*([slice(j, min(j + s, n)) for j in range(0, n, s)]
+                     for n,s in zip(sizes, steps)))
 
 # %% ../nbs/04p_attention.ipynb #58d33ac9
 def _of_fused(
     q:Tensor, # queries, (batch, heads, queries, features)
     k:Tensor, # keys, (batch, key heads, keys, features); heads is a multiple of key heads
     scale:float, # of the products
-    bend, # bend(logits, b, h, i) returns the logits after masks and so on; b, h and i are their indices
-    lse:Tensor|None, # logarithms of the sums of the exponentials, (batch, heads, queries or more)
+    bend, # bend(logits, b, h, i): the logits after masks and so on; indices b, h, i
+    # logarithms of the sums of the exponentials, (batch, heads, queries or more)
+    lse:Tensor|None,
     queries:int|None, # of each sequence; None: all
 )->_Totals:
     "The numbers of a fused attention"
     (b, h, n, _), (_, groups, keys, _), dtype = q.shape, k.shape, _precise(q)
-    each, rows, totals = h//groups, _rows(n, queries, q.device), _Totals(h, q.new_empty(0, dtype=dtype))
-    best = None if lse is None or len(rows) == n else lse.flatten(2)[:, :, :n].argmax(-1)  # (batch, heads)
-    at = torch.arange(b, device=q.device)[:, None, None], torch.arange(h, device=q.device)[:, None]
+    each, rows, totals = (h//groups, _rows(n, queries, q.device),
+                          _Totals(h, q.new_empty(0, dtype=dtype)))
+    # (batch, heads)
+    best = None if lse is None or len(rows) == n else lse.flatten(2)[:, :, :n].argmax(-1)
+    at = (torch.arange(b, device=q.device)[:, None, None],
+          torch.arange(h, device=q.device)[:, None])
     def logits(ks, *which):
         some = (q[which].to(dtype)*scale)
         l = some.reshape(len(ks), ks.shape[1], -1, some.shape[3]) @ ks.mT
@@ -98,50 +109,63 @@ def _of_fused(
         hs = slice(g.start*each, g.stop*each)
         ks, which = k[i, g].to(dtype), (at[0][i], at[1][hs])
         totals.add(logits(ks, *which, rows[r]), hs)
-        if best is not None and not r.start: totals.see(logits(ks, *which, best[i, hs, None]), hs)
+        if best is not None and not r.start:
+            totals.see(logits(ks, *which, best[i, hs, None]), hs)
     return totals
 
 # %% ../nbs/04p_attention.ipynb #9d198293
-def _precise(x:Tensor): return torch.float64 if x.dtype == torch.float64 else torch.float32
+def _precise(x:Tensor):
+    return torch.float64 if x.dtype == torch.float64 else torch.float32
 
 # %% ../nbs/04p_attention.ipynb #5d748d98
 def _sdpa_bend(
     l:Tensor, # logits, (batch, heads, queries, keys), changed in place
-    b:Tensor, h:Tensor, i:Tensor, # indices of the sequences, heads and queries, which broadcast to its first dimensions
-    mask:Tensor|None=None, # (batch, heads, all queries, keys): added; bool: False masks a logit
+    # indices of the sequences, heads and queries, which broadcast to its first dimensions
+    b:Tensor, h:Tensor, i:Tensor,
+    # (batch, heads, all queries, keys): added; bool: False masks a logit
+    mask:Tensor|None=None,
     causal:bool=False, # True: a query sees only the keys up to its own place
 )->Tensor:
     "Logits with the mask of `F.scaled_dot_product_attention`"
-    if mask is not None: l = l.masked_fill_(~mask[b, h, i], -inf) if mask.dtype == torch.bool else l.add_(mask[b, h, i])
+    if mask is not None:
+        l = (l.masked_fill_(~mask[b, h, i], -inf) if mask.dtype == torch.bool
+             else l.add_(mask[b, h, i]))
     if not causal: return l
     return l.masked_fill_(torch.arange(l.shape[3], device=l.device) > i[..., None], -inf)
 
 # %% ../nbs/04p_attention.ipynb #fc1f7aec
 def _of_logits(l:Tensor, queries:int|None)->_Totals:
-    "The numbers of logits, (batch, heads, queries, keys): the largest of all, and means over a sample"
+    """The numbers of logits, (batch, heads, queries, keys):
+    the largest of all, and means over a sample"""
     (b, h, n, keys), dtype = l.shape, _precise(l)
     rows, totals = _rows(n, queries, l.device), _Totals(h, l.new_empty(0, dtype=dtype))
-    for i,hs,r in _pieces((b, h, len(rows)), keys): totals.add(l[i, hs][:, :, rows[r]].to(dtype, copy=True), hs)
+    for i,hs,r in _pieces((b, h, len(rows)), keys):
+        totals.add(l[i, hs][:, :, rows[r]].to(dtype, copy=True), hs)
     if len(rows) < n: totals.see(l)
     return totals
 
 # %% ../nbs/04p_attention.ipynb #3f681e0f
 _FUSED = re.compile(r'aten::_?scaled_dot_product_\w*attention\w*$')
-_OTHER = {f'aten::{k}': v for k,v in dict(bmm='product', baddbmm='product', _softmax='softmax',
-                                          _safe_softmax='softmax').items()}
+_OTHER = {f'aten::{k}': v
+          for k,v in dict(bmm='product', baddbmm='product', _softmax='softmax',
+                          _safe_softmax='softmax').items()}
 
-_FLEX = 'query', 'key', 'value', 'score_mod', 'block_mask', 'scale', 'kernel_options', 'score_rest', 'mask_rest'
+_FLEX = ('query', 'key', 'value', 'score_mod', 'block_mask', 'scale', 'kernel_options',
+         'score_rest', 'mask_rest')
 _FLEX_RETURNS = 'output', 'logsumexp', 'max_scores'
 
 # %% ../nbs/04p_attention.ipynb #70ee431d
 @lru_cache(maxsize=None)
-def _role(op)->tuple: # "fused", "flex", "product", "softmax" or None; the names of arguments, and of results
+# "fused", "flex", "product", "softmax" or None; the names of arguments, and of results
+def _role(op)->tuple:
     "The role of an operation in attention"
     schema = getattr(op, '_schema', None)
-    if schema is None and getattr(op, '__name__', '') == 'flex_attention': return 'flex', _FLEX, _FLEX_RETURNS
+    if schema is None and getattr(op, '__name__', '') == 'flex_attention':
+        return 'flex', _FLEX, _FLEX_RETURNS
     if schema is None or schema.overload_name: return None, (), ()
     what = 'fused' if _FUSED.match(schema.name) else _OTHER.get(schema.name)
-    return what, tuple(a.name for a in schema.arguments), tuple(r.name for r in schema.returns)
+    return what, tuple(a.name for a in schema.arguments), tuple(r.name
+                                                                for r in schema.returns)
 
 # %% ../nbs/04p_attention.ipynb #fa026846
 class _Mode(TorchDispatchMode):
@@ -153,51 +177,63 @@ class _Mode(TorchDispatchMode):
         if _role(op)[0] is not None: self.see(op, args, kwargs or {}, out)
         return out
     @classmethod
-    def ignore_compile_internals(cls): return True  # code compiled meanwhile is compiled as without the mode
+    # code compiled meanwhile is compiled as without the mode
+    def ignore_compile_internals(cls): return True
     @classmethod
     def _should_skip_dynamo(cls): return False  # and the mode does not load the compiler
 
 # %% ../nbs/04p_attention.ipynb #7f321ab8
 @lru_cache(maxsize=None)
 def _admit_higher_order():
-    "Versions of PyTorch without `supports_higher_order_operators` need a rule for each higher-order operation"
+    """Versions of PyTorch without `supports_higher_order_operators` need a rule for
+    each higher-order operation"""
     if hasattr(TorchDispatchMode, 'supports_higher_order_operators'): return
     for op in higher_order.values(): op.py_impl(_Mode)(partial(_hand_on, op))
 
-def _hand_on(op, mode, *args, **kwargs): return mode.__torch_dispatch__(op, (), args, kwargs)
+def _hand_on(op, mode, *args, **kwargs):
+    return mode.__torch_dispatch__(op, (), args, kwargs)
 
 # %% ../nbs/04p_attention.ipynb #af17ad2e
 _CLASS = re.compile('attention|attn', re.I)
 _BOTH = re.compile('qkv|^c_attn$|^query_key_value$|^in_proj$', re.I)
-_Q, _K = (re.compile(rf'^(to_?|w_?|fc_?|lin_?|linear_?)?({names})(_?(proj|projection|lin|linear|layer|b_proj))?$', re.I)
+_Q, _K = (re.compile(rf'^(to_?|w_?|fc_?|lin_?|linear_?)?({names})'
+                     r'(_?(proj|projection|lin|linear|layer|b_proj))?$', re.I)
           for names in ('q|query|queries', 'k|key|keys|kv'))
 
 # %% ../nbs/04p_attention.ipynb #1aedc3a0
 def attention_modules(
     model, # a module, or several as `Parts`
 )->dict: # canonical names to modules
-    "The modules that look like attention, by their classes and the names of their children"
+    """The modules that look like attention,
+    by their classes and the names of their children"""
     return {k: m for k,m in Parts.of(model).modules().items() if _is_attention(m)}
 
 # %% ../nbs/04p_attention.ipynb #c398e787
 def _is_attention(m:nn.Module)->bool:
-    if isinstance(m, nn.MultiheadAttention) or _CLASS.search(type(m).__name__): return True
+    if isinstance(m, nn.MultiheadAttention) or _CLASS.search(type(m).__name__):
+        return True
     names = [k for k,_ in m.named_children()]
-    return any(map(_BOTH.search, names)) or any(map(_Q.match, names)) and any(map(_K.match, names))
+    return any(map(_BOTH.search, names)) or any(map(_Q.match,
+                                                    names)) and any(map(_K.match, names))
 
 # %% ../nbs/04p_attention.ipynb #37005305
 class Attention:
-    "A lens for `watch`: kinds `logit`, `entropy` and `first` of each attention layer, a value for each head and call"
+    """A lens for `watch`: kinds `logit`, `entropy` and `first` of each attention layer,
+    a value for each head and call"""
     def __init__(self,
-        modules=None, # None: those that look like attention; or as in `watch`: a regex, a predicate, a class, names
+        modules=None, # None: those that look like attention; or as in `watch`
         every:int=1, # look at the steps that are multiples of this number
-        queries:int|None=64, # sampled from each sequence; with fused attention `logit` is a lower bound; None: all
+        # sampled from each sequence (of fused ones `logit` bounds); None: all
+        queries:int|None=64,
         heads:bool=False, # also record each head by itself, as name[0], name[1], ...
     ):
         for name,v in (('every', every), ('queries', 1 if queries is None else queries)):
             if not hasattr(v, '__index__') or isinstance(v, bool) or v < 1:
-                raise ValueError(f'Attention: expected {name} to be a whole number, 1 or more, got {v!r}')
-        if heads not in (True, False): raise TypeError(f'Attention: expected heads to be True or False, got {heads!r}')
+                raise ValueError(f'Attention: expected {name} to be a whole number, '
+                                 f'1 or more, got {v!r}')
+        if heads not in (True, False):
+            raise TypeError(
+                f'Attention: expected heads to be True or False, got {heads!r}')
         self.modules, self.every, self.heads = modules, operator.index(every), heads
         self.queries = None if queries is None else operator.index(queries)
 
@@ -205,10 +241,13 @@ class Attention:
 @patch
 def attach(self:Attention, w)->list:
     "Called by `watch`: hooks on the attention modules; ValueError if there are none"
-    found = attention_modules(w.parts) if self.modules is None else choose_modules(w.parts, self.modules)
+    found = (attention_modules(w.parts) if self.modules is None
+             else choose_modules(w.parts, self.modules))
     if not found:
-        raise ValueError(f'Attention: none of the {len(w.parts.modules())} modules of this {w.parts.what} looks '
-                         'like attention; name those in which it is computed: Attention(modules=...)')
+        raise ValueError(
+            f'Attention: none of the {len(w.parts.modules())} modules of this '
+            f'{w.parts.what} looks like attention; name those in which it is computed: '
+            'Attention(modules=...)')
     return _Look(self, w, found).attach()
 
 # %% ../nbs/04p_attention.ipynb #dd961929
@@ -217,7 +256,8 @@ class _Call:
     def __init__(self, name:str, m:nn.Module):
         self.name, self.m = name, m
         self.products = set()  # the sizes of the products of matrices
-        self.own = self.inner = False  # True once attention was computed in it, or in a call inside it
+        # True once attention was computed in it, or in a call inside it
+        self.own = self.inner = False
 
 # %% ../nbs/04p_attention.ipynb #d09f26e6
 class _Look:
@@ -225,7 +265,8 @@ class _Look:
     def __init__(self, lens:Attention, w, found:dict):
         self.lens, self.w, self.found = lens, w, found
         self.here = threading.local()  # .calls, .mode
-        self.called, self.saw, self.outer = set(), set(), set()  # names: looked at; attention seen; only inside
+        # names: looked at; attention seen; only inside
+        self.called, self.saw, self.outer = set(), set(), set()
         self.names = {}  # (name, heads) -> names of its heads
 
     @property
@@ -289,7 +330,8 @@ def look(self:_Look, call:_Call, op, args, kwargs, out):
 def softmax(self:_Look, call:_Call, given:dict, out, returns)->_Totals|None:
     "The numbers of a softmax, if it is over attention logits"
     x = given['self']
-    if x.ndim < 3 or x.numel() not in call.products or given['dim'] not in (-1, x.ndim - 1): return None
+    if (x.ndim < 3 or x.numel() not in call.products
+        or given['dim'] not in (-1, x.ndim - 1)): return None
     x = plain(x)[0]
     if x.ndim == 3: x = x.unflatten(0, (-1, _n_heads(call.m, len(x))))
     return _of_logits(x.flatten(1, -3), self.lens.queries)
@@ -302,13 +344,16 @@ def fused(self:_Look, call:_Call, given:dict, out, returns)->_Totals:
     mask, scale = given.get('attn_mask', given.get('attn_bias')), given.get('scale')
     if mask is not None: mask = plain(mask)[0].expand(*q.shape[:3], k.shape[2])
     bend = partial(_sdpa_bend, mask=mask, causal=given.get('is_causal', False))
-    return _of_fused(q, k, q.shape[3]**-.5 if scale is None else scale, bend, _lse(q, out, returns), self.lens.queries)
+    return _of_fused(q, k, q.shape[3]**-.5 if scale is None else scale, bend,
+                     _lse(q, out, returns), self.lens.queries)
 
 # %% ../nbs/04p_attention.ipynb #9d2cbe2b
 def _lse(q:Tensor, out, returns:tuple)->Tensor|None:
     "The logarithms of its sums that a kernel returns, if it has computed them"
-    x = next((o for o,n in zip(out, returns) if n in ('logsumexp', 'log_sumexp')), None) if len(returns) > 1 else None
-    return None if x is None or x.shape[:2] != q.shape[:2] or x.shape[2:].numel() < q.shape[2] else x
+    x = (next((o for o,n in zip(out, returns) if n in ('logsumexp', 'log_sumexp')), None)
+         if len(returns) > 1 else None)
+    return (None if x is None or x.shape[:2] != q.shape[:2]
+            or x.shape[2:].numel() < q.shape[2] else x)
 
 # %% ../nbs/04p_attention.ipynb #5dd9dc41
 @patch
@@ -318,13 +363,16 @@ def flex(self:_Look, call:_Call, given:dict, out, returns)->_Totals:
     def bend(l, *which):
         which = *(o[..., None] for o in which), torch.arange(l.shape[3], device=l.device)
         bent = given['score_mod'](l, *which, *given.get('score_rest', ()))
-        return torch.where(given['block_mask'][-1](*which, *given.get('mask_rest', ())), bent.to(l.dtype), -inf)
+        return torch.where(given['block_mask'][-1](*which, *given.get('mask_rest', ())),
+                           bent.to(l.dtype), -inf)
     return _of_fused(q, k, given['scale'], bend, _lse(q, out, returns), self.lens.queries)
 
 # %% ../nbs/04p_attention.ipynb #a371ba94
 def _n_heads(m:nn.Module, n:int)->int:
-    "The heads of an attention module that joins them with its batches of `n`; 1 if no attribute gives their number"
-    found = (getattr(m, k, None) for k in ('num_heads', 'n_heads', 'n_head', 'num_attention_heads', 'heads', 'nhead'))
+    """The heads of an attention module that joins them with its batches of `n`;
+    1 if no attribute gives their number"""
+    found = (getattr(m, k, None) for k in ('num_heads', 'n_heads', 'n_head',
+                                           'num_attention_heads', 'heads', 'nhead'))
     return next((h for h in found if isinstance(h, int) and h > 0 and n % h == 0), 1)
 
 # %% ../nbs/04p_attention.ipynb #75b6f4eb
@@ -333,21 +381,25 @@ def put(self:_Look, name:str, numbers:dict):
     for kind,x in numbers.items(): self.w.see(name, kind, x, 0)
     if not self.lens.heads: return
     n = len(numbers['logit'])
-    if (name, n) not in self.names: self.names[name, n] = [f'{name}[{i}]' for i in range(n)]
+    if (name, n) not in self.names:
+        self.names[name, n] = [f'{name}[{i}]' for i in range(n)]
     for i,head in enumerate(self.names[name, n]):
         for kind,x in numbers.items(): self.w.see(head, kind, x[i:i+1], 0)
 
 # %% ../nbs/04p_attention.ipynb #04b2544f
 class _Around:
-    "A hook before the calls of a module and one after them, attached and removed together"
+    """A hook before the calls of a module and one after them,
+    attached and removed together"""
     def __init__(self, look:_Look, name:str, m:nn.Module):
         self.m = m
-        self.first, self.last = (Probe(look.w, partial(f, name), None, m) for f in (look.before, look.after))
+        self.first, self.last = (Probe(look.w, partial(f, name), None, m)
+                                 for f in (look.before, look.after))
 
     def attach(self, register=None):
         self.first.attach(self.m.register_forward_pre_hook)
         self.last.attach(partial(self.m.register_forward_hook, always_call=True))
-        mark_always(self.m, self.last.handle, self.last)  # in place of True: copies leave it out
+        # in place of True: copies leave it out
+        mark_always(self.m, self.last.handle, self.last)
         return self
 
     def remove(self):
@@ -360,21 +412,28 @@ def attach(self:_Look)->list:
     handles = [self]
     if not can_push: return handles
     _admit_higher_order()
-    for name,m in self.found.items(): handles += self.w.hook(name, m, _Around(self, name, m))
+    for name,m in self.found.items():
+        handles += self.w.hook(name, m, _Around(self, name, m))
     return handles
 
 # %% ../nbs/04p_attention.ipynb #e917b114
 @patch
 def remove(self:_Look):
-    "Watching ends: leave the mode if an interrupt has left it on, and note layers whose attention was not seen"
+    """Watching ends: leave the mode if an interrupt has left it on,
+    and note layers whose attention was not seen"""
     self.leave()
-    def related(a, b): return a == b or a.startswith(f'{b}.') or b.startswith(f'{a}.') or '' in (a, b)
+    def related(a, b):
+        return a == b or a.startswith(f'{b}.') or b.startswith(f'{a}.') or '' in (a, b)
     missed = [n for n in self.found if not any(related(n, s) for s in self.saw)]
-    blind, never = [n for n in missed if n in self.called], [n for n in missed if n not in self.called]
-    if blind: self.w.rec.note(_some(blind), 'no attention was seen in it: computed by a kernel that is not PyTorch\'s '
-                              'own, or by compiled flex_attention')
-    if never and self.w.begun: self.w.rec.note(_some(never), 'attention was not seen, as it was not called in a '
-                                               'recorded step outside of compiled code')
+    blind, never = ([n for n in missed if n in self.called],
+                    [n for n in missed if n not in self.called])
+    if blind:
+        self.w.rec.note(_some(blind), 'no attention was seen in it: computed by a kernel '
+                        'that is not PyTorch\'s own, or by compiled flex_attention')
+    if never and self.w.begun:
+        self.w.rec.note(_some(never), 'attention was not seen, as it was not called in a '
+                        'recorded step outside of compiled code')
 
 # %% ../nbs/04p_attention.ipynb #3ae8b61a
-def _some(names:list)->str: return names[0] if len(names) == 1 else f'{names[0]} and {len(names) - 1} more'
+def _some(names:list)->str:
+    return names[0] if len(names) == 1 else f'{names[0]} and {len(names) - 1} more'

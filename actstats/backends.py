@@ -23,7 +23,8 @@ from .stats import ReferenceRecorder, is_plain
 __all__ = ['BACKENDS', 'Reference', 'backend', 'record', 'register', 'call_back', 'hand_on']
 
 # %% ../nbs/03e_backends.ipynb #89ef7fb7
-BACKENDS = dict(cpu='actstats.kernels', cuda='actstats.triton')  # device type -> a module with a Recorder
+# device type -> a module with a Recorder
+BACKENDS = dict(cpu='actstats.kernels', cuda='actstats.triton')
 
 class Reference:
     "The backend for any device: plain torch"
@@ -37,10 +38,13 @@ def backend(
     "The fastest backend that works on this type of device"
     if device_type == 'meta': return Reference  # it has no values
     try:
-        if device_type not in BACKENDS: raise LookupError('there are kernels for cpu and cuda only')
+        if device_type not in BACKENDS:
+            raise LookupError('there are kernels for cpu and cuda only')
         found = import_module(BACKENDS[device_type])
-        with real_memory(): same = torch.equal(_tried(found, device_type), _tried(Reference, device_type))
-        if not same: raise ArithmeticError('its numbers differ from those of the reference')
+        with real_memory():
+            same = torch.equal(_tried(found, device_type), _tried(Reference, device_type))
+        if not same:
+            raise ArithmeticError('its numbers differ from those of the reference')
         return found
     except Exception as e:
         with suppress(Warning): warnings.warn(_slower(device_type, e), stacklevel=2)
@@ -48,20 +52,25 @@ def backend(
 
 def _slower(device_type:str, why:Exception)->str:
     "What to say where there are no fast kernels"
-    instead = ('each tensor is copied to the CPU, which waits for it' if device_type == 'mps' else  # it has no float64
+    # it has no float64
+    instead = ('each tensor is copied to the CPU, which waits for it'
+               if device_type == 'mps' else
                'using plain torch instead: the same numbers, but several times slower')
-    return (f'actstats: no fast kernels on {device_type} ({type(why).__name__}: {why}); {instead}; '
-            '`sample=` or `every=` help')
+    return (f'actstats: no fast kernels on {device_type} ({type(why).__name__}: {why}); '
+            f'{instead}; `sample=` or `every=` help')
 
 # %% ../nbs/03e_backends.ipynb #232bf1cb
 _TRIALS = ((FloatBins(), torch.float32, 0), (FloatBins(), torch.bfloat16, 2),
-           (LinearBins(), torch.float32, 0), (LinearBins(), torch.float64, 0))  # bins, dtype, sample
+           # bins, dtype, sample
+           (LinearBins(), torch.float32, 0), (LinearBins(), torch.float64, 0))
 
 def _tried(found, device_type:str)->Tensor:
-    "The rows and masks that a backend computes from a few values whose moments have no rounding error"
+    """The rows and masks that a backend computes from a few values whose moments
+    have no rounding error"""
     parts = []
     for bins,dtype,sample in _TRIALS:
-        x = torch.tensor([[0., 1.], [-2., math.inf], [math.nan, 3.]], dtype=dtype, device=device_type)
+        x = torch.tensor([[0., 1.], [-2., math.inf], [math.nan, 3.]], dtype=dtype,
+                         device=device_type)
         row = empty_rows(bins=bins, device=device_type)
         alive = torch.zeros(8, dtype=torch.bool, device=device_type)
         found.Recorder(row, alive[:2], bins, sample)(x, 1)
@@ -82,13 +91,16 @@ def record(
     bins, # the bins of row
     sample:int=0, # use about this many values; 0: all
 ):
-    "Merge the summary of `x` into `row` and its units that are not dead into `alive`, without synchronisation"
-    if not torch.compiler.is_compiling() and is_plain(x): _record(x, row, alive, dim, bins, sample)
+    """Merge the summary of `x` into `row` and its units that are not dead into `alive`,
+    without synchronisation"""
+    if not torch.compiler.is_compiling() and is_plain(x):
+        _record(x, row, alive, dim, bins, sample)
     else: torch.ops.actstats.record(x.detach(), row, alive, dim, bins.spec, sample)
 
 # %% ../nbs/03e_backends.ipynb #ce735f93
 def _define(ops, name:str, schema:str, f, fake, tags=()):
-    "Define the torch operation `name`, which calls `f`; on fake tensors (shapes without values) it calls `fake`"
+    """Define the torch operation `name`, which calls `f`;
+    on fake tensors (shapes without values) it calls `fake`"""
     ops.define(name + schema, tags=tags)
     ops.impl(name, f, 'CompositeExplicitAutograd')
     torch.library.register_fake(f'actstats::{name}', fake, lib=ops)
@@ -96,11 +108,13 @@ def _define(ops, name:str, schema:str, f, fake, tags=()):
 def _nothing(*args): pass
 
 # %% ../nbs/03e_backends.ipynb #73955f21
-def _op_record(x, row, alive, dim, bins, sample): _record(x, row, alive, dim, bins_from(bins), sample)
+def _op_record(x, row, alive, dim, bins, sample):
+    _record(x, row, alive, dim, bins_from(bins), sample)
 
 if not hasattr(torch.ops.actstats, 'record'):
     _ops = torch.library.Library('actstats', 'FRAGMENT')
-    _schema = '(Tensor x, Tensor(a!) row, Tensor(b!) alive, int dim, float[] bins, int sample) -> ()'
+    _schema = ('(Tensor x, Tensor(a!) row, Tensor(b!) alive, int dim, '
+               'float[] bins, int sample) -> ()')
     _define(_ops, 'record', _schema, _op_record, _nothing)
 
 # %% ../nbs/03e_backends.ipynb #b167a3ef
@@ -120,7 +134,8 @@ def call_back(
     id:Tensor, # from register
     what:int, # passed to the target; says what the tensors are
 ):
-    "Call `target.call_back(xs, what)` at run time, also from a compiled graph; do nothing if the target is deleted"
+    """Call `target.call_back(xs, what)` at run time, also from a compiled graph;
+    do nothing if the target is deleted"""
     torch.ops.actstats.call_back(xs, _TOKEN, id, what)
 
 # %% ../nbs/03e_backends.ipynb #47cb6b26
@@ -149,15 +164,18 @@ def _in_front(x, dim): return x if dim is None else x.movedim(dim, 0)
 def _call_back_vmap(info, dims, xs, *rest):
     return torch.ops.actstats.call_back([*map(_in_front, xs, dims[0])], *rest), None
 
-def _hand_on_vmap(info, dims, x, *rest): return torch.ops.actstats.hand_on(_in_front(x, dims[0]), *rest), 0
+def _hand_on_vmap(info, dims, x, *rest):
+    return torch.ops.actstats.hand_on(_in_front(x, dims[0]), *rest), 0
 
 # %% ../nbs/03e_backends.ipynb #50025279
 def _like(x, id, what): return torch.empty_like(x)
 
 if not hasattr(torch.ops.actstats, 'call_back'):
     _calls = torch.library.Library('actstats', 'FRAGMENT')
-    _tags = (torch.Tag.cudagraph_unsafe,) if hasattr(torch.Tag, 'cudagraph_unsafe') else ()
-    _xs, _x = '(Tensor[] xs, Tensor(a!) token, Tensor id, int what) -> ()', '(Tensor x, Tensor id, int what) -> Tensor'
+    _tags = ((torch.Tag.cudagraph_unsafe,) if hasattr(torch.Tag, 'cudagraph_unsafe')
+             else ())
+    _xs, _x = ('(Tensor[] xs, Tensor(a!) token, Tensor id, int what) -> ()',
+               '(Tensor x, Tensor id, int what) -> Tensor')
     _define(_calls, 'call_back', _xs, _op_call_back, _nothing, _tags)
     _define(_calls, 'hand_on', _x, _hand_on, _like, _tags)
     if hasattr(torch.library, 'register_vmap'):

@@ -25,15 +25,18 @@ class Norm(nn.Module):
     ):
         super().__init__()
         self.nf, self.eps = nf, eps
-        self.weight, self.bias = nn.Parameter(torch.ones(nf)), nn.Parameter(torch.zeros(nf))
+        self.weight, self.bias = (nn.Parameter(torch.ones(nf)),
+                                  nn.Parameter(torch.zeros(nf)))
     def forward(self,
         x:Tensor, # (batch, channels, *spatial)
     )->Tensor: # of the same shape and type
         if x.ndim < 2 or x.shape[1] != self.nf or not x.is_floating_point():
-            raise ValueError(f'{type(self).__name__}: expected floating point inputs of shape (batch, {self.nf}, ...), '
-                             f'got {x.dtype} of shape {tuple(x.shape)}')
+            raise ValueError(
+                f'{type(self).__name__}: expected floating point inputs of shape (batch, '
+                f'{self.nf}, ...), got {x.dtype} of shape {tuple(x.shape)}')
         w, b = _by_channel(x, self.weight, self.bias)
-        return (self.standardise(x.to(torch.promote_types(x.dtype, torch.float32)))*w + b).to(x.dtype)
+        return (self.standardise(x.to(torch.promote_types(x.dtype, torch.float32)))*w
+                + b).to(x.dtype)
     def extra_repr(self): return f'{self.nf}, eps={self.eps}'
 
 # %% ../nbs/08_batchnorm.ipynb #20cbd7de
@@ -42,7 +45,8 @@ def standardise(
     dims:tuple, # the dimensions whose values share a mean and a variance
     eps:float=1e-5, # added to the variance
 )->Tensor: # of the same shape
-    "Subtract the mean and divide by the standard deviation (divided by the count) over `dims`"
+    """Subtract the mean and divide by the standard deviation (divided by
+    the count) over `dims`"""
     var, mean = torch.var_mean(x, dims, correction=0, keepdim=True)
     return (x - mean)*(var + eps).rsqrt()
 
@@ -54,9 +58,9 @@ class LayerNorm(Norm):
 
 # %% ../nbs/08_batchnorm.ipynb #5ba3763d
 class BatchNorm(Norm):
-    """Over batch and space of each channel, as `nn.BatchNorm2d`, for any number of spatial dimensions;
-    ValueError in training if a channel has a single value.
-    [Ioffe and Szegedy 2015](https://arxiv.org/abs/1502.03167)"""
+    """Over batch and space of each channel, as `nn.BatchNorm2d`, for any number of
+    spatial dimensions; ValueError in training if a channel has a single value. [Ioffe and
+    Szegedy 2015](https://arxiv.org/abs/1502.03167)"""
     def __init__(self,
         nf:int, # channels
         mom:float=.1, # share of the new batch in the running averages
@@ -69,13 +73,16 @@ class BatchNorm(Norm):
         self.register_buffer('num_batches_tracked', torch.tensor(0))
     def standardise(self, x):
         running = self.running_mean.to(x.dtype), self.running_var.to(x.dtype)
-        mean, var = _by_channel(x, *(self.batch_stats(x) if self.training and x.numel() else running))
+        mean, var = _by_channel(x, *(self.batch_stats(x) if self.training and x.numel()
+                                     else running))
         return (x - mean)*(var + self.eps).rsqrt()
     def batch_stats(self, x):
         k = x.numel()//self.nf
         if k < 2:
-            raise ValueError(f'{type(self).__name__}: expected more than one value for each channel in training, '
-                             f'got {tuple(x.shape)}: one value has no spread; use a larger batch or another norm')
+            raise ValueError(
+                f'{type(self).__name__}: expected more than one value for each channel '
+                f'in training, got {tuple(x.shape)}: one value has no spread; use a '
+                'larger batch or another norm')
         var, mean = torch.var_mean(x, [0, *range(2, x.ndim)], correction=0)
         with torch.no_grad():
             self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.mom)
@@ -91,8 +98,9 @@ class InstanceNorm(Norm):
     [Ulyanov et al. 2016](https://arxiv.org/abs/1607.08022)"""
     def standardise(self, x):
         if x.ndim < 3 or self.training and math.prod(x.shape[2:]) < 2:
-            raise ValueError('InstanceNorm: expected pictures with more than one pixel in training, '
-                             f'got {tuple(x.shape)}: one value has no spread; use another norm')
+            raise ValueError(
+                'InstanceNorm: expected pictures with more than one pixel in training, '
+                f'got {tuple(x.shape)}: one value has no spread; use another norm')
         return standardise(x, tuple(range(2, x.ndim)), self.eps)
 
 # %% ../nbs/08_batchnorm.ipynb #87cf54f3
@@ -106,31 +114,38 @@ class GroupNorm(Norm):
         eps:float=1e-5, # added to the variance
     ):
         if nf % groups:
-            raise ValueError(f'GroupNorm: expected a number of channels that {groups} groups divide, got {nf}')
+            raise ValueError(f'GroupNorm: expected a number of channels that {groups} '
+                             f'groups divide, got {nf}')
         super().__init__(nf, eps)
         self.groups = groups
     def standardise(self, x):
-        x = x.unflatten(1, (self.groups, -1))  # (batch, groups, channels of one, *spatial)
+        # (batch, groups, channels of one, *spatial)
+        x = x.unflatten(1, (self.groups, -1))
         return standardise(x, tuple(range(2, x.ndim)), self.eps).flatten(1, 2)
     def extra_repr(self): return f'{self.groups}, {self.nf}, eps={self.eps}'
 
 # %% ../nbs/08_batchnorm.ipynb #73472baf
 class RunningBatchNorm(Norm):
-    """Batch norm by debiased running statistics, in training too, for batches of any size.
-    After lesson 10 of fast.ai's course of 2019; here `mom` is the share of a sample, not of a batch"""
+    """Batch norm by debiased running statistics, in training too, for batches of any
+    size. After lesson 10 of fast.ai's course of 2019; here `mom` is the share of a
+    sample, not of a batch"""
     def __init__(self,
         nf:int, # channels
-        mom:float=.1, # share of one sample in the running statistics: a batch of n has 1 - (1 - mom)**n
+        # share of one sample in the running statistics: a batch of n has 1 - (1 - mom)**n
+        mom:float=.1,
         eps:float=1e-5, # added to the variance
     ):
-        if not 0 < mom <= 1: raise ValueError(f'RunningBatchNorm: expected a share mom in (0, 1], got {mom}')
+        if not 0 < mom <= 1:
+            raise ValueError(
+                f'RunningBatchNorm: expected a share mom in (0, 1], got {mom}')
         super().__init__(nf, eps)
         self.mom = mom
         self.register_buffer('running_mean', torch.zeros(nf))
         self.register_buffer('running_var', torch.ones(nf))
         self.register_buffer('weight_sum', torch.tensor(0.))
     def standardise(self, x):
-        old = [b.detach().to(x.dtype, copy=True) for b in (self.running_mean, self.running_var)]
+        old = [b.detach().to(x.dtype, copy=True)
+               for b in (self.running_mean, self.running_var)]
         mean, var = self.merged(x, *old) if self.training and x.numel() else old
         mean, var = _by_channel(x, mean, var)
         return (x - mean)*(var + self.eps).rsqrt()

@@ -17,7 +17,8 @@ __all__ = ['LinearBins', 'FloatBins', 'bins_from', 'quantile', 'rebin']
 
 # %% ../nbs/03c_bins.ipynb #291ee7aa
 class LinearBins:
-    "`n` bins of equal width in [lo, hi), and one column each for the values below and above"
+    """`n` bins of equal width in [lo, hi),
+    and one column each for the values below and above"""
     def __init__(self,
         lo:float=-10., # left edge of the first bin
         hi:float=10., # right edge of the last bin, excluded
@@ -25,11 +26,14 @@ class LinearBins:
     ):
         ok = math.isfinite(lo) and math.isfinite(hi) and lo < hi and int(n) == n and n > 0
         if not (ok and math.isfinite(hi - lo) and math.isfinite(n/(hi - lo))):
-            raise ValueError(f'LinearBins: expected finite lo < hi and a whole n > 0, got lo={lo}, hi={hi}, n={n}')
+            raise ValueError('LinearBins: expected finite lo < hi and a whole n > 0, '
+                             f'got lo={lo}, hi={hi}, n={n}')
         self.lo, self.hi, self.n = float(lo), float(hi), int(n)
         self.edges = np.r_[-np.inf, np.linspace(self.lo, self.hi, self.n + 1), np.inf]
-        self.zero = int(np.searchsorted(self.edges, 0, 'right')) - 1  # column that counts zeros
-        self.spec = [0., self.lo, self.hi, float(self.n)]  # computed once: a hook reads it at every call
+        # column that counts zeros
+        self.zero = int(np.searchsorted(self.edges, 0, 'right')) - 1
+        # computed once: a hook reads it at every call
+        self.spec = [0., self.lo, self.hi, float(self.n)]
         self.hash = hash(tuple(self.spec))
 
     def __len__(self): return self.n + 2
@@ -48,10 +52,12 @@ def _edges(bins, dtype, device):
 
 # %% ../nbs/03c_bins.ipynb #6e037576
 def _bincount(i:Tensor, n:int)->Tensor:
-    "Count how often each of 0..n-1 occurs in `i`; on a GPU by scatter, which needs no synchronisation"
+    """Count how often each of 0..n-1 occurs in `i`; on a GPU by scatter,
+    which needs no synchronisation"""
     if i.device.type == 'cpu': return torch.bincount(i, minlength=n)
     i = i.long()
-    return torch.zeros(n, dtype=torch.int64, device=i.device).scatter_add_(0, i, torch.ones_like(i))
+    return torch.zeros(n, dtype=torch.int64,
+                       device=i.device).scatter_add_(0, i, torch.ones_like(i))
 
 # %% ../nbs/03c_bins.ipynb #48187dcc
 @patch
@@ -59,53 +65,64 @@ def count(self:LinearBins,
     x:Tensor, # values without NaN, 1-D, float32 or float64
 )->Tensor: # int64 (len(self),)
     "Counts of `x`, infinities in the outer columns"
-    return _bincount(torch.bucketize(x, _edges(self, x.dtype, x.device), right=True), len(self))
+    return _bincount(torch.bucketize(x, _edges(self, x.dtype, x.device), right=True),
+                     len(self))
 
 # %% ../nbs/03c_bins.ipynb #56e4a371
 # dtype: integer view, exponent bits, mantissa bits
 _FLOAT = {torch.float32: (torch.int32, 8, 23), torch.float64: (torch.int64, 11, 52)}
 
 def _wider(mantissa_bits:int, lo:int, hi:int)->tuple|None:
-    "Mantissa bits and exponents of as many bins at half the resolution; None if float32 lacks such exponents"
+    """Mantissa bits and exponents of as many bins at half the resolution;
+    None if float32 lacks such exponents"""
     top = hi + (hi - lo)//10
     wider = mantissa_bits - 1, top - 2*(hi - lo), top
     return wider if mantissa_bits and wider[1] >= -126 and top <= 127 else None
 
 class FloatBins:
-    "Bins from the bits of a float, half-open away from zero: no range to choose; zero has a bin of its own"
+    """Bins from the bits of a float, half-open away from zero: no range to choose;
+    zero has a bin of its own"""
     def __init__(self,
         mantissa_bits:int=2, # 0 to 5; there are 2**mantissa_bits bins per power of two
         lo_exp:int=-24, # magnitudes below 2**lo_exp share a bin
         hi_exp:int=16, # magnitudes from 2**hi_exp share a bin
-        small:bool=True, # use as many bins that reach further down for gradients and updates?
+        # use as many bins that reach further down for gradients and updates?
+        small:bool=True,
     ):
         whole = all(int(v) == v for v in (mantissa_bits, lo_exp, hi_exp))
         if not (whole and 0 <= mantissa_bits <= 5 and -126 <= lo_exp < hi_exp <= 127):
-            raise ValueError('FloatBins: expected whole mantissa_bits in 0..5 and -126 <= lo_exp < hi_exp <= 127, '
-                             f'got {mantissa_bits}, {lo_exp}, {hi_exp}')
-        self.mantissa_bits, self.lo_exp, self.hi_exp = int(mantissa_bits), int(lo_exp), int(hi_exp)
+            raise ValueError(
+                'FloatBins: expected whole mantissa_bits in 0..5 and -126 <= lo_exp < '
+                f'hi_exp <= 127, got {mantissa_bits}, {lo_exp}, {hi_exp}')
+        self.mantissa_bits, self.lo_exp, self.hi_exp = (int(mantissa_bits), int(lo_exp),
+                                                        int(hi_exp))
         per = 2**self.mantissa_bits
-        pos = [2.**e * (1 + k/per) for e in range(self.lo_exp, self.hi_exp) for k in range(per)] + [2.**self.hi_exp]
+        pos = [2.**e * (1 + k/per) for e in range(self.lo_exp, self.hi_exp)
+               for k in range(per)] + [2.**self.hi_exp]
         self.edges = np.r_[-np.inf, -np.array(pos)[::-1], 0, 0, pos, np.inf]
         self.zero = len(self) // 2  # column of exact zeros
         wider = _wider(self.mantissa_bits, self.lo_exp, self.hi_exp)
         self.small = FloatBins(*wider, small=False) if small and wider else None
         self.told = ', small=False'*(wider is not None and not small)
-        self.spec = [1., *map(float, (self.mantissa_bits, self.lo_exp, self.hi_exp)), *[1.]*(self.small is not None)]
+        self.spec = [1., *map(float, (self.mantissa_bits, self.lo_exp, self.hi_exp)),
+                     *[1.]*(self.small is not None)]
         self.hash = hash(tuple(self.spec))
 
     def __len__(self): return len(self.edges) - 1
     def __eq__(self, o): return isinstance(o, FloatBins) and self.spec == o.spec
     def __hash__(self): return self.hash
-    def __repr__(self): return f'FloatBins({self.mantissa_bits}, {self.lo_exp}, {self.hi_exp}{self.told})'
+    def __repr__(self):
+        return f'FloatBins({self.mantissa_bits}, {self.lo_exp}, {self.hi_exp}{self.told})'
 
 # %% ../nbs/03c_bins.ipynb #614f6a07
 @lru_cache(maxsize=64)
 def _fold(bins, dtype, device):
-    "For each raw key of `dtype` (sign, exponent, first mantissa bits), its column in `bins`"
+    """For each raw key of `dtype` (sign, exponent, first mantissa bits),
+    its column in `bins`"""
     _, ebits, _ = _FLOAT[dtype]
     per, bias = 2**bins.mantissa_bits, 2**(ebits-1) - 1
-    mag = np.arange(2**ebits * per) - (bins.lo_exp + bias)*per  # steps above the smallest kept magnitude
+    # steps above the smallest kept magnitude
+    mag = np.arange(2**ebits * per) - (bins.lo_exp + bias)*per
     mag = mag.clip(-1, (bins.hi_exp - bins.lo_exp)*per) + 2
     return torch.from_numpy(np.r_[bins.zero + mag, bins.zero - mag]).to(device)
 
@@ -131,7 +148,8 @@ def count(self:FloatBins,
 @lru_cache(maxsize=64)
 def _bins_from(spec):
     kind, *args = spec
-    return LinearBins(*args) if kind == 0 else FloatBins(*map(int, args[:3]), small=bool(args[3:]))
+    return LinearBins(*args) if kind == 0 else FloatBins(*map(int, args[:3]),
+                                                         small=bool(args[3:]))
 
 # %% ../nbs/03c_bins.ipynb #0ee997f5
 def bins_from(
@@ -147,7 +165,8 @@ def _whole(n:int)->LinearBins: return LinearBins(-.5, n - .5, n)
 # %% ../nbs/03c_bins.ipynb #ca4882ed
 @patch
 def of(self:FloatBins,
-    values:str, # "": any; "small": gradients and updates; "whole": whole numbers from 0 on
+    # "": any; "small": gradients and updates; "whole": whole numbers from 0 on
+    values:str,
 ):
     "As many bins for this kind of values"
     if values == 'whole': return _whole(len(self) - 2)
@@ -157,7 +176,8 @@ def of(self:FloatBins,
 @patch
 def of(self:LinearBins, values:str):
     "These bins, or for whole numbers as many bins of one number each"
-    return self if values != 'whole' or (self.lo, self.hi) == (-.5, self.n - .5) else _whole(self.n)
+    return (self if values != 'whole' or (self.lo, self.hi) == (-.5, self.n - .5)
+            else _whole(self.n))
 
 # %% ../nbs/03c_bins.ipynb #2b5e8fcb
 def quantile(
@@ -177,7 +197,8 @@ def quantile(
 
 # %% ../nbs/03c_bins.ipynb #499b289d
 def _ordered(hist, edges, k, lo, hi):
-    "Estimate the `k`-th smallest value of each row (from 0), as if the values of a bin were spread evenly"
+    """Estimate the `k`-th smallest value of each row (from 0),
+    as if the values of a bin were spread evenly"""
     cum, r = hist.cumsum(1), np.arange(len(hist))
     i = (cum <= k[:, None]).sum(1).clip(max=hist.shape[1] - 1)
     a, b = np.maximum(edges[i], lo), np.minimum(edges[i+1], hi)
@@ -200,10 +221,12 @@ def rebin(
 )->np.ndarray: # counts, (rows, len(to)), float64
     "Histograms in other bins; each row keeps its total"
     t, r, inner = to.edges[None, 1:-1], np.arange(len(hist)), hist.astype(float)
-    first, last = (hist > 0).argmax(1), hist.shape[1] - 1 - (hist[:, ::-1] > 0).argmax(1)  # closed by the extremes
+    # closed by the extremes
+    first, last = (hist > 0).argmax(1), hist.shape[1] - 1 - (hist[:, ::-1] > 0).argmax(1)
     inner[r, first] = inner[r, last] = 0
     cum = inner[:, 1:-1] @ _below(t, edges[1:-2, None], edges[2:-1, None])
-    for i,n in ((first, hist[r, first]), (last, np.where(first == last, 0, hist[r, last]))):
+    for i,n in ((first, hist[r, first]),
+                (last, np.where(first == last, 0, hist[r, last]))):
         a, b = np.maximum(edges[i], lo), np.minimum(edges[i+1], hi)
         cum = cum + n[:, None]*_below(t, a[:, None], b[:, None])
     return np.diff(np.c_[np.zeros(len(hist)), cum, hist.sum(1)], axis=1)

@@ -34,11 +34,13 @@ def jumps(
     x:list, # losses, in order; NaN where there is none
     before:list, # losses of the steps before
 )->np.ndarray: # bool (losses,)
-    "True for losses above the median of those before by more than ten times their spread, and half of their size"
+    """True for losses above the median of those before by more than ten times their
+    spread, and half of their size"""
     past = np.array([v for v in before if math.isfinite(v)])
     if len(past) < EACH: return np.zeros(len(x), bool)
     usual = np.median(past)
-    return np.array(x) - usual > max(10*1.4826*np.median(np.abs(past - usual)), .5*abs(usual))
+    return np.array(x) - usual > max(10*1.4826*np.median(np.abs(past - usual)),
+                                     .5*abs(usual))
 
 # %% ../nbs/04n_blackbox.ipynb #5a4ce36a
 _ODD = slice(COL['n_nan'], COL['n_posinf'] + 1)
@@ -79,16 +81,22 @@ class _Answer:
 
 # %% ../nbs/04n_blackbox.ipynb #4aa27b2b
 class BlackBox:
-    "A listener that notices when a run goes wrong, keeps the steps around that moment, and writes them"
+    """A listener that notices when a run goes wrong, keeps the steps around that
+    moment, and writes them"""
     def __init__(self, rec:Recording):
         self.rec = rec
-        self.last, self.n = None, 0  # the last time key, and the number of time keys so far
-        self.asked = {}              # (device, who hears of it) -> (value, time key) of each step since the last look
-        self.taken = {}              # (device, who hears of it) -> the last of these time keys
+        # the last time key, and the number of time keys so far
+        self.last, self.n = None, 0
+        # (device, who hears of it) -> (value, time key) of each step since the last look
+        self.asked = {}
+        # (device, who hears of it) -> the last of these time keys
+        self.taken = {}
         self.answers = []            # those that have not arrived yet
-        self.seen = {}               # name of a fault -> the last time key at which it occurred
+        # name of a fault -> the last time key at which it occurred
+        self.seen = {}
         self.losses = deque(maxlen=64)
-        self.signals = None          # the _Signals that catches signals, once there is a file
+        # the _Signals that catches signals, once there is a file
+        self.signals = None
 
     def __call__(self, begins):
         if begins is None: return self.end()
@@ -104,7 +112,8 @@ class BlackBox:
             if isinstance(device, torch.device) and timeline in _TAKES:
                 ask, heard = _TAKES[timeline]
                 found, at = ask(t), (device, heard)
-                if found and found[1] != self.taken.get(at): self.asked.setdefault(at, []).append(found)
+                if found and found[1] != self.taken.get(at):
+                    self.asked.setdefault(at, []).append(found)
                 if found: self.taken[at] = found[1]
 
     def catch(self):
@@ -113,7 +122,8 @@ class BlackBox:
     @property
     def path(self):
         "The file that autosave writes; None if it does not"
-        return next((f.path for f in self.rec.listeners if f is not self and hasattr(f, 'path')), None)
+        return next((f.path for f in self.rec.listeners
+                     if f is not self and hasattr(f, 'path')), None)
 
     def try_to(self, what:str, f, *args):
         "Call `f`; a failure becomes a problem of the recording"
@@ -151,10 +161,14 @@ def happened(self:BlackBox, what:str, ticks:list):
     "Note a fault at these time keys, if it is new, and keep the steps around it"
     if not ticks: return
     last, self.seen[what] = self.seen.get(what), ticks[-1]
-    if last is not None and ticks[0] <= last + self.rec.n_recent*(self.rec.meta.get('every') or 1): return
+    if (last is not None and ticks[0] <= last
+        + self.rec.n_recent*(self.rec.meta.get('every') or 1)): return
     rec, moments = self.rec, self.rec.meta.get('moments') or []
-    if len(moments) < MOST: rec.meta['moments'] = [*moments, dict(step=int(ticks[0]), why=what)]
-    with _LOCK: rec.kept = [*rec.kept[-1:], [(at, t.newest()) for (at,_),t in rec.tracks.items() if at != 'valid']]
+    if len(moments) < MOST:
+        rec.meta['moments'] = [*moments, dict(step=int(ticks[0]), why=what)]
+    with _LOCK:
+        rec.kept = [*rec.kept[-1:], [(at, t.newest())
+                                     for (at,_),t in rec.tracks.items() if at != 'valid']]
     self.write()
 
 # %% ../nbs/04n_blackbox.ipynb #9f591ede
@@ -184,7 +198,8 @@ class _Signals:
     "Catches signals for a black box, until it is removed"
     def __init__(self, box:BlackBox):
         self.box, self.pid, self.old, self.busy = weakref.ref(box), os.getpid(), {}, False
-        if threading.current_thread() is not threading.main_thread(): return  # Python allows handlers only there
+        # Python allows handlers only there
+        if threading.current_thread() is not threading.main_thread(): return
         for s in (signal.SIGTERM, signal.SIGINT):
             old = signal.getsignal(s)
             if old is None or old is signal.SIG_IGN: continue  # not ours to replace
@@ -195,7 +210,8 @@ class _Signals:
         "Restore the handlers, unless other code has replaced ours since"
         self.box = lambda: None
         for s,old in self.old.items():
-            with suppress(ValueError):  # outside the main thread; then we only pass signals on
+            # outside the main thread; then we only pass signals on
+            with suppress(ValueError):
                 if signal.getsignal(s) is self: signal.signal(s, old)
 
 # %% ../nbs/04n_blackbox.ipynb #92a0cf7c
@@ -203,7 +219,8 @@ class _Signals:
 def __call__(self:_Signals, signum, frame):
     "Called by Python when a signal has arrived"
     box = self.box()
-    if box is None or self.busy or os.getpid() != self.pid: return _pass_on(self.old[signum], signum, frame)
+    if box is None or self.busy or os.getpid() != self.pid:
+        return _pass_on(self.old[signum], signum, frame)
     self.busy = True
     threading.Thread(target=self.write, args=(box, signum), name='actstats').start()
 
@@ -213,7 +230,8 @@ def write(self:_Signals, box:BlackBox, signum):
     "Write both files, the small one first, and send the signal again"
     rec = box.rec
     try:
-        with _LOCK: rec.meta['ended'] = dict(step=rec.step, why=signal.Signals(signum).name)
+        with _LOCK:
+            rec.meta['ended'] = dict(step=rec.step, why=signal.Signals(signum).name)
         box.write()
         if box.path is not None: box.try_to('write', rec.save, box.path)
     finally: _send(signum)
@@ -221,7 +239,8 @@ def write(self:_Signals, box:BlackBox, signum):
 # %% ../nbs/04n_blackbox.ipynb #8acbba0f
 def _send(signum):
     "Send a signal to the main thread of this process"
-    if hasattr(signal, 'pthread_kill'): signal.pthread_kill(threading.main_thread().ident, signum)
+    if hasattr(signal, 'pthread_kill'):
+        signal.pthread_kill(threading.main_thread().ident, signum)
     else: signal.raise_signal(signum)
 
 # %% ../nbs/04n_blackbox.ipynb #d5e1acd0
@@ -237,4 +256,5 @@ def _recent_of_ranks(self:Recording)->Recording:
     "The newest steps of all ranks, merged"
     if self.beside is not None: return self.beside
     recent = [r.recent for r in self.ranks.values()]
-    return Recording._of_ranks(recent) if all(len(r) for r in recent) else self._of_tracks([])
+    return (Recording._of_ranks(recent) if all(len(r) for r in recent)
+            else self._of_tracks([]))

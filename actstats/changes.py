@@ -27,7 +27,7 @@ class Changes:
     "Record parameters around steps: `begin` before a step, `finish` after it"
     def __init__(self,
         places:dict, # names -> (module, name of the parameter in it)
-        put, # called as put(name, kind, x, left_out): values, and how many more there are that x leaves out
+        put, # called as put(name, kind, x, left_out): values, and how many are left out
         note, # called as note(where, problem)
         sample:int=0, # compare about this many values of each parameter; 0: all
     ):
@@ -44,7 +44,9 @@ def begin(self:Changes,
 ):
     "Call before a step: record gradients, keep copies of the values"
     mine = [k for k in names if k not in self.open or _is_free(self.open[k], who)]
-    if grads: self._each(mine, 'param_grad', lambda k, p: p.grad if scale is None or p.grad is None else p.grad/scale)
+    if grads:
+        self._each(mine, 'param_grad', lambda k, p: p.grad
+                   if scale is None or p.grad is None else p.grad/scale)
     for name in mine:
         try: self.open[name] = self._opened(name, grads, who)
         except Exception as e: self.note(f'{name}, update', e)
@@ -70,7 +72,8 @@ def _each(self:Changes, names, kind:str, value):
         try:
             p = parameter(*self.places[name])
             x = None if p is None else value(name, p)
-            if x is not None: self.put(name, kind, x, p.numel() - x.numel() if kind == 'update' else 0)
+            if x is not None:
+                self.put(name, kind, x, p.numel() - x.numel() if kind == 'update' else 0)
         except Exception as e: self.note(f'{name}, {kind}', e)
 
 # %% ../nbs/03h_changes.ipynb #ec2b0b43
@@ -79,10 +82,15 @@ def finish(self:Changes,
     who=None, # finish the parameters that it has begun; None: all open ones
     idle:bool=True, # record updates of parameters that no optimizer steps? they are zero
 ):
-    "Call after a step: record values and updates, and the gradients that were not available before it"
+    """Call after a step: record values and updates,
+    and the gradients that were not available before it"""
     done = {k: o for k,o in self.open.items() if who is None or o.who is who}
-    self._each([k for k,o in done.items() if not o.graded], 'param_grad', lambda k, p: p.grad)
+    self._each([k for k,o in done.items() if not o.graded], 'param_grad',
+               lambda k, p: p.grad)
     for k in done: del self.open[k]
     self._each(done, 'param', lambda k, p: p)
-    moved = [k for k,o in done.items() if o.before is not None and (idle or o.who is not None)]
-    self._each(moved, 'update', lambda k, p: done[k].before.neg_().add_(self._compared(p)))  # in its own memory
+    moved = [k for k,o in done.items()
+             if o.before is not None and (idle or o.who is not None)]
+    # in its own memory
+    self._each(moved, 'update',
+               lambda k, p: done[k].before.neg_().add_(self._compared(p)))

@@ -16,7 +16,8 @@ from .events import in_words
 from .files import check_writable
 from .kinds import KINDS
 from .recording import Recording
-from .report import Section, first_not_finite, merged_how, ranks_in_words, write_report
+from .report import (Section, first_not_finite, merged_how, ranks_in_words,
+                             write_report)
 from .tables import _blocks, _levels, alarm_step, console, copies_that_differ, say
 from .terminal import SideBySide, page
 
@@ -24,7 +25,8 @@ from .terminal import SideBySide, page
 __all__ = ['demo', 'main']
 
 # %% ../nbs/11_cli.ipynb #3c4fb7d3
-_DATA = dict(digits=5, fashion_mnist=2, mnist=2)  # data sets, and the epochs that show the point
+# data sets, and the epochs that show the point
+_DATA = dict(digits=5, fashion_mnist=2, mnist=2)
 
 def _plain():
     from actstats.activations import CNN
@@ -38,19 +40,26 @@ def _fixed():
     return model, model[:-1]
 
 _ACTS = ( # title; model and layers to watch; sentence for the report
-    ('As written', _plain, "Five convolutions with ReLUs in between, initialised by PyTorch's defaults."),
+    ('As written', _plain,
+     "Five convolutions with ReLUs in between, initialised by PyTorch's defaults."),
     ('Fixed', _fixed,
-     'The same shape, data, learning rate and seed, with Kaiming initialisation and batch normalisation.'))
+     'The same shape, data, learning rate and seed, '
+     'with Kaiming initialisation and batch normalisation.'))
 
 # %% ../nbs/11_cli.ipynb #f03a8194
 def _bar(c):
-    "A progress bar on the console, or on the error stream, whichever is a terminal; it leaves nothing behind"
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    """A progress bar on the console, or on the error stream, whichever is a terminal;
+    it leaves nothing behind"""
+    from rich.progress import (BarColumn, MofNCompleteColumn, Progress, TextColumn,
+                               TimeRemainingColumn)
     seen = next((o for o in (c, console(sys.stderr)) if o.is_interactive), None)
-    texts = (TextColumn(t, markup=False) for t in ('{task.description}', '{task.fields[loss]}'))
+    texts = (TextColumn(t, markup=False)
+             for t in ('{task.description}', '{task.fields[loss]}'))
     return Progress(
-        next(texts), BarColumn(24), MofNCompleteColumn(), TimeRemainingColumn(), next(texts),
-        console=seen, disable=seen is None, transient=True, redirect_stdout=False, redirect_stderr=False)
+        next(texts), BarColumn(24), MofNCompleteColumn(), TimeRemainingColumn(),
+        next(texts),
+        console=seen, disable=seen is None, transient=True, redirect_stdout=False,
+        redirect_stderr=False)
 
 def _growing(losses:list)->str:
     "The loss so far, as a curve and a number"
@@ -78,11 +87,13 @@ class _Progress:
         if self.bar.disable: return
         if learn.training: self.losses.append(learn.loss.item())
         doing = f'epoch {learn.epoch + 1} of {learn.n_epochs}'
-        self.bar.update(self.task, advance=1, description=doing, loss=_growing(self.losses))
+        self.bar.update(self.task, advance=1, description=doing,
+                        loss=_growing(self.losses))
 
     def after_epoch(self, learn):
         if learn.training: return
-        (acc, loss), (test_acc, test_loss) = (list(row.values())[:2] for row in self.metrics.rows[-2:])
+        (acc, loss), (test_acc, test_loss) = (list(row.values())[:2]
+                                              for row in self.metrics.rows[-2:])
         numbers = f'{loss:.3f}', f'{acc:.1%}', f'{test_loss:.3f}', f'{test_acc:.1%}'
         say(self.c, _EPOCHS.format(learn.epoch + 1, *numbers))
 
@@ -91,7 +102,8 @@ class _Progress:
 
 # %% ../nbs/11_cli.ipynb #0c63cbc5
 def _train(model, mods, dls, lr:float, epochs:int, seed:int, c)->tuple:
-    "Train as the lesson does, telling the console; returns the rows of the metrics and the recording"
+    """Train as the lesson does, telling the console;
+    returns the rows of the metrics and the recording"""
     import torch.nn.functional as F
     from actstats.activations import StoreModuleStatsCB, set_seed
     from actstats.learner import DeviceCB, MetricsCB, TrainLearner
@@ -123,18 +135,22 @@ def _verdict(a:Section, b:Section)->str:
     "The accuracies of two runs in a sentence, and advice if the first raised an alarm"
     at = alarm_step(a.rec, a.diagnosis)
     advice = '' if at is None else (f' The alarm came at step {at:,} of {len(a.rec):,}. '
-                                    'Stop a run like that when it comes, and change something.')
-    return (f'On pictures that it has not seen, the first network is right in {_percent(_accuracy(a))} of the cases, '
-            f'the second in {_percent(_accuracy(b))}.{advice}')
+                                    'Stop a run like that when it comes, and change '
+                                    'something.')
+    return ('On pictures that it has not seen, the first network is right in '
+            f'{_percent(_accuracy(a))} of the cases, the second in '
+            f'{_percent(_accuracy(b))}.{advice}')
 
 # %% ../nbs/11_cli.ipynb #8feae77a
 def _close(c, sections:list, verdict:str, out, title:str)->Path:
-    "Both runs side by side, the verdict, and the path of the report alone on the last line"
+    """Both runs side by side, the verdict,
+    and the path of the report alone on the last line"""
     from rich.text import Text
     runs = {s.title: (s.rec, s.diagnosis) for s in sections}
     side = SideBySide(runs, dict(accuracy=[_percent(_accuracy(s)) for s in sections]))
     say(c, '', side, '', Text(verdict, style='bold'), '')
-    with c.status('writing the report', spinner='line'): path = write_report(out, sections, title, verdict)
+    with c.status('writing the report', spinner='line'):
+        path = write_report(out, sections, title, verdict)
     say(c, 'The report, for any browser:')
     _say_path(path.resolve())
     return path
@@ -147,7 +163,8 @@ def demo(
     epochs:int|None=None, # None: as many as the data set needs to show the point
     seed:int=0, # of everything random
 )->Path: # the report
-    "Watch a network fail, fix it, train it again, write a report; ImportError, OSError or ValueError before any work"
+    """Watch a network fail, fix it, train it again, write a report;
+    ImportError, OSError or ValueError before any work"""
     from actstats._extras import needs
     needs('demo', 'torchvision', 'datasets', 'torcheval', 'sklearn')
     from actstats import datasets
@@ -156,19 +173,24 @@ def demo(
     if epochs < 1: raise ValueError(f'epochs: expected 1 or more, got {epochs}')
     dls, c = getattr(datasets, data)(), console()
     n, s = len(dls.splits['train']), 's'*(epochs > 1)
-    say(c, f'{n:,} pictures of {data}, learning rate {lr}, {epochs} epoch{s}, seed {seed}')
+    say(c,
+        f'{n:,} pictures of {data}, learning rate {lr}, {epochs} epoch{s}, seed {seed}')
     sections = [_act(*act, dls, lr, epochs, seed, c) for act in _ACTS]
-    return _close(c, sections, _verdict(*sections), out, f'A network that fails, and the same network fixed ({data})')
+    return _close(c, sections, _verdict(*sections), out,
+                  f'A network that fails, and the same network fixed ({data})')
 
 # %% ../nbs/11_cli.ipynb #c41b1f72
 def _load(path)->Recording:
-    "The recording in a file or a folder; prints which ranks are missing from a folder and which files it cannot read"
+    """The recording in a file or a folder;
+    prints which ranks are missing from a folder and which files it cannot read"""
     rec = Recording.load(path)
     for text in rec.problems if Path(path).is_dir() else ():
-        if text.startswith('ranks: '): print(f'actstats: {path}: {text.removeprefix("ranks: ")}', file=sys.stderr)
+        if text.startswith('ranks: '):
+            print(f'actstats: {path}: {text.removeprefix("ranks: ")}', file=sys.stderr)
     return rec
 
-def _say_path(path): console().print(str(path), soft_wrap=True)  # in one piece, however long
+# in one piece, however long
+def _say_path(path): console().print(str(path), soft_wrap=True)
 
 def _events(a):
     rec = _load(a.file)
@@ -192,9 +214,12 @@ def _check_out(out, *files):
     "ValueError if `out` would replace a recording that is read"
     path = check_writable(out).resolve()
     for f in map(Path, files):
-        if path == f.resolve(): raise ValueError(f'{out}: that is the recording itself; give --out another name')
+        if path == f.resolve():
+            raise ValueError(
+                f'{out}: that is the recording itself; give --out another name')
         if f.is_dir() and path.parent == f.resolve() and path.suffix == '.actstats':
-            raise ValueError(f'{out}: that is among the recordings to be read; give --out a name outside of {f}')
+            raise ValueError(f'{out}: that is among the recordings to be read; '
+                             f'give --out a name outside of {f}')
     return out
 
 def _beside(path, ending:str)->Path:
@@ -210,7 +235,8 @@ def _report(a):
 
 # %% ../nbs/11_cli.ipynb #defc00da
 class _Table:
-    "Texts, each with a number to sort by, in as many columns as there is room for without cutting a word"
+    """Texts, each with a number to sort by,
+    in as many columns as there is room for without cutting a word"""
     def __init__(self, heads, rows): self.heads, self.rows = heads, rows
 
     def of(self, n:int):
@@ -218,7 +244,8 @@ class _Table:
         from rich.text import Text
         table = Table(box=None, header_style='bold', pad_edge=False)
         for i,head in enumerate(self.heads[:n]):
-            table.add_column(Text(head), justify='right' if i else 'left', overflow='fold')
+            table.add_column(Text(head), justify='right' if i else 'left',
+                             overflow='fold')
         for row in self.rows: table.add_row(*(Text(text) for text,_ in row[:n]))
         return table
 
@@ -230,7 +257,8 @@ class _Table:
 
 # %% ../nbs/11_cli.ipynb #1479bc06
 def _compare(a):
-    "Print two saved runs side by side, the layers, and the first difference; write a report if `--out` is given"
+    """Print two saved runs side by side, the layers, and the first difference;
+    write a report if `--out` is given"""
     if a.out: _check_out(a.out, a.a, a.b)
     c, names = _load(a.a).compare(_load(a.b), a.tol, a.kind), _names(a.a, a.b)
     runs = {name: (rec, rec.diagnose()) for name,rec in zip(names, (c.a, c.b))}
@@ -248,7 +276,9 @@ def _prefixes(texts)->dict|None: # rank -> prefix
     "The prefixes given as RANK=PREFIX; None if there are none"
     pairs = [t.partition('=') for t in texts or ()]
     wrong = [''.join(p) for p in pairs if not (p[0].isdecimal() and p[1] and p[2])]
-    if wrong: raise ValueError(f'--names: expected RANK=PREFIX, as in 0=encoder, got {wrong[0]!r}')
+    if wrong:
+        raise ValueError(
+            f'--names: expected RANK=PREFIX, as in 0=encoder, got {wrong[0]!r}')
     return {int(rank): prefix for rank,_,prefix in pairs} or None
 
 def _tell_merged(rec:Recording):
@@ -257,13 +287,15 @@ def _tell_merged(rec:Recording):
     if len(rec.meta['ranks']['merged']) > 1: lines.append(_Table(*merged_how(rec)))
     differ = copies_that_differ(rec)
     if differ: lines.append(f'Copies that differ: {some(differ, 8)}.')
-    known = [text for text in rec.problems if not text.startswith('ranks: no recording')]  # the first line says so
+    # the first line says so
+    known = [text for text in rec.problems if not text.startswith('ranks: no recording')]
     say(console(), *lines, *filter(None, (first_not_finite(rec), *known)))
 
 # %% ../nbs/11_cli.ipynb #7f6ff4be
 def _merge(a):
     folder = Path(a.folder)
-    if not folder.is_dir(): raise ValueError(f'{folder}: expected a folder with the recordings of ranks')
+    if not folder.is_dir():
+        raise ValueError(f'{folder}: expected a folder with the recordings of ranks')
     out = _check_out(a.out or _beside(folder, '.actstats'), folder)
     rec = Recording.load(folder, names=_prefixes(a.names))
     rec.save(out)
@@ -279,7 +311,8 @@ def _demo(a):
 
 # %% ../nbs/11_cli.ipynb #dcd559cb
 def _run(command, arguments)->int:
-    "The exit status of a command: 0; 1 if its reader left; 2 after a mistake that is explained; 130 if interrupted"
+    """The exit status of a command: 0; 1 if its reader left;
+    2 after a mistake that is explained; 130 if interrupted"""
     try:
         import matplotlib
         matplotlib.use('Agg')  # pictures go to files, and need no screen
@@ -297,56 +330,74 @@ def _run(command, arguments)->int:
     return 0
 
 # %% ../nbs/11_cli.ipynb #c05fbde1
-_FILE = dict(metavar='FILE', help='a recording, written by Recording.save, or a folder with those of all ranks')
+_FILE = dict(metavar='FILE', help='a recording, written by Recording.save, '
+                                  'or a folder with those of all ranks')
 _TO = dict(metavar='FILE', help='the report to write (default: %(default)s)')
 
 def _add_demo(sub):
-    p = sub.add_parser('demo', help='see a network fail, read why, fix it, and get a report')
+    p = sub.add_parser('demo',
+                       help='see a network fail, read why, fix it, and get a report')
     p.set_defaults(run=_demo)
-    p.add_argument('--data', choices=list(_DATA), default='digits', help='training data (default: digits, no download)')
+    p.add_argument('--data', choices=list(_DATA), default='digits',
+                   help='training data (default: digits, no download)')
     p.add_argument('--out', default='actstats-report.html', **_TO)
-    p.add_argument('--lr', type=float, default=.6, help='learning rate (default: %(default)s)')
+    p.add_argument('--lr', type=float, default=.6,
+                   help='learning rate (default: %(default)s)')
     p.add_argument('--epochs', type=int, help='epochs of each run')
-    p.add_argument('--seed', type=int, default=0, help='random seed (default: %(default)s)')
+    p.add_argument('--seed', type=int, default=0,
+                   help='random seed (default: %(default)s)')
 
 # %% ../nbs/11_cli.ipynb #63035962
 def _add_readers(sub):
     p = sub.add_parser('diagnose', help='print the findings of a saved recording')
     p.set_defaults(run=_diagnose)
     p.add_argument('file', **_FILE)
-    p.add_argument('--json', action='store_true', help='print JSON: risk, alarm, steps, summary, findings')
-    p = sub.add_parser('events', help='print what happened in a run, in the order in which it happened')
+    p.add_argument('--json', action='store_true',
+                   help='print JSON: risk, alarm, steps, summary, findings')
+    p = sub.add_parser(
+        'events', help='print what happened in a run, in the order in which it happened')
     p.set_defaults(run=_events)
     p.add_argument('file', **_FILE)
-    p.add_argument('--json', action='store_true', help='print JSON: step, layer, kind, what, size, text, batch of each')
-    p.add_argument('--picture', metavar='FILE', help='also draw the timeline, as a .png, .svg or .pdf')
+    p.add_argument('--json', action='store_true',
+                   help='print JSON: step, layer, kind, what, size, text, batch of each')
+    p.add_argument('--picture', metavar='FILE',
+                   help='also draw the timeline, as a .png, .svg or .pdf')
     p = sub.add_parser('report', help='write a report of a saved recording')
     p.set_defaults(run=_report)
     p.add_argument('file', **_FILE)
-    p.add_argument('--out', metavar='FILE', help='the report to write (default: FILE with the ending .html)')
+    p.add_argument('--out', metavar='FILE',
+                   help='the report to write (default: FILE with the ending .html)')
 
 # %% ../nbs/11_cli.ipynb #21db726c
 def _add_compare(sub):
-    p = sub.add_parser('compare', help='print the first layer and step at which two runs differ')
+    p = sub.add_parser('compare',
+                       help='print the first layer and step at which two runs differ')
     p.set_defaults(run=_compare)
     kinds = [k.name for k in KINDS.values() if k.of != 'number']
     for name in 'ab': p.add_argument(name, **(_FILE | dict(metavar=name.upper())))
-    p.add_argument('--tol', type=float, default=.1, help='distance above which runs are apart (default: %(default)s)')
-    p.add_argument('--kind', default='act', help=f'{", ".join(kinds)} (default: %(default)s)')
+    p.add_argument('--tol', type=float, default=.1,
+                   help='distance above which runs are apart (default: %(default)s)')
+    p.add_argument('--kind', default='act',
+                   help=f'{", ".join(kinds)} (default: %(default)s)')
     p.add_argument('--out', metavar='FILE', help='also write a report')
 
 # %% ../nbs/11_cli.ipynb #6a9e00ff
 def _add_merge(sub):
-    p = sub.add_parser('merge', help='write one recording from those of all processes that trained together')
+    p = sub.add_parser('merge', help='write one recording from those of all '
+                                     'processes that trained together')
     p.set_defaults(run=_merge)
-    p.add_argument('folder', metavar='FOLDER', help='a folder with a recording of each rank, written by autosave')
-    p.add_argument('--out', metavar='FILE', help='the recording to write (default: FOLDER.actstats)')
+    p.add_argument('folder', metavar='FOLDER',
+                   help='a folder with a recording of each rank, written by autosave')
+    p.add_argument('--out', metavar='FILE',
+                   help='the recording to write (default: FOLDER.actstats)')
     p.add_argument('--names', metavar='RANK=PREFIX', nargs='+', action='extend',
-                   help='prefixes for the layers of ranks, if stages of a pipeline use the same names')
+                   help='prefixes for the layers of ranks, '
+                        'if stages of a pipeline use the same names')
 
 # %% ../nbs/11_cli.ipynb #32efef61
 def _parser():
-    p = argparse.ArgumentParser('actstats', description='See inside a PyTorch network while it trains.')
+    p = argparse.ArgumentParser(
+        'actstats', description='See inside a PyTorch network while it trains.')
     p.add_argument('--version', action='version', version=f'actstats {__version__}')
     sub = p.add_subparsers(title='commands', metavar='COMMAND')
     for add in (_add_demo, _add_readers, _add_compare, _add_merge): add(sub)

@@ -33,28 +33,33 @@ def ks(
 
 # %% ../nbs/10d_compare.ipynb #969c44e7
 def _common_rows(h:History, steps, end:int)->History:
-    "Rows merged so that each begins at one of `steps`; rows from step `end` on are left out"
+    """Rows merged so that each begins at one of `steps`;
+    rows from step `end` on are left out"""
     into = np.searchsorted(steps, h.step, 'right') - 1
     some = (into >= 0) & (h.step < end)
     return h._rows_where(some).grouped(into[some])
 
 # %% ../nbs/10d_compare.ipynb #d7f5a35a
 def _aligned(a:History, b:History)->tuple:
-    "Both histories with rows that hold the same steps, and True if rows had to be merged for that"
+    """Both histories with rows that hold the same steps,
+    and True if rows had to be merged for that"""
     steps = np.intersect1d(a.step, b.step)
     if (a.n_steps == 1).all() and (b.n_steps == 1).all():
         return *(h._rows_where(np.isin(h.step, steps)) for h in (a, b)), False
     end = min((h.step[-1] + h.n_steps[-1] for h in (a, b) if len(h)), default=0)
     a, b = (_common_rows(h, steps, end) for h in (a, b))
-    same = a.n_steps == b.n_steps  # differs in the last row of a longer run, and if one recorded fewer steps
+    # differs in the last row of a longer run, and if one recorded fewer steps
+    same = a.n_steps == b.n_steps
     return a._rows_where(same), b._rows_where(same), True
 
 # %% ../nbs/10d_compare.ipynb #589f6822
 def _with_nan(h:History)->np.ndarray: return np.c_[h.hist, h.n_nan]
 
 def _unequal(a:History, b:History, merged:bool)->np.ndarray:
-    "True for each row that differs in any recorded number; moments of merged rows may differ by rounding"
-    close = lambda k: np.isclose(getattr(a, k), getattr(b, k), rtol=1e-12*merged, atol=0, equal_nan=True)
+    """True for each row that differs in any recorded number;
+    moments of merged rows may differ by rounding"""
+    close = lambda k: np.isclose(getattr(a, k), getattr(b, k), rtol=1e-12*merged, atol=0,
+                                 equal_nan=True)
     equal = (_with_nan(a) == _with_nan(b)).all(1)
     for k in ('mean', 'std', 'min', 'max'): equal &= close(k)
     return ~equal
@@ -84,24 +89,31 @@ class Comparison:
     def _earliest(self, flags:list, lasts:int)->tuple|None:
         "The earliest (step, layer); of several layers the first in call order"
         at = ((_first(f, lasts), s, n) for f,s,n in zip(flags, self.steps, self.layers))
-        return min(((int(s[k]), n) for k,s,n in at if k is not None), key=lambda found: found[0], default=None)
+        return min(((int(s[k]), n) for k,s,n in at if k is not None),
+                   key=lambda found: found[0], default=None)
 
     @property
-    def first(self)->tuple|None: # (step, layer) of the first difference; None if there is none
+    # (step, layer) of the first difference; None if there is none
+    def first(self)->tuple|None:
         return self._earliest(self.unequal, 1)
     @property
-    def apart(self)->tuple|None: # (step, layer) from which they are apart; None if they are not
+    # (step, layer) from which they are apart; None if they are not
+    def apart(self)->tuple|None:
         return self._earliest([d > self.tol for d in self.distance], _LASTS)
 
 # %% ../nbs/10d_compare.ipynb #ff192068
 def _check_comparable(a:Recording, b:Recording, tol:float, kind:str):
     if not isinstance(b, Recording):
-        raise TypeError(f'compare: expected a Recording, got {type(b).__name__}; Recording.load reads a file')
+        raise TypeError(f'compare: expected a Recording, got {type(b).__name__}; '
+                        'Recording.load reads a file')
     check_kind(kind, [k.name for k in KINDS.values() if k.of != 'number'])
-    if not 0 <= tol <= 1: raise ValueError(f'compare: expected tol from 0 to 1, got {tol}')
+    if not 0 <= tol <= 1:
+        raise ValueError(f'compare: expected tol from 0 to 1, got {tol}')
     for k in ('bins', 'sample'):
         mine, theirs = getattr(a, k), getattr(b, k)
-        if mine != theirs: raise ValueError(f'compare: expected recordings with the same {k}, got {mine} and {theirs}')
+        if mine != theirs:
+            raise ValueError(f'compare: expected recordings with the same {k}, '
+                             f'got {mine} and {theirs}')
 
 # %% ../nbs/10d_compare.ipynb #e80ea1e6
 def _nothing_in_common(a:Recording, b:Recording, kind:str)->str:
@@ -110,12 +122,15 @@ def _nothing_in_common(a:Recording, b:Recording, kind:str)->str:
     wanted = f'compare: expected {k.plural} (kind {kind!r}) '
     if mine and theirs:
         have = f'the first has {some(mine)}, the second {some(theirs)}'
-        return f'{wanted}with the same names in both recordings; {have}: are they recordings of the same model?'
+        return (f'{wanted}with the same names in both recordings; '
+                f'{have}: are they recordings of the same model?')
     lacks = 'the second has' if mine else 'the first has' if theirs else 'both have'
-    both = [o for o in a.kinds if set(a._names(o)) & set(b._names(o)) and kind_of(o).of != 'number']
+    both = [o for o in a.kinds
+            if set(a._names(o)) & set(b._names(o)) and kind_of(o).of != 'number']
     ways = [f'record them with {k.ask}']*bool(k.ask)
     ways += [f'compare another kind ({", ".join(both)})']*bool(both)
-    return f'{wanted}in both recordings; {lacks} none' + ': '*bool(ways) + ', or '.join(ways)
+    return (f'{wanted}in both recordings; {lacks} none' + ': '*bool(ways)
+            + ', or '.join(ways))
 
 # %% ../nbs/10d_compare.ipynb #4481ec75
 @patch
@@ -124,7 +139,8 @@ def compare(self:Recording,
     tol:float=.1, # distance above which rows are apart, 0 to 1
     kind:str='act', # as in rec[layer, kind]
 )->Comparison:
-    "Where this run and another begin to differ; ValueError if their bins differ or they have no layer in common"
+    """Where this run and another begin to differ;
+    ValueError if their bins differ or they have no layer in common"""
     _check_comparable(self, other, tol, kind)
     mine, theirs = self._names(kind), other._names(kind)
     layers = [n for n in mine if n in theirs]
@@ -132,16 +148,20 @@ def compare(self:Recording,
     pairs = [_aligned(self._history(n, kind), other._history(n, kind)) for n in layers]
     return Comparison(
         self, other, kind, tol, layers, [n for n in (*mine, *theirs) if n not in layers],
-        steps=[a.step for a,_,_ in pairs], distance=[ks(_with_nan(a), _with_nan(b)) for a,b,_ in pairs],
-        unequal=[_unequal(*p) for p in pairs], n_steps=max(int(a.n_steps.sum()) for a,_,_ in pairs))
+        steps=[a.step for a,_,_ in pairs],
+        distance=[ks(_with_nan(a), _with_nan(b)) for a,b,_ in pairs],
+        unequal=[_unequal(*p) for p in pairs],
+        n_steps=max(int(a.n_steps.sum()) for a,_,_ in pairs))
 
 # %% ../nbs/10d_compare.ipynb #fc1abc37
 def _apart_sentence(c:Comparison)->str:
     if c.apart:
         step, layer = c.apart
-        return f'Clearly apart from step {step:,} on, first in {layer or "(model)"} (distance above {c.tol:g}).'
+        return (f'Clearly apart from step {step:,} on, '
+                f'first in {layer or "(model)"} (distance above {c.tol:g}).')
     largest = max((d[-1] for d in c.distance if len(d)), default=0)
-    return f'Never clearly apart: no distance stays above {c.tol:g}; the largest at the end is {largest:.2g}.'
+    return (f'Never clearly apart: no distance stays above {c.tol:g}; '
+            f'the largest at the end is {largest:.2g}.')
 
 # %% ../nbs/10d_compare.ipynb #41392fd4
 def _sentences(c:Comparison)->list:
@@ -150,7 +170,8 @@ def _sentences(c:Comparison)->list:
     if c.missing: lines.append(f'Only in one of them: {some(c.missing, 5)}.')
     if c.first is None: return [*lines, 'Everything that was recorded is equal.']
     step, layer = c.first
-    return [*lines, f'First difference: step {step:,}, {layer or "(model)"}.', _apart_sentence(c)]
+    return [*lines, f'First difference: step {step:,}, {layer or "(model)"}.',
+            _apart_sentence(c)]
 
 @patch
 def __repr__(self:Comparison): return '\n'.join(_sentences(self))
@@ -158,18 +179,21 @@ def __repr__(self:Comparison): return '\n'.join(_sentences(self))
 # %% ../nbs/10d_compare.ipynb #914e7ca4
 @patch
 def to_df(self:Comparison):
-    "A pandas frame: for each layer the first step that differs, the first step apart, and the state at the end"
+    """A pandas frame: for each layer the first step that differs, the first step apart,
+    and the state at the end"""
     import pandas as pd
     at = lambda s, flags, lasts: np.nan if (k := _first(flags, lasts)) is None else s[k]
     last = lambda rec, n: h.std[-1] if len(h := rec._history(n, self.kind)) else np.nan
-    rows = [dict(layer=n or '(model)', first=at(s, u, 1), apart=at(s, d > self.tol, _LASTS),
-                 distance=d[-1] if len(d) else np.nan, std_a=last(self.a, n), std_b=last(self.b, n))
+    rows = [dict(layer=n or '(model)', first=at(s, u, 1),
+                 apart=at(s, d > self.tol, _LASTS),
+                 distance=d[-1] if len(d) else np.nan, std_a=last(self.a, n),
+                 std_b=last(self.b, n))
             for n,s,d,u in zip(self.layers, self.steps, self.distance, self.unequal)]
     return pd.DataFrame(rows).astype(dict(first='Int64', apart='Int64'))
 
 # %% ../nbs/10d_compare.ipynb #a8661e98
-_COMPARISON_HEADS = ('layer', 'first difference', 'apart from step', 'distance at the end',
-                     'std, first run', 'std, second run')
+_COMPARISON_HEADS = ('layer', 'first difference', 'apart from step',
+                     'distance at the end', 'std, first run', 'std, second run')
 
 def _number(v)->float|None:
     "A float; None for NaN and <NA>"
@@ -177,14 +201,17 @@ def _number(v)->float|None:
 
 # %% ../nbs/10d_compare.ipynb #41e216b2
 def _as_text(v:float|None)->str:
-    return '' if v is None else f'{v:,.0f}' if v.is_integer() and abs(v) > 1 else f'{v:.3g}'
+    return ('' if v is None else f'{v:,.0f}' if v.is_integer() and abs(v) > 1
+            else f'{v:.3g}')
 
 @patch
 def table(self:Comparison)->tuple: # heads; rows of (text, number to sort by)
     "The frame as texts, for pages and terminals"
     frame = self.to_df()
-    numbers = [list(map(_number, row)) for row in frame.drop(columns='layer').itertuples(index=False)]
-    rows = [[(n, i), *((_as_text(v), v) for v in vs)] for i,(n,vs) in enumerate(zip(frame.layer, numbers))]
+    numbers = [list(map(_number, row))
+               for row in frame.drop(columns='layer').itertuples(index=False)]
+    rows = [[(n, i), *((_as_text(v), v) for v in vs)]
+            for i,(n,vs) in enumerate(zip(frame.layer, numbers))]
     return _COMPARISON_HEADS, rows
 
 # %% ../nbs/10d_compare.ipynb #b68eaf2d
@@ -196,11 +223,14 @@ def _overview(c:Comparison)->dict:
     heads, rows = c.table()
     named = {at[1] or '(model)' for at in (c.first, c.apart) if at}
     shown = shown_layers([n or '(model)' for n in c.layers], named, _MOST)
-    lines = [dict(name=name, cells=[text for text,_ in texts]) for (name,_),*texts in rows if name in shown]
-    return dict(sentences=_sentences(c), heads=heads, rows=lines, hidden=len(rows) - len(lines))
+    lines = [dict(name=name, cells=[text for text,_ in texts])
+             for (name,_),*texts in rows if name in shown]
+    return dict(sentences=_sentences(c), heads=heads, rows=lines,
+                hidden=len(rows) - len(lines))
 
 @patch
-def _repr_html_(self:Comparison)->str: return _shown(self, 'comparison', lambda: _overview(self))
+def _repr_html_(self:Comparison)->str:
+    return _shown(self, 'comparison', lambda: _overview(self))
 
 # %% ../nbs/10d_compare.ipynb #2901e561
 _RING = dict(marker='o', mec='#e00', mfc='none', mew=1.5, ms=9, clip_on=False)
@@ -214,6 +244,7 @@ def plot(self:Comparison,
     if not self.n_steps: return _empty(ax, 'no step in common')
     end = max(s[-1] for s in self.steps if len(s)) + 1
     lines = list(zip(self.steps, self.distance))
-    _draw_by_layer(ax, list(map(_named, self.layers)), lines, end, 'distance', cmap='viridis', vmin=0, vmax=1)
+    _draw_by_layer(ax, list(map(_named, self.layers)), lines, end, 'distance',
+                   cmap='viridis', vmin=0, vmax=1)
     if self.first: ax.plot(self.first[0], self.layers.index(self.first[1]), **_RING)
     return ax

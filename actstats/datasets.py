@@ -11,7 +11,8 @@ import os
 
 import torch
 from torch import Tensor
-from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, SequentialSampler
+from torch.utils.data import (BatchSampler, DataLoader, Dataset, RandomSampler,
+                              SequentialSampler)
 from fastcore.basics import patch
 
 from ._extras import needs
@@ -23,7 +24,8 @@ __all__ = ['column', 'Split', 'batches', 'DataLoaders', 'fashion_mnist', 'mnist'
 
 # %% ../nbs/01_datasets.ipynb #de49df97
 def _image(o:dict)->Tensor:
-    "Decode one encoded image, as the hub's tables hold it, to uint8 (channels, height, width)"
+    """Decode one encoded image, as the hub's tables hold it, to uint8
+    (channels, height, width)"""
     from torchvision.io import decode_image
     if o['bytes'] is None: return decode_image(o['path'])
     return decode_image(torch.frombuffer(bytearray(o['bytes']), dtype=torch.uint8))
@@ -36,8 +38,11 @@ def column(
 )->Tensor: # (rows, ...): images as uint8 (rows, channels, height, width)
     "A whole column as one tensor, its images decoded"
     import datasets
-    if name not in ds.features: raise ValueError(f'column: no {name!r}; this data set has {", ".join(ds.features)}')
-    if not isinstance(ds.features[name], datasets.Image): return torch.as_tensor(ds.with_format('numpy')[name][:])
+    if name not in ds.features:
+        raise ValueError(
+            f'column: no {name!r}; this data set has {", ".join(ds.features)}')
+    if not isinstance(ds.features[name], datasets.Image):
+        return torch.as_tensor(ds.with_format('numpy')[name][:])
     encoded = ds.cast_column(name, datasets.Image(decode=False))[name]
     xs = [_image(o) if tfm is None else tfm(_image(o)) for o in encoded]
     _check_sizes(name, {tuple(x.shape) for x in xs})
@@ -45,15 +50,17 @@ def column(
 
 def _check_sizes(name:str, sizes:set):
     if len(sizes) == 1: return
-    raise ValueError(f'column {name!r}: expected images of one size, got {sorted(sizes)[:2]}; '
-        'pass an item_tfm that resizes them')
+    raise ValueError(f'column {name!r}: expected images of one size, '
+                     f'got {sorted(sizes)[:2]}; pass an item_tfm that resizes them')
 
 # %% ../nbs/01_datasets.ipynb #ac8a8fc4
 class Split(Dataset):
-    "Inputs and targets in memory, indexed a batch at a time; `tfms` change the inputs of each batch"
+    """Inputs and targets in memory, indexed a batch at a time;
+    `tfms` change the inputs of each batch"""
     def __init__(self, x:Tensor, y:Tensor):
         if len(x) != len(y):
-            raise ValueError(f'Split: expected a target for each input, got {len(x)} inputs and {len(y)} targets')
+            raise ValueError('Split: expected a target for each input, '
+                             f'got {len(x)} inputs and {len(y)} targets')
         self.x, self.y, self.tfms = x, y, []
     def __len__(self): return len(self.x)
     def __getitem__(self, i):
@@ -65,18 +72,22 @@ class Split(Dataset):
 def batches(ds:Split, bs:int, shuffle:bool)->DataLoader:
     "A loader whose sampler gives whole batches of indices"
     order = RandomSampler(ds) if shuffle else SequentialSampler(ds)
-    return DataLoader(ds, sampler=BatchSampler(order, bs, drop_last=False), batch_size=None)
+    return DataLoader(ds, sampler=BatchSampler(order, bs, drop_last=False),
+                      batch_size=None)
 
 # %% ../nbs/01_datasets.ipynb #121b8a35
 class DataLoaders:
     "Loaders by the name of their split: `dls['train']` yields batches `(xb, yb)`"
     def __init__(self,
-        splits:dict, # name -> (inputs, targets), tensors of equal length; one of them is called "train"
+        splits:dict, # name -> (inputs, targets), of equal length; one of them is "train"
         bs:int=64, # batch size
         classes:list|None=None, # names of the classes
     ):
-        if 'train' not in splits: raise ValueError(f'DataLoaders: expected a split "train", got {_quoted(splits)}')
-        if not isinstance(bs, int) or bs < 1: raise ValueError(f'DataLoaders: expected bs to be 1 or more, got {bs!r}')
+        if 'train' not in splits:
+            raise ValueError(
+                f'DataLoaders: expected a split "train", got {_quoted(splits)}')
+        if not isinstance(bs, int) or bs < 1:
+            raise ValueError(f'DataLoaders: expected bs to be 1 or more, got {bs!r}')
         self.bs, self.classes = bs, classes
         self.splits = {k:Split(*v) for k,v in splits.items()}
         self._dls = {k:batches(ds, bs, k == 'train') for k,ds in self.splits.items()}
@@ -86,13 +97,15 @@ def _quoted(names)->str: return ', '.join(map(repr, names)) or 'none'
 # %% ../nbs/01_datasets.ipynb #4db9cdfc
 @patch
 def __getitem__(self:DataLoaders, split:str)->DataLoader:
-    if split not in self._dls: raise KeyError(f'no split {split!r}; there are {_quoted(self._dls)}')
+    if split not in self._dls:
+        raise KeyError(f'no split {split!r}; there are {_quoted(self._dls)}')
     return self._dls[split]
 
 # %% ../nbs/01_datasets.ipynb #a126dca7
 @patch
 def __repr__(self:DataLoaders):
-    sizes = (f'{k}: {len(ds):,} x {tuple(ds.x.shape[1:])}' for k,ds in self.splits.items())
+    sizes = (f'{k}: {len(ds):,} x {tuple(ds.x.shape[1:])}'
+             for k,ds in self.splits.items())
     return f'DataLoaders(bs={self.bs}, {", ".join(sizes)})'
 
 # %% ../nbs/01_datasets.ipynb #8bf77a77
@@ -133,14 +146,18 @@ def with_transforms(self:DataLoaders,
 # %% ../nbs/01_datasets.ipynb #322a59a3
 @patch
 def normalise(self:DataLoaders)->DataLoaders:
-    "Scale images to floats of mean 0 and standard deviation 1 per channel, as measured on the training split"
+    """Scale images to floats of mean 0 and standard deviation 1 per channel,
+    as measured on the training split"""
     from torchvision.transforms import v2
     x = self.splits['train'].x
-    std, mean = torch.std_mean(x.double().div(255).transpose(0, 1).flatten(1), 1, correction=0)
+    std, mean = torch.std_mean(x.double().div(255).transpose(0, 1).flatten(1), 1,
+                               correction=0)
     if (std == 0).any():
-        raise ValueError('normalise: a channel of the training images is constant and has no scale; drop it')
+        raise ValueError('normalise: a channel of the training images '
+                         'is constant and has no scale; drop it')
     self.mean, self.std = mean.tolist(), std.tolist()
-    return self.with_transforms(v2.ToDtype(torch.float32, scale=True), v2.Normalize(self.mean, self.std))
+    return self.with_transforms(v2.ToDtype(torch.float32, scale=True),
+                                v2.Normalize(self.mean, self.std))
 
 # %% ../nbs/01_datasets.ipynb #56f4ae04
 _HUB = dict(fashion_mnist='zalando-datasets/fashion_mnist', mnist='ylecun/mnist')
@@ -149,9 +166,10 @@ def _from_hub(name:str):
     import datasets
     try: return datasets.load_dataset(name)
     except OSError as e:
-        raise ConnectionError(f'cannot load {name!r} from the Hugging Face hub: {e}. Without a network, set '
-            'ACTSTATS_DATA to a folder that holds <name>/train-*.parquet and <name>/test-*.parquet, or use digits(), '
-            'which needs no download') from e
+        raise ConnectionError(
+            f'cannot load {name!r} from the Hugging Face hub: {e}. Without a network, '
+            'set ACTSTATS_DATA to a folder that holds <name>/train-*.parquet and '
+            '<name>/test-*.parquet, or use digits(), which needs no download') from e
 
 # %% ../nbs/01_datasets.ipynb #79f68426
 @contextmanager
@@ -169,8 +187,8 @@ def _from_mirror(folder:Path):
     files = {k:sorted(map(str, folder.glob(f'{k}-*.parquet'))) for k in ('train', 'test')}
     if not all(files.values()):
         found = sorted(o.name for o in folder.glob('*')) or 'nothing'
-        raise FileNotFoundError(f'ACTSTATS_DATA: expected train-*.parquet and test-*.parquet in {folder}, '
-            f'found {found}')
+        raise FileNotFoundError('ACTSTATS_DATA: expected train-*.parquet and '
+                                f'test-*.parquet in {folder}, found {found}')
     with _quiet(): return datasets.load_dataset('parquet', data_files=files)
 
 # %% ../nbs/01_datasets.ipynb #dd9199ef
@@ -190,14 +208,16 @@ def _named(name:str, bs:int)->DataLoaders:
 def fashion_mnist(
     bs:int=1024, # batch size
 )->DataLoaders: # splits "train" (60,000) and "test" (10,000), inputs (bs, 1, 28, 28)
-    "Zalando's pictures of clothes, normalised: [Xiao et al. 2017](https://arxiv.org/abs/1708.07747)"
+    """Zalando's pictures of clothes, normalised: [Xiao et al.
+    2017](https://arxiv.org/abs/1708.07747)"""
     return _named('fashion_mnist', bs)
 
 # %% ../nbs/01_datasets.ipynb #3a3641c9
 def mnist(
     bs:int=1024, # batch size
 )->DataLoaders: # splits "train" (60,000) and "test" (10,000), inputs (bs, 1, 28, 28)
-    "Handwritten digits, normalised: [LeCun et al. 1998](http://yann.lecun.com/exdb/publis/pdf/lecun-01a.pdf)"
+    """Handwritten digits, normalised: [LeCun et al.
+    1998](http://yann.lecun.com/exdb/publis/pdf/lecun-01a.pdf)"""
     return _named('mnist', bs)
 
 # %% ../nbs/01_datasets.ipynb #905ac0cd
@@ -207,8 +227,10 @@ def _digits():
     from sklearn.model_selection import train_test_split
     d = load_digits()
     x = torch.from_numpy(d.images)[:, None]
-    x = torch.nn.functional.interpolate(x, size=28, mode='bilinear').mul(255/16).round().to(torch.uint8)
-    i, j = train_test_split(range(len(x)), test_size=.2, stratify=d.target, random_state=0)
+    x = torch.nn.functional.interpolate(x, size=28, mode='bilinear').mul(
+        255/16).round().to(torch.uint8)
+    i, j = train_test_split(range(len(x)), test_size=.2, stratify=d.target,
+                            random_state=0)
     y = torch.from_numpy(d.target).long()
     return dict(train=(x[i], y[i]), test=(x[j], y[j])), [str(o) for o in d.target_names]
 
@@ -216,7 +238,8 @@ def _digits():
 def digits(
     bs:int=64, # batch size
 )->DataLoaders: # splits "train" (1,437) and "test" (360), inputs (bs, 1, 28, 28)
-    "scikit-learn's 1,797 handwritten digits, enlarged to 28 x 28 and normalised: no download"
+    """scikit-learn's 1,797 handwritten digits, enlarged to 28 x 28 and
+    normalised: no download"""
     splits, classes = _digits()
     return DataLoaders(splits, bs, classes).normalise()
 
@@ -231,7 +254,8 @@ def show_images(
     import matplotlib.pyplot as plt
     nrows = -(-len(x)//ncols)
     figsize = ncols*size, nrows*size*1.25
-    fig, axs = plt.subplots(nrows, ncols, figsize=figsize, squeeze=False, layout='constrained')
+    fig, axs = plt.subplots(nrows, ncols, figsize=figsize, squeeze=False,
+                            layout='constrained')
     for ax in axs.flat: ax.set_axis_off()
     for i,(o,ax) in enumerate(zip(x.detach().cpu().float(), axs.flat)):
         ax.imshow(_picture(o), cmap='gray')

@@ -17,8 +17,8 @@ from fastcore.basics import patch
 from .ailments import RULES, Finding, smaller, larger
 from .late import LATE
 from .recording import Recording
-from .risk import (EARLIEST, FEWEST, MOST, Curves, _numbers, all_clear, beginning, distance, reasons, risk,
-                           threshold)
+from .risk import (EARLIEST, FEWEST, MOST, Curves, _numbers, all_clear, beginning,
+                           distance, reasons, risk, threshold)
 from .symptoms import SYMPTOMS, Case, median, now, percent
 
 # %% auto #0
@@ -28,7 +28,7 @@ __all__ = ['CAUSES', 'FIRST_LOOK', 'HOPELESS', 'named', 'chances', 'ordered', 'D
 def named(
     remedies:list, # of findings, in their order
     among:list, # all that there are
-)->list: # for each of `among` 1 if it is named first, a half if second, a quarter if later, 0 if not at all
+)->list: # for each of `among`: 1 if named first, .5 second, .25 later, 0 if not at all
     "How early each remedy is named"
     order = [r for r in dict.fromkeys(remedies) if r in among]
     return [0. if r not in order else max(.25, 1/2**order.index(r)) for r in among]
@@ -47,23 +47,27 @@ def chances(
 )->dict: # remedy -> chance that it is the right one, the best first
     "The chance of each remedy to be the right one, if this run fails"
     o, names = _advice(), list(RULES)
-    found = sorted((f for f in found if f.rule in o['rules'] and f.rule in RULES), key=lambda f: names.index(f.rule))
+    found = sorted((f for f in found if f.rule in o['rules'] and f.rule in RULES),
+                   key=lambda f: names.index(f.rule))
     x = {k: min(max(v, -o['limit']), o['limit']) for k,v in beginning(c).symptoms.items()}
     odds = np.array(o['start']) + _advice_curves()(x).sum(-1)
     for r in {f.rule for f in found}: odds = odds + o['rules'][r]
     first = named([f.remedy for f in found], list(o['first']))
     for r,k in zip(o['first'], first): odds = odds + k*np.array(o['first'][r])
     p = np.exp(odds - odds.max())
-    return ordered(dict(zip(o['remedies'], (p/p.sum()).tolist())), dict(zip(first, o['first'])).get(1.))
+    return ordered(dict(zip(o['remedies'], (p/p.sum()).tolist())),
+                   dict(zip(first, o['first'])).get(1.))
 
 # %% ../nbs/09e_diagnosis.ipynb #a458618c
 def ordered(
     p:dict, # remedy -> chance
     named:str|None=None, # the remedy of the finding that ranks first by its rule
 )->dict: # the same, the best first
-    "Remedies by their chance; the one named first stays first, unless another has twice its chance"
+    """Remedies by their chance; the one named first stays first,
+    unless another has twice its chance"""
     best = sorted(p, key=p.get, reverse=True)
-    if named in p and p[best[0]] < 2*p[named]: best = [named, *(r for r in best if r != named)]
+    if named in p and p[best[0]] < 2*p[named]:
+        best = [named, *(r for r in best if r != named)]
     return {r: p[r] for r in best}
 
 # %% ../nbs/09e_diagnosis.ipynb #940ec8ac
@@ -76,7 +80,8 @@ def _ranked(found:list, p:dict)->list:
     worth = lambda f: remedies.index(f.remedy) if f.remedy in p else len(p)
     def rank(f):
         alarm = f.severity == 'error'
-        return not (alarm and f.rule in LATE), not (alarm and f.remedy == 'none'), worth(f), place(f), f.step
+        return (not (alarm and f.rule in LATE), not (alarm and f.remedy == 'none'),
+                worth(f), place(f), f.step)
     known = {*_advice()['rules'], *LATE}
     taught = sorted((f for f in found if f.rule in known), key=rank)
     for f in sorted((f for f in found if f.rule not in known), key=place):
@@ -92,12 +97,15 @@ class Diagnosis:
     risk:float = math.nan # that the run will fail, 0 to 1; NaN: not known
     steps:int = 0 # steps of the recording that it was made from
     rows:int = 0 # rows that hold the steps the risk was taken from
-    distance:float = math.nan # from the runs that the risk was learnt from; above 1: it is unlike them
+    # from the runs that the risk was learnt from; above 1: it is unlike them
+    distance:float = math.nan
     lacks:tuple = () # things that were not recorded and would help: "loss", "parameters"
 
     def __iter__(self): return iter(self.findings)
     def __len__(self): return len(self.findings)
-    def __repr__(self): return '\n'.join([self.summary, *map(str, self.findings or ['Nothing unusual was seen.'])])
+    def __repr__(self):
+        return '\n'.join([self.summary,
+                          *map(str, self.findings or ['Nothing unusual was seen.'])])
 
 # %% ../nbs/09e_diagnosis.ipynb #bb3ec740
 @patch(as_prop=True)
@@ -118,10 +126,13 @@ def settles(self:Diagnosis)->str:
     "Advice on how to settle a verdict that is not yet known; empty if it is known"
     if self.verdict != 'not yet known': return ''
     more = ['log the loss: rec.log(loss=loss)']*('loss' in self.lacks)
-    more += ['let watch record parameters: watch(model, optimizer)']*('parameters' in self.lacks)
+    more += ['let watch record parameters: watch(model, optimizer)']*(
+        'parameters' in self.lacks)
     nearest = next((n for n in (EARLIEST, 50, MOST) if n > self.steps), None)
     if nearest: more.append(f'look again after {nearest} steps')
-    elif self.distance > 1: more.append('it is unlike the runs that the estimate was learnt from, so trust the curves')
+    elif self.distance > 1:
+        more.append('it is unlike the runs that the estimate was learnt from, '
+                    'so trust the curves')
     else: more.append('watch the loss on data that was held out')
     return '; '.join(more)
 
@@ -131,11 +142,16 @@ def summary(self:Diagnosis)->str:
     "The risk, in words"
     seen = min(self.steps, MOST)
     if self.risk == self.risk:
-        text = f'Estimated risk of failing: {percent(self.risk)}, from the first {seen} of {self.steps} steps.'
-        return f'{text} Not yet known; to settle it, {self.settles}.' if self.settles else text
+        text = (f'Estimated risk of failing: {percent(self.risk)}, '
+                f'from the first {seen} of {self.steps} steps.')
+        return (f'{text} Not yet known; to settle it, {self.settles}.' if self.settles
+                else text)
     if 0 < self.rows < FEWEST <= self.steps:
-        return f'Risk not known: the first {seen} steps are merged into fewer than {FEWEST} rows; raise `max_rows`.'
-    if self.steps >= FEWEST: return 'Risk not known: it could not be estimated; the problems of the recording say why.'
+        return (f'Risk not known: the first {seen} steps are merged '
+                f'into fewer than {FEWEST} rows; raise `max_rows`.')
+    if self.steps >= FEWEST:
+        return ('Risk not known: it could not be estimated; '
+                'the problems of the recording say why.')
     were = 'was' if self.steps == 1 else 'were'
     return f'Risk not known: it takes {FEWEST} steps, and {self.steps} {were} recorded.'
 
@@ -146,31 +162,41 @@ def _said(why:dict)->str:
     return f' {text[0].upper()}{text[1:]}.' if text else ''
 
 # %% ../nbs/09e_diagnosis.ipynb #59026f96
-def _named(f:Finding)->str: return f'{f.rule.replace("_", " ")} ({f.layer or "the model"})'
+def _named(f:Finding)->str:
+    return f'{f.rule.replace("_", " ")} ({f.layer or "the model"})'
 
-def _alarm_sentence(c:Case, p:float, why:dict, cause:Finding|None, other:Finding|None, best:str, chance:float)->str:
-    text = (f'the estimated risk of failing is {percent(p)} after {min(c.steps, MOST)} steps '
-            f'(alarm from {percent(threshold(c.steps))}; learnt from {_numbers()["runs"]:,} measured runs).')
+def _alarm_sentence(c:Case, p:float, why:dict, cause:Finding|None, other:Finding|None,
+                    best:str, chance:float)->str:
+    text = ((f'the estimated risk of failing is {percent(p)} after {min(c.steps, MOST)} '
+             f'steps (alarm from {percent(threshold(c.steps))}; learnt from '
+             f'{_numbers()["runs"]:,} measured runs).'))
     text += _said(why)
     text += f' Likely cause: {_named(cause)}.' if cause else (
-        f' No finding explains it; what helped runs with such symptoms is {best} (chance {percent(chance)}).')
+        f' No finding explains it; what helped runs with such symptoms is {best} '
+        f'(chance {percent(chance)}).')
     if other: text += f' If that does not help: {_named(other)}.'
     return text
 
 # %% ../nbs/09e_diagnosis.ipynb #c17e587e
 _EXPERIENCE = dict(
     lower_lr='Lower the learning rate by a factor of about {factor}.',
-    raise_lr='Raise the learning rate by a factor of about {factor}; see that its schedule is not too short or slow.',
+    raise_lr='Raise the learning rate by a factor of about {factor}; '
+             'see that its schedule is not too short or slow.',
     clip_gradients='Clip gradients by their norm, for instance at 1.',
     reinit="Initialise the weights as PyTorch does by default, or by Kaiming's rule.",
-    normalise_inputs='Subtract the mean of the training data and divide by its standard deviation.',
-    unfreeze='See that the optimizer has all parameters, at rates of one size, and that all of them require gradients.',
+    normalise_inputs='Subtract the mean of the training data '
+                     'and divide by its standard deviation.',
+    unfreeze='See that the optimizer has all parameters, at rates of one size, '
+             'and that all of them require gradients.',
     zero_grad='Set gradients to zero once a step, before the backward pass.',
     lower_weight_decay='Lower the weight decay by a factor of 10 or more.',
     lower_dropout='Lower the rate of dropout to 0.1 or less.',
-    fix_loss='Look at the loss: its sign, what it is given, in which shape, and if its gradient reaches all layers.',
-    clean_data='Look at the data: do targets belong to their inputs, is every sample whole, is their order random?',
-    higher_precision='Compute in bfloat16 or float32, or use torch.amp with a GradScaler.',
+    fix_loss='Look at the loss: its sign, what it is given, in which shape, '
+             'and if its gradient reaches all layers.',
+    clean_data='Look at the data: do targets belong to their inputs, '
+               'is every sample whole, is their order random?',
+    higher_precision='Compute in bfloat16 or float32, '
+                     'or use torch.amp with a GradScaler.',
     train_mode='Call model.train() before training, and after each evaluation.',
     bigger_batch='Use larger batches, or accumulate the gradients of several.')
 
@@ -186,29 +212,36 @@ def _alarm(c:Case, p:float, causes:list, by:dict)->Finding:
     best = next(iter(by), causes[0].remedy if causes else 'clean_data')
     cause = next((f for f in causes if f.remedy == best or f.severity == 'error'), None)
     remedy = cause.remedy if cause else best
-    other, why, factor = next((f for f in causes if f.remedy != remedy), None), reasons(c), _factor(c, cause, remedy)
+    other, why, factor = (next((f for f in causes if f.remedy != remedy), None),
+                          reasons(c), _factor(c, cause, remedy))
     evidence = dict(
-        risk=p, threshold=threshold(c.steps), cause=cause.rule if cause else None, other=other.rule if other else None,
-        symptoms={k: value for k,(value, _, _) in why.items()}, chances=dict(list(by.items())[:3]), factor=factor)
+        risk=p, threshold=threshold(c.steps), cause=cause.rule if cause else None,
+        other=other.rule if other else None,
+        symptoms={k: value for k,(value, _, _) in why.items()},
+        chances=dict(list(by.items())[:3]), factor=factor)
     return Finding(
         rule='will_fail', severity='error', evidence=evidence, remedy=remedy,
         sentence=_alarm_sentence(c, p, why, cause, other, best, by.get(best, math.nan)),
         layer=cause.layer if cause else 'loss', step=cause.step if cause else c.first,
-        advice=cause.advice if cause else _EXPERIENCE[best].format(factor=f'{factor:,.0f}'),
+        advice=cause.advice if cause
+        else _EXPERIENCE[best].format(factor=f'{factor:,.0f}'),
         chart=cause.chart if cause else None)
 
 # %% ../nbs/09e_diagnosis.ipynb #174c4c70
-_DOUBTS = ('not_finite', 'small_batch', 'input_repeats', 'input_scale', 'input_outliers', 'exploding_signal',
-           'weight_scale')
+_DOUBTS = ('not_finite', 'small_batch', 'input_repeats', 'input_scale', 'input_outliers',
+           'exploding_signal', 'weight_scale')
 
 def _done(c:Case, found:list)->bool:
-    "True if the loss is below a thousandth of its start, and no finding casts doubt on it"
+    """True if the loss is below a thousandth of its start,
+    and no finding casts doubt on it"""
     y = c.loss[np.isfinite(c.loss)]
-    return len(y) > 0 and 0 <= now(y) < 1e-3*y[0] and not any(f.rule in _DOUBTS for f in found)
+    return len(y) > 0 and 0 <= now(y) < 1e-3*y[0] and not any(f.rule in _DOUBTS
+                                                              for f in found)
 
 # %% ../nbs/09e_diagnosis.ipynb #95e7c133
 def _recovered(c:Case)->bool:
-    "True if the loss has fallen clearly since the hundred steps that the risk is taken from"
+    """True if the loss has fallen clearly since the hundred steps that
+    the risk is taken from"""
     first, y = beginning(c).loss, c.loss
     if len(y) < 1.5*len(first) or not np.isfinite(y[-3:]).all(): return False
     then, last = now(first), now(y[len(first):])
@@ -232,17 +265,22 @@ def _judge(c:Case, note)->Diagnosis:
     (found, by), p, far = _found(c, note), math.nan, math.nan
     try:
         p, far = risk(c), distance(c)
-        if p >= threshold(min(c.steps, MOST)) and not _done(c, found) and not _recovered(c):
-            found.insert(0, _alarm(c, p, [f for f in found if f.remedy not in ('none', 'early_stopping')], by))
+        if p >= threshold(min(c.steps,
+                              MOST)) and not _done(c, found) and not _recovered(c):
+            found.insert(0, _alarm(c, p, [f for f in found if f.remedy not in (
+                                              'none', 'early_stopping')], by))
     except Exception as e: note('diagnose: risk', e)
     lacks = ('loss',)*(c.losses is None) + ('parameters',)*(not c.ratios)
-    rows = max((len(s) for s in beginning(c).series.values() if not s.is_number), default=0)
-    return Diagnosis(sorted(found, key=lambda f: f.severity != 'error'), p, c.steps, rows, far, lacks)
+    rows = max((len(s) for s in beginning(c).series.values() if not s.is_number),
+               default=0)
+    return Diagnosis(sorted(found, key=lambda f: f.severity != 'error'), p, c.steps, rows,
+                     far, lacks)
 
 # %% ../nbs/09e_diagnosis.ipynb #9c824e3a
 @contextmanager
 def _quiet():
-    "Suppress warnings, in the main thread only: in another thread, that would affect all threads"
+    """Suppress warnings, in the main thread only:
+    in another thread, that would affect all threads"""
     if current_thread() is not main_thread(): yield
     else:
         with warnings.catch_warnings():
@@ -269,13 +307,17 @@ def plot(self:Diagnosis,
 ): # the axes
     "Draw the evidence of the first findings"
     import matplotlib.pyplot as plt
-    shown = [f for f in self.findings if f.chart and f.rule != 'will_fail'][:most]  # its picture is its cause's
+    # its picture is its cause's
+    shown = [f for f in self.findings if f.chart and f.rule != 'will_fail'][:most]
     n = max(1, len(shown))
     nrows, ncols = -(-n//ncols), min(ncols, n)
-    fig, axs = plt.subplots(nrows, ncols, figsize=(5.2*ncols, 2.6*nrows), squeeze=False, layout='constrained')
+    fig, axs = plt.subplots(nrows, ncols, figsize=(5.2*ncols, 2.6*nrows), squeeze=False,
+                            layout='constrained')
     for ax,f in zip(axs.ravel(), shown): f.plot(ax)
     for ax in axs.ravel()[n:]: ax.set_visible(False)
-    if not shown: axs[0, 0].text(.5, .5, 'nothing to draw', ha='center', transform=axs[0, 0].transAxes)
+    if not shown:
+        axs[0, 0].text(.5, .5, 'nothing to draw', ha='center',
+                       transform=axs[0, 0].transAxes)
     return axs.ravel()[:n]
 
 # %% ../nbs/09e_diagnosis.ipynb #30d76cee
@@ -285,7 +327,8 @@ def between_looks(n:int)->int:
     "How many steps there are between two looks of `should_stop`, after `n` steps"
     return 25 if n <= MOST else 50
 
-HOPELESS = 'diverges', 'labels_change', 'loss_turns' # late findings in which the loss itself has left its level
+# late findings in which the loss itself has left its level
+HOPELESS = 'diverges', 'labels_change', 'loss_turns'
 
 # %% ../nbs/09e_diagnosis.ipynb #15c64202
 @patch
@@ -297,14 +340,16 @@ def should_stop(self:Recording,
     if together is not None: return together.should_stop(above)  # all ranks decide as one
     seen = self.__dict__.setdefault('_looks', {})
     n = len(self)
-    if n in seen or n < FIRST_LOOK or n % between_looks(n): return bool(seen) and _hopeless(seen, above)
+    if n in seen or n < FIRST_LOOK or n % between_looks(n):
+        return bool(seen) and _hopeless(seen, above)
     try: seen[n] = _hopelessness(self, n)
     except Exception as e: self.note('should_stop', e)
     return _hopeless(seen, above)
 
 # %% ../nbs/09e_diagnosis.ipynb #042b5977
 def _hopelessness(rec, n:int)->float:
-    "1 if the run will almost certainly fail, else its risk if there is an early alarm, else 0"
+    """1 if the run will almost certainly fail, else its risk if there is
+    an early alarm, else 0"""
     d = rec.diagnose()
     if any(f.rule == 'not_finite' and f.evidence['lasts'] for f in d): return 1.
     late = [f for f in d if f.severity == 'error' and f.rule in HOPELESS]
@@ -331,4 +376,5 @@ _TOLD = ('rule', 'layer', 'severity', 'step', 'evidence', 'sentence', 'advice', 
 def to_dict(self:Diagnosis)->dict:
     "Plain data that `json.dumps` takes"
     findings = [{k: getattr(f, k) for k in _TOLD} for f in self.findings]
-    return _plain(dict(risk=self.risk, alarm=self.alarm, steps=self.steps, summary=self.summary, findings=findings))
+    return _plain(dict(risk=self.risk, alarm=self.alarm, steps=self.steps,
+                       summary=self.summary, findings=findings))

@@ -30,7 +30,8 @@ WHAT = {'not finite': 'values that are not finite, from a layer whose inputs are
         'units die': 'so large a share of its units gives zero only, and did not before',
         'rate': 'the learning rate changes in one step, by this factor',
         'replicas differ': 'so many ranks have another value of the same parameter',
-        'epoch': 'an epoch ends', 'evaluation': 'the model is evaluated, in so many calls',
+        'epoch': 'an epoch ends',
+        'evaluation': 'the model is evaluated, in so many calls',
         'end': 'the run ends early'}
 
 # %% ../nbs/09i_events.ipynb #e29dc9c3
@@ -47,7 +48,8 @@ class Event:
     width:int = 1 # steps in its row: it happened in one of them
 
     def __str__(self):
-        where = f'step {self.step:,}' + (f' to {self.step + self.width - 1:,}')*(self.width > 1)
+        where = (f'step {self.step:,}'
+                 + (f' to {self.step + self.width - 1:,}')*(self.width > 1))
         batch = '' if self.batch is None else f' (batch {self.batch:g})'
         return f'{where}: {self.layer or "(model)"}: {self.text}{batch}'
 
@@ -58,7 +60,8 @@ _FLOW = dict(input=0, act=1, log=2, grad=3, param_grad=4, run=5, update=6, param
 def _places(c:Case)->dict: # (name, kind) -> something to sort by
     "The place of each key in the order in which a step computes"
     backwards = 'grad', 'param_grad'
-    told = [k for k in c.series if k[1] in _FLOW and (k[1] not in ('log', 'run') or k in _TOLD)]
+    told = [k for k in c.series
+            if k[1] in _FLOW and (k[1] not in ('log', 'run') or k in _TOLD)]
     return {k: (_FLOW[k[1]], -i if k[1] in backwards else i) for i,k in enumerate(told)}
 
 _TOLD = ('loss', 'log'), ('lr', 'run')
@@ -76,7 +79,8 @@ def _not_finite(c:Case, steps:np.ndarray)->list: # of (step, key, what, number o
     "Producers of values that are not finite, and those that pass them on"
     place, out, met, last = _places(c), [], set(), -math.inf
     where = {k: w for k in place if (w := c.series[k].n_bad > 0).any()}
-    bad = {k: dict(zip(c.series[k].step[w].tolist(), c.series[k].n_bad[w].tolist())) for k,w in where.items()}
+    bad = {k: dict(zip(c.series[k].step[w].tolist(), c.series[k].n_bad[w].tolist()))
+           for k,w in where.items()}
     for i,step in enumerate(steps.tolist()):
         here = sorted((k for k,o in bad.items() if step in o), key=place.get)
         if not here: continue
@@ -88,7 +92,8 @@ def _not_finite(c:Case, steps:np.ndarray)->list: # of (step, key, what, number o
     return out
 
 # %% ../nbs/09i_events.ipynb #dea5c76d
-FLOORS = dict(input=.05, act=.03, log=.05, grad=.1, param_grad=.1, update=.05, param=.003) # of standard deviations
+# of standard deviations
+FLOORS = dict(input=.05, act=.03, log=.05, grad=.1, param_grad=.1, update=.05, param=.003)
 
 # %% ../nbs/09i_events.ipynb #0963aa1a
 def _log(x)->np.ndarray: return np.log(np.where(x > 0, x, np.nan))
@@ -101,17 +106,22 @@ def _at_first(s:Series|None)->float:
 
 # %% ../nbs/09i_events.ipynb #bcbc221b
 def _of_loss(x:np.ndarray, typical:float, at_first:float)->np.ndarray:
-    "A loss that is not negative as its logarithm, with a twentieth of its start added, so that noise near 0 is small"
+    """A loss that is not negative as its logarithm, with a twentieth of its start added,
+    so that noise near 0 is small"""
     ok = x[np.isfinite(x)]
-    return _log(x + .05*at_first) if len(ok) and ok.min() >= 0 else x/max(typical, abs(at_first), 1e-12)
+    return (_log(x + .05*at_first) if len(ok) and ok.min() >= 0
+            else x/max(typical, abs(at_first), 1e-12))
 
 # %% ../nbs/09i_events.ipynb #0a5f88e0
-def _features(s:Series, rate, at_first:float)->dict: # name -> values (rows,), and the floor of their standard deviation
+# name -> values (rows,), and the floor of their standard deviation
+def _features(s:Series, rate, at_first:float)->dict:
     "The features of one series"
     floor, typical = FLOORS[s.kind], np.median(s.rms[s.n > 0]) if (s.n > 0).any() else 0
     if s.kind == 'log':
-        return dict(size=(_of_loss(s.mean, typical, at_first), floor), jump=(s.mean/max(abs(at_first), 1e-12), floor))
-    size = _log(s.rms) if rate is None or s.kind != 'update' else _log(s.rms) - np.interp(s.step, *rate)
+        return dict(size=(_of_loss(s.mean, typical, at_first), floor),
+                    jump=(s.mean/max(abs(at_first), 1e-12), floor))
+    size = (_log(s.rms) if rate is None or s.kind != 'update'
+            else _log(s.rms) - np.interp(s.step, *rate))
     tails = _log(s.largest/np.where(s.rms > 0, s.rms, np.nan))
     out = dict(size=(size, floor), tails=(tails, .02 if s.kind == 'param' else .1))
     if s.kind in ('input', 'act'):
@@ -120,10 +130,12 @@ def _features(s:Series, rate, at_first:float)->dict: # name -> values (rows,), a
     return out
 
 # %% ../nbs/09i_events.ipynb #2919fc13
-LEAST, TIMES, BACK, FROM = 10., 2., 100, 30 # standard deviations, factor, rows, the first row that is judged
+# standard deviations, factor, rows, the first row that is judged
+LEAST, TIMES, BACK, FROM = 10., 2., 100, 30
 
 # %% ../nbs/09i_events.ipynb #c540a065
-NEAR, SHARED = LEAST/TIMES, 8 # standard deviations; rows whose medians are bounded together
+# standard deviations; rows whose medians are bounded together
+NEAR, SHARED = LEAST/TIMES, 8
 
 # %% ../nbs/09i_events.ipynb #6fc0134a
 def _far(
@@ -136,27 +148,34 @@ def _far(
     w = _before(x, 1, WINDOW)[some]
     usual = _median(w)
     spread = 1.4826*_median(np.abs(w - usual[:, None]))
-    r = (x[some] - usual)/np.maximum(spread, np.broadcast_to(floor[:, None], x.shape)[some])
-    out[some] = np.where(np.abs(r) < NEAR, 0, np.nan_to_num(r, nan=0., posinf=1e9, neginf=-1e9))
+    r = (x[some] - usual)/np.maximum(spread,
+                                     np.broadcast_to(floor[:, None], x.shape)[some])
+    out[some] = np.where(np.abs(r) < NEAR, 0,
+                         np.nan_to_num(r, nan=0., posinf=1e9, neginf=-1e9))
     return out
 
 # %% ../nbs/09i_events.ipynb #86487e2a
-def _before(x:np.ndarray, each:int, width:int)->np.ndarray: # (series, one in `each` rows, width)
-    "The `width` rows that every `each` rows have before them, within `WINDOW` of each; NaN where there are none"
+# (series, one in `each` rows, width)
+def _before(x:np.ndarray, each:int, width:int)->np.ndarray:
+    """The `width` rows that every `each` rows have before them, within `WINDOW` of each;
+    NaN where there are none"""
     n = x.shape[1]
     padded = np.pad(x, ((0, 0), (WINDOW, each)), constant_values=np.nan)
     return sliding_window_view(padded, width, -1)[:, each - 1:each - 1 + n:each]
 
 # %% ../nbs/09i_events.ipynb #381359f0
 def _may_be_far(x:np.ndarray, floor:np.ndarray)->np.ndarray: # bool (series, rows)
-    "False where the residual is certainly less than `NEAR`, or there are fewer than ten rows before"
+    """False where the residual is certainly less than `NEAR`,
+    or there are fewer than ten rows before"""
     shared, half = WINDOW - SHARED + 1, WINDOW//2
     s = np.sort(_before(x, SHARED, shared), -1)  # NaN is last
-    of = half - SHARED + 1  # at least so many of the `half` smallest, or closest to usual, are shared rows
+    # at least so many of the `half` smallest, or closest to usual, are shared rows
+    of = half - SHARED + 1
     lo, hi = s[..., of - 1], s[..., half]
     spread = 1.4826*(s[..., of - 1:] - s[..., :shared - of + 1]).min(-1)/2
     lo, hi, spread = (np.repeat(o, SHARED, 1)[:, :x.shape[1]] for o in (lo, hi, spread))
-    near = np.maximum(x - lo, hi - x) < .999*NEAR*np.maximum(spread, floor)  # False if anything is not a number
+    # False if anything is not a number
+    near = np.maximum(x - lo, hi - x) < .999*NEAR*np.maximum(spread, floor)
     n = np.cumsum(np.pad(np.isfinite(x), ((0, 0), (WINDOW + 1, 0))), 1)
     return ~near & ~np.isnan(x) & (n[:, WINDOW:-1] - n[:, :-WINDOW - 1] >= 10)
 
@@ -165,15 +184,19 @@ class Departures:
     "How far each series is from its own history, at each row of the training steps"
     def __init__(self, c:Case, at_first:float|None=None):
         self.case, self.place = c, _places(c)
-        self.at_first = _at_first(c.get('loss', 'log')) if at_first is None else at_first # the loss
+        # the loss
+        self.at_first = _at_first(c.get('loss', 'log')) if at_first is None else at_first
         series = {k: s for k,s in c.series.items() if _is_judged(k)}
         self.steps = _union(s.step for s in series.values() if not s.is_number)
         lr = c.get('lr', 'run')
         rate = None if lr is None else (lr.step, np.log(np.maximum(lr.max, 1e-30)))
         noise = _noise(series)
-        self.keys = [k for k,s in series.items() if len(s) > max(12, .2*len(self.steps)) and k not in noise]
-        self.z = np.zeros((len(self.keys), len(self.steps))) # standard deviations; 0 if less than `NEAR`
-        self.why = np.zeros(self.z.shape, 'U10')             # the feature that is furthest
+        self.keys = [k for k,s in series.items()
+                     if len(s) > max(12, .2*len(self.steps)) and k not in noise]
+        # standard deviations; 0 if less than `NEAR`
+        self.z = np.zeros((len(self.keys), len(self.steps)))
+        # the feature that is furthest
+        self.why = np.zeros(self.z.shape, 'U10')
         for i,k in enumerate(self.keys): self._fill(i, series[k], rate)
         self.bar = self._bars()
 
@@ -189,7 +212,8 @@ class Departures:
 
     def _bars(self)->np.ndarray: # (keys, rows)
         "The distance from which on a row departs"
-        out, kinds = np.full(self.z.shape, np.inf), np.array([kind for _,kind in self.keys])
+        out, kinds = (np.full(self.z.shape, np.inf),
+                      np.array([kind for _,kind in self.keys]))
         for kind in set(kinds.tolist()):
             most = np.r_[np.zeros(BACK), self.z[kinds == kind].max(0)[:-1]]
             if len(self.steps): most = sliding_window_view(most, BACK).max(-1)
@@ -205,15 +229,18 @@ def _union(arrays)->np.ndarray:
 
 # %% ../nbs/09i_events.ipynb #f2a744cd
 def _noise(series:dict)->set: # of keys
-    "Gradients and updates of parameters that have none but rounding errors, as a bias before a batch norm"
+    """Gradients and updates of parameters that have none but rounding errors,
+    as a bias before a batch norm"""
     out = set()
     for kind in ('param_grad', 'update'):
-        size = {k: np.nanmedian(s.rms) if (s.n > 0).any() else 0. for k,s in series.items() if k[1] == kind}
+        size = {k: np.nanmedian(s.rms) if (s.n > 0).any() else 0.
+                for k,s in series.items() if k[1] == kind}
         out |= {k for k,x in size.items() if x < 1e-4*np.median(list(size.values()))}
     return out
 
 # %% ../nbs/09i_events.ipynb #4ed8b4ea
-def _is_judged(key)->bool: return key[1] in FLOORS and (key[1] != 'log' or key[0] == 'loss')
+def _is_judged(key)->bool:
+    return key[1] in FLOORS and (key[1] != 'log' or key[0] == 'loss')
 
 # %% ../nbs/09i_events.ipynb #e4994c6b
 GAP, LISTED = 20, 5
@@ -223,7 +250,8 @@ def _episodes(d:Departures)->list: # of lists of (row, index of a key)
     "Departures in the order of time, grouped into episodes"
     out, last, met = [], -math.inf, set()
     for row in np.flatnonzero((d.z > d.bar).any(0)):
-        here = sorted(np.flatnonzero(d.z[:, row] > d.bar[:, row]).tolist(), key=lambda i: d.place[d.keys[i]])
+        here = sorted(np.flatnonzero(d.z[:, row] > d.bar[:, row]).tolist(),
+                      key=lambda i: d.place[d.keys[i]])
         if row - last > GAP: out, met = [*out, []], set()
         for i in here:
             if _layer(d.keys[i]) not in met: out[-1].append((int(row), i))
@@ -232,7 +260,8 @@ def _episodes(d:Departures)->list: # of lists of (row, index of a key)
     return out
 
 # %% ../nbs/09i_events.ipynb #38f74343
-_WORDS = dict(size='size', tails='largest value, beside the others,', mean='mean', zeros='share of zeros')
+_WORDS = dict(size='size', tails='largest value, beside the others,', mean='mean',
+              zeros='share of zeros')
 
 # %% ../nbs/09i_events.ipynb #0325d650
 def _departed(d:Departures, episode:list)->list: # of events
@@ -241,42 +270,54 @@ def _departed(d:Departures, episode:list)->list: # of events
     for n,(row, i) in enumerate(episode):
         key, z = d.keys[i], float(d.z[i, row])
         if n >= LISTED and key != ('loss', 'log'): continue
-        if key == ('loss', 'log') and (spike := _spike(d, row, i, episode[:n])): out.append(spike)
+        if key == ('loss', 'log') and (spike := _spike(d, row, i, episode[:n])):
+            out.append(spike)
         else:
             why = str(d.why[i, row])
-            text = f'{kind_of(key[1]).label}: {_WORDS.get(why, why)} is {number(z)} standard deviations from usual'
+            text = (f'{kind_of(key[1]).label}: {_WORDS.get(why, why)} '
+                    f'is {number(z)} standard deviations from usual')
             more = len(episode) - 1
-            if n == 0 and more: text += f'; {more} more {"follow" if more > 1 else "follows"}'
+            if n == 0 and more:
+                text += f'; {more} more {"follow" if more > 1 else "follows"}'
             out.append(Event(int(d.steps[row]), _layer(key), key[1], 'departs', z, text))
     return out
 
 # %% ../nbs/09i_events.ipynb #1e681b91
 def _spike(d:Departures, row:int, i:int, before:list)->Event|None:
-    "The spike of the loss at this row, with the layers that moved before it; None if the loss went down"
+    """The spike of the loss at this row, with the layers that moved before it;
+    None if the loss went down"""
     s = d.case.series[d.keys[i]]
     j = int(np.searchsorted(s.step, d.steps[row]))
     usual, now = float(np.median(s.mean[max(0, j - 40):j])), float(s.mean[j])
     if not now > usual: return None
-    moved = [(_layer(d.keys[k]), r, float(d.z[k, r])) for r,k in before] or _movers(d, row)
-    names = [f'{name or "(model)"} (step {d.steps[r]}, {number(z)} standard deviations)' for name,r,z in moved[:3]]
+    moved = [(_layer(d.keys[k]), r, float(d.z[k, r])) for r,k in before] or _movers(d,
+                                                                                    row)
+    names = [f'{name or "(model)"} (step {d.steps[r]}, {number(z)} standard deviations)'
+             for name,r,z in moved[:3]]
     text = f'the loss jumps from {number(usual)} to {number(now)}; '
-    text += f'shortly before, {", ".join(names)} moved' if moved else 'no layer moved before it'
-    return Event(int(d.steps[row]), 'loss', 'log', 'spike', now/usual if usual > 0 else now - usual, text)
+    text += (f'shortly before, {", ".join(names)} moved' if moved
+             else 'no layer moved before it')
+    return Event(int(d.steps[row]), 'loss', 'log', 'spike',
+                 now/usual if usual > 0 else now - usual, text)
 
 # %% ../nbs/09i_events.ipynb #12ae2d07
 def _movers(d:Departures, row:int)->list:
-    "The layers furthest from usual in the ten rows before, if by more than six standard deviations"
+    """The layers furthest from usual in the ten rows before,
+    if by more than six standard deviations"""
     z = d.z[:, max(0, row - 10):row]
     most = z.max(1, initial=0)
-    furthest = [k for k in np.argsort(-most)[:3] if most[k] > 6 and kind_of(d.keys[k][1]).of != 'number']
-    return [(_layer(d.keys[k]), max(0, row - 10) + int(z[k].argmax()), float(most[k])) for k in furthest]
+    furthest = [k for k in np.argsort(-most)[:3]
+                if most[k] > 6 and kind_of(d.keys[k][1]).of != 'number']
+    return [(_layer(d.keys[k]), max(0, row - 10) + int(z[k].argmax()), float(most[k]))
+            for k in furthest]
 
 # %% ../nbs/09i_events.ipynb #e690dcc5
 def _dying(s:Series)->list: # of (step, share)
     "Steps at which units died, and the share of them"
     x, out, row = s.frac_dead, [], FROM
     if len(x) < FROM + 3: return out
-    before = sliding_window_view(np.r_[np.full(WINDOW, -math.inf), x], WINDOW).max(-1)  # the most, of the rows before
+    # the most, of the rows before
+    before = sliding_window_view(np.r_[np.full(WINDOW, -math.inf), x], WINDOW).max(-1)
     rise = sliding_window_view(x, 3).min(-1)[FROM:] - before[FROM:len(x) - 2]
     for i in FROM + np.flatnonzero(rise >= .1):
         if i < row: continue
@@ -297,13 +338,15 @@ def _rates(c:Case)->list: # of (step, factor, rate)
 def _all(d:Departures)->list: # of events
     "The events in the rows of a recording, without marks"
     c, out = d.case, []
-    for step,(name, kind),what,n in _not_finite(c, _union(s.step for s in c.series.values())):
+    for step,(name, kind),what,n in _not_finite(c, _union(s.step
+                                                          for s in c.series.values())):
         text = f'{kind_of(kind).label}: {n:,} values are not finite, '
         text += 'and all before it are' if what == 'not finite' else 'passed on'
         out.append(Event(step, _layer((name, kind)), kind, what, n, text))
     for s in c.of('act'):
         for step,share in _dying(s):
-            out.append(Event(step, s.name, 'act', 'units die', share, f'output: {percent(share)} of its units died'))
+            out.append(Event(step, s.name, 'act', 'units die', share,
+                             f'output: {percent(share)} of its units died'))
     for step,times,rate in _rates(c):
         text = f'the learning rate is {rate:.3g}, {number(times)} times the one before'
         out.append(Event(step, 'optimizer', 'run', 'rate', times, text))
@@ -314,9 +357,12 @@ def _all(d:Departures)->list: # of events
 # %% ../nbs/09i_events.ipynb #7d4e88f6
 def _widths(c:Case)->dict: # step -> steps in its row
     every, out = c.meta.get('every') or 1, {}
-    rows = {(s.step.tobytes(), s.n_steps.tobytes()): s for s in c.series.values() if s.kind != 'run'}  # most are alike
+    # most are alike
+    rows = {(s.step.tobytes(), s.n_steps.tobytes()): s
+            for s in c.series.values() if s.kind != 'run'}
     for s in rows.values():
-        for step,n in zip(s.step.tolist(), s.n_steps.tolist()): out[step] = max(out.get(step, 1), (n - 1)*every + 1)
+        for step,n in zip(s.step.tolist(), s.n_steps.tolist()):
+            out[step] = max(out.get(step, 1), (n - 1)*every + 1)
     return out
 
 # %% ../nbs/09i_events.ipynb #4b1b24e0
@@ -331,23 +377,34 @@ def _told(rec:Recording)->tuple: # Departures of the rows; list of events
     def covered(e):
         some = steps[0 if e.what in ('not finite', 'passed on') else FROM:]
         return ((some >= e.step) & (some < e.step + e.width)).any()
-    return d, [e for e in rough if not covered(e)] + (_all(Departures(recent, d.at_first)) if len(steps) else [])
+    return d, [e for e in rough if not covered(e)] + (_all(Departures(recent, d.at_first))
+                                                      if len(steps) else [])
 
 # %% ../nbs/09i_events.ipynb #0fecd82a
 def _marks(rec:Recording)->list:
     "Events that the loop reported: epochs, evaluations, the end; and ranks that differ"
-    out = [Event(int(s), 'run', 'log', 'epoch', i + 1, f'epoch {i + 1} ends') for i,s in enumerate(rec.epochs)]
-    valid = next((h for (_,kind),h in ((k, rec[k]) for k in rec if k[1] == 'valid')), None)
+    out = [Event(int(s), 'run', 'log', 'epoch', i + 1, f'epoch {i + 1} ends')
+           for i,s in enumerate(rec.epochs)]
+    valid = next((h for (_,kind),h in ((k, rec[k]) for k in rec if k[1] == 'valid')),
+                 None)
     if valid is not None:
-        calls = {s: int(valid.n_steps[valid.step == s].sum()) for s in dict.fromkeys(valid.step.tolist())}
+        calls = {s: int(valid.n_steps[valid.step == s].sum())
+                 for s in dict.fromkeys(valid.step.tolist())}
         words = {s: f'evaluated, in {n} call{"s"*(n > 1)}' for s,n in calls.items()}
-        out += [Event(s, 'run', 'valid', 'evaluation', n, words[s]) for s,n in calls.items()]
-    differ = {o['name']: o for o in reversed(rec.meta.get('replicas_differ') or ())}  # the first of each name
+        out += [Event(s, 'run', 'valid', 'evaluation', n, words[s])
+                for s,n in calls.items()]
+    # the first of each name
+    differ = {o['name']: o for o in reversed(rec.meta.get('replicas_differ') or ())}
     for o in differ.values():
-        text = f'{ranks_text(o["ranks"])} {"have different values" if len(o["ranks"]) > 1 else "has another value"}'
-        out.append(Event(o['step'], o['name'], o['kind'], 'replicas differ', len(o['ranks']), text))
+        text = (
+            f'{ranks_text(o["ranks"])} '
+            f'{"have different values" if len(o["ranks"]) > 1 else "has another value"}')
+        out.append(Event(o['step'], o['name'], o['kind'], 'replicas differ',
+                         len(o['ranks']), text))
     end = rec.meta.get('ended')
-    if end: out.append(Event(int(end['step']), 'run', 'run', 'end', 1, f'ended by {end["why"]}'))
+    if end:
+        out.append(Event(int(end['step']), 'run', 'run', 'end', 1,
+                         f'ended by {end["why"]}'))
     return out
 
 # %% ../nbs/09i_events.ipynb #d736ece0
@@ -361,17 +418,20 @@ def events(self:Recording,
 @patch
 def _in_order(self:Recording, happened:list, marks:bool)->list:
     batches = self._batches()
-    happened = [replace(e, batch=batches.get(e.step)) if e.width == 1 else e for e in happened]
+    happened = [replace(e, batch=batches.get(e.step)) if e.width == 1 else e
+                for e in happened]
     order = {e: i for i,e in enumerate(happened)}
     told = _marks(self) if marks else []
-    return sorted([*told, *happened], key=lambda e: (e.step, e.what == 'end', order.get(e, -1)))
+    return sorted([*told, *happened],
+                  key=lambda e: (e.step, e.what == 'end', order.get(e, -1)))
 
 # %% ../nbs/09i_events.ipynb #d2550e46
 @patch
 def _batches(self:Recording)->dict: # step -> what was logged as `batch`
     if ('batch', 'log') not in self: return {}
     out = {}
-    for h in (self['batch', 'log'], *(r['batch', 'log'] for r in [self.recent] if ('batch', 'log') in r)):
+    for h in (self['batch', 'log'],
+              *(r['batch', 'log'] for r in [self.recent] if ('batch', 'log') in r)):
         out |= {int(s): float(v) for s,v,n in zip(h.step, h.mean, h.n_steps) if n == 1}
     return out
 
@@ -385,7 +445,8 @@ def in_words(
         if e is not None and e.what == 'passed on':
             passed += 1
             continue
-        if passed: out.append(f'    passed on by {passed} {"others" if passed > 1 else "other"}')
+        if passed:
+            out.append(f'    passed on by {passed} {"others" if passed > 1 else "other"}')
         passed = 0
         if e is not None: out.append(str(e))
     return out
@@ -409,7 +470,8 @@ def _rows_of(d:Departures, events:list, most:int)->list: # of (name, z: (rows,))
         name = _row_of(d.case, key[0], key[1])
         rows[name] = np.fmax(rows.get(name, 0), d.z[i])
     for e in events:
-        if e.what in ('not finite', 'rate'): rows.setdefault(_row_of(d.case, e.layer, e.kind), np.zeros(len(d.steps)))
+        if e.what in ('not finite', 'rate'):
+            rows.setdefault(_row_of(d.case, e.layer, e.kind), np.zeros(len(d.steps)))
     place = {n: i for i,n in enumerate(['input', *(s.name for s in d.case.of('act'))])}
     busy = sorted(rows, key=lambda n: -np.max(rows[n], initial=0))[:most]
     for e in events[:NUMBERED]:
@@ -432,7 +494,8 @@ def timeline(self:Recording,
     axs=None, # two axes, for the loss and the layers
     words:bool=True, # also the events in words, below?
 ): # the axes, an array of two
-    "Draw the loss, how far each layer is from its own history, and the events, numbered in their order"
+    """Draw the loss, how far each layer is from its own history, and the events,
+    numbered in their order"""
     return Story(self).plot(steps, most, axs, words)
 
 # %% ../nbs/09i_events.ipynb #f5308aaf
@@ -442,7 +505,8 @@ def plot(self:Story, steps:tuple|None=None, most:int=30, axs=None, words:bool=Tr
     d, (lo, hi) = self.departures, steps or (-math.inf, math.inf)
     events = [e for e in self.events if lo <= e.step <= hi and e.what != 'passed on']
     rows, text = _rows_of(d, events, most), _lines(events) if words else []
-    axs, below = _axes(len(rows), len(text)) if axs is None else (np.asarray(axs, object).ravel(), None)
+    axs, below = (_axes(len(rows), len(text)) if axs is None
+                  else (np.asarray(axs, object).ravel(), None))
     now = (d.steps >= lo) & (d.steps <= hi)
     _draw_loss(axs[0], self.case.get('loss', 'log'))
     _draw_departures(axs[1], d.steps[now], [(name, z[now]) for name,z in rows])
@@ -452,10 +516,12 @@ def plot(self:Story, steps:tuple|None=None, most:int=30, axs=None, words:bool=Tr
     return axs
 
 # %% ../nbs/09i_events.ipynb #41012ce3
-def _axes(n:int, lines:int)->tuple: # two axes, and one for the words; None: there are none
+# two axes, and one for the words; None: there are none
+def _axes(n:int, lines:int)->tuple:
     import matplotlib.pyplot as plt
     heights = [1.5, .27*max(n, 2), *([_LINE/72*lines] if lines else [])]
-    kwargs = dict(figsize=(9, sum(heights) + .9), height_ratios=heights, layout='constrained')
+    kwargs = dict(figsize=(9, sum(heights) + .9), height_ratios=heights,
+                  layout='constrained')
     axs = plt.subplots(len(heights), 1, **kwargs)[1]
     axs[0].sharex(axs[1])
     axs[0].tick_params(labelbottom=False)
@@ -482,25 +548,30 @@ def _draw_departures(ax, steps, rows:list):
     if not rows or not len(steps): return
     at = np.arange(0, len(steps), -(-len(steps)//COLUMNS))
     z = np.maximum.reduceat(np.stack([z for _,z in rows]), at, axis=1)
-    edges = np.r_[steps[at], steps[-1] + max(1, steps[-1] - steps[-2] if len(steps) > 1 else 1)] - .5
-    colors = LinearSegmentedColormap.from_list('', [ax.get_facecolor(), rcParams['text.color']])
+    edges = np.r_[steps[at], steps[-1] + max(1, steps[-1] - steps[-2] if len(steps) > 1
+                                             else 1)] - .5
+    colors = LinearSegmentedColormap.from_list('', [ax.get_facecolor(),
+                                                    rcParams['text.color']])
     drawn = dict(cmap=colors, norm=LogNorm(NEAR, 200), rasterized=True)
     mesh = ax.pcolormesh(edges, np.arange(len(rows) + 1) - .5, np.maximum(z, 1), **drawn)
     ax.set(yticks=range(len(rows)), ylim=(len(rows) - .5, -.5))
     names = [(name or '(model)').replace('$', r'\$') for name,_ in rows]
     ax.set_yticklabels([n if len(n) <= 32 else '…' + n[-31:] for n in names])
-    bar = ax.figure.colorbar(mesh, ax=ax, label='standard deviations\nfrom usual', extend='max', pad=.01)
+    bar = ax.figure.colorbar(mesh, ax=ax, label='standard deviations\nfrom usual',
+                             extend='max', pad=.01)
     bar.set_ticks([5, 10, 20, 50, 100, 200], labels=['5', '10', '20', '50', '100', '200'])
     bar.minorticks_off()
 
 # %% ../nbs/09i_events.ipynb #068a6d4c
-_COLORS = {'not finite': '#c1121f', 'spike': '#a3128a', 'rate': '#0068a3', 'units die': '#a85400', 'departs': '#14756a'}
+_COLORS = {'not finite': '#c1121f', 'spike': '#a3128a', 'rate': '#0068a3',
+           'units die': '#a85400', 'departs': '#14756a'}
 
 # %% ../nbs/09i_events.ipynb #23a49a34
 def _badge(ax, text:str, color:str, xy, **kwargs):
     "A number in white on a field of `color`"
     field = dict(boxstyle='round,pad=.25', fc=color, ec='white', lw=1)
-    ax.annotate(text, xy, textcoords='offset points', color='white', weight='bold', fontsize=9.5, bbox=field, **kwargs)
+    ax.annotate(text, xy, textcoords='offset points', color='white', weight='bold',
+                fontsize=9.5, bbox=field, **kwargs)
 
 # %% ../nbs/09i_events.ipynb #a49e9da0
 def _draw_events(axs, c:Case, events:list, names:list):
@@ -508,15 +579,21 @@ def _draw_events(axs, c:Case, events:list, names:list):
     numbers = {}  # place -> numbers of events, and the step of the first
     for i,e in enumerate(events, 1):
         name = _row_of(c, e.layer, e.kind)
-        row, color = names.index(name) if name in names and e.layer != 'loss' else None, _color(e)
+        row, color = (names.index(name) if name in names and e.layer != 'loss' else None,
+                      _color(e))
         if e.layer == 'loss': axs[0].axvline(e.step, color=color, lw=1.5)
-        elif row is not None: axs[1].plot(e.step, row, 'o', color=color, ms=6, mec='white', mew=1)
-        if i <= NUMBERED: numbers.setdefault((int(40*(e.step - lo)/(hi - lo)), row), []).append((i, e.step, color))
+        elif row is not None:
+            axs[1].plot(e.step, row, 'o', color=color, ms=6, mec='white', mew=1)
+        if i <= NUMBERED:
+            numbers.setdefault((int(40*(e.step - lo)/(hi - lo)),
+                                row), []).append((i, e.step, color))
     for (_, row),ns in numbers.items():
-        on, at = (axs[0], axs[0].get_xaxis_transform()) if row is None else (axs[1], axs[1].transData)
+        on, at = ((axs[0], axs[0].get_xaxis_transform()) if row is None
+                  else (axs[1], axs[1].transData))
         (_, step, color), text = ns[0], ','.join(str(i) for i,*_ in ns)
         left = step > lo + .9*(hi - lo)
-        _badge(on, text, color, (step, .86 if row is None else row), xytext=(-9 if left else 9, 0), xycoords=at,
+        _badge(on, text, color, (step, .86 if row is None else row),
+               xytext=(-9 if left else 9, 0), xycoords=at,
                va='center', ha='right' if left else 'left', zorder=5)
 
 # %% ../nbs/09i_events.ipynb #5adeabbc
@@ -530,17 +607,22 @@ def _lines(events:list)->list: # of (number or 0, line)
     "The events in words, below the picture"
     out = []
     for i,e in enumerate(events[:NUMBERED], 1):
-        first, *more = wrap(str(e).replace('$', r'\$'), _WIDE, max_lines=3, placeholder=' ...')
+        first, *more = wrap(str(e).replace('$', r'\$'), _WIDE, max_lines=3,
+                            placeholder=' ...')
         out += [(i, first), *((0, line) for line in more)]
     if len(events) > NUMBERED: out.append((0, f'and {len(events) - NUMBERED} more'))
     return out or [(0, 'nothing happened')]
 
 # %% ../nbs/09i_events.ipynb #7568e09b
 def _write(ax, events:list, lines:list, apart:bool):
-    "Lines from the top of axes of their own, which leave the layout alone; or below those of the picture"
-    coords, top = (('figure fraction', 'axes fraction'), (.02, 1)) if apart else ('axes fraction', (0, 0))
+    """Lines from the top of axes of their own, which leave the layout alone;
+    or below those of the picture"""
+    coords, top = (('figure fraction',
+                    'axes fraction'), (.02, 1)) if apart else ('axes fraction', (0, 0))
     for row,(i, line) in enumerate(lines):
         y = -row*_LINE - (4 if apart else 44)
         some = dict(xycoords=coords, va='center', in_layout=not apart)
-        if i: _badge(ax, str(i), _color(events[i - 1]), top, xytext=(0, y), ha='center', **some)
+        if i:
+            _badge(ax, str(i), _color(events[i - 1]), top, xytext=(0, y), ha='center',
+                   **some)
         ax.annotate(line, top, (12, y), textcoords='offset points', fontsize=10, **some)

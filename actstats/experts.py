@@ -18,7 +18,8 @@ from .heatmaps import _columns
 from .hooks import check_modules, choose_modules, every_tensor, plain
 from .internals import aside, is_exporting, modes
 from .names import Parts
-from .plots import _axes, _empty, _forward_order, _listed, _mark_epochs, _named, _nothing, _plt, _steps_axis
+from .plots import (_axes, _empty, _forward_order, _listed, _mark_epochs, _named,
+                            _nothing, _plt, _steps_axis)
 from .probes import OUTPUTS, Probe
 from .history import History
 from .recording import Recording
@@ -32,9 +33,12 @@ __all__ = ['LOGS', 'Reading', 'read_output', 'entropies', 'find_routers', 'Exper
 class Reading:
     "How to read the output of a router, as a flat list of tensors"
     tensors:int # the number of tensors
-    logits:int|None = None # the index of the tensor with a value for each expert; None: there is none
-    index:int|None = None # the index of the tensor of chosen experts; None: those with the largest logits are chosen
-    mask:bool = False # True: that tensor has a value for each expert, zero for those not chosen
+    # the index of the tensor with a value for each expert; None: there is none
+    logits:int|None = None
+    # which tensor holds the chosen experts; None: those with the largest logits
+    index:int|None = None
+    # True: that tensor has a value for each expert, zero for those not chosen
+    mask:bool = False
     score:str = 'softmax' # a key of `LOGS`
     sure:bool = False # True once it is certain how logits become scores
     experts:int|None = None
@@ -50,40 +54,49 @@ def chosen(self:Reading,
         weights, index = xs[self.index].float().topk(self.top_k)
         return torch.where(weights > 0, index, -1)
     if self.index is not None: return xs[self.index]
-    return None if self.logits is None or not self.top_k else xs[self.logits].topk(self.top_k).indices
+    return (None if self.logits is None or not self.top_k
+            else xs[self.logits].topk(self.top_k).indices)
 
 # %% ../nbs/05e_experts.ipynb #f7c86f29
 def _rows(x:Tensor)->int: return x.numel()//x.shape[-1]
 
 # %% ../nbs/05e_experts.ipynb #1a88ce43
 def _is_sparse(x:Tensor, k:int|None)->bool:
-    "True if each token has a value for at most `k` experts (fewer than all), and some token for one"
+    """True if each token has a value for at most `k` experts (fewer than all),
+    and some token for one"""
     n = int((x != 0).sum(-1).max()) if x.numel() else 0
     return 0 < n <= (k or n) and n < x.shape[-1]
 
 # %% ../nbs/05e_experts.ipynb #bcc7262f
 def _wide(xs:list, experts:int|None, k:int|None)->list:
     "The indices of the tensors with one value for each expert"
-    least = min(2, max((x.ndim for x in xs), default=0))  # a router may also count the tokens of each expert
+    # a router may also count the tokens of each expert
+    least = min(2, max((x.ndim for x in xs), default=0))
     numbers = [i for i,x in enumerate(xs) if x.ndim >= max(least, 1) and x.numel()]
     exact = [i for i in numbers if xs[i].shape[-1] == experts]
     if exact: return exact
-    wider = (i for i in numbers if xs[i].is_floating_point() and xs[i].shape[-1] > max(experts or 0, k or 0, 1))
-    return [i for i in wider if xs[i].ndim > 1][:1]  # some routers have classes for no expert, or for idle ones
+    wider = (i for i in numbers if xs[i].is_floating_point()
+             and xs[i].shape[-1] > max(experts or 0, k or 0, 1))
+    # some routers have classes for no expert, or for idle ones
+    return [i for i in wider if xs[i].ndim > 1][:1]
 
 # %% ../nbs/05e_experts.ipynb #c09d6388
 def _logits(xs:list, wide:list, k:int|None)->int|None:
-    "Of the tensors with a value for each expert, the one that holds logits or probabilities of all"
+    """Of the tensors with a value for each expert,
+    the one that holds logits or probabilities of all"""
     dense = [i for i in wide if xs[i].is_floating_point() and not _is_sparse(xs[i], k)]
     return next((i for i in dense if (xs[i] < 0).any()), dense[-1] if dense else None)
 
 # %% ../nbs/05e_experts.ipynb #e19745b7
-def _chosen_index(xs:list, wide:list, k:int|None, logits:Tensor|None, experts:int|None)->int|None:
+def _chosen_index(xs:list, wide:list, k:int|None, logits:Tensor|None,
+                  experts:int|None)->int|None:
     "The index of the tensor with the numbers of the chosen experts"
     for i,x in enumerate(xs):
-        if x.is_floating_point() or x.is_complex() or x.dtype is torch.bool or not x.numel(): continue
+        if (x.is_floating_point() or x.is_complex() or x.dtype is torch.bool
+            or not x.numel()): continue
         if logits is not None and not _fits(x, logits): continue
-        if int(x.max()) > (experts or math.inf): continue  # such as the positions of sorted tokens
+        # such as the positions of sorted tokens
+        if int(x.max()) > (experts or math.inf): continue
         if i not in wide or int(x.max()) > 1 or x.shape[-1] == k: return i
 
 # %% ../nbs/05e_experts.ipynb #a36e4eaf
@@ -93,7 +106,8 @@ def _fits(x:Tensor, logits:Tensor)->bool:
 
 # %% ../nbs/05e_experts.ipynb #9089c1a0
 def _chosen_mask(xs:list, wide:list, logits:int|None, k:int|None)->int|None:
-    "The index of a mask of the chosen experts, or of their weights among zeros; of several, the one with the most"
+    """The index of a mask of the chosen experts, or of their weights among zeros;
+    of several, the one with the most"""
     sparse = [i for i in wide if i != logits and _is_sparse(xs[i], k)]
     return max(sparse, key=lambda i: int((xs[i] != 0).sum()), default=None)
 
@@ -104,22 +118,29 @@ LOGS = dict(softmax=lambda x: x, sigmoid=F.logsigmoid,
 
 # %% ../nbs/05e_experts.ipynb #d8042720
 def _score(logits:Tensor, index:Tensor, weights:Tensor|None)->tuple:
-    "How logits become scores (a key of `LOGS`), judged by the weights of the chosen, and whether that is certain"
+    """How logits become scores (a key of `LOGS`), judged by the weights of the chosen,
+    and whether that is certain"""
     x = logits.float()
     if (x >= 0).all() and ((x.sum(-1) - 1).abs() < .01).all(): return 'probability', True
     if weights is None: return 'softmax', True
-    logs = dict(softmax=x.log_softmax(-1)) | {k: LOGS[k](x) for k in ('sigmoid', 'sqrtsoftplus')}
-    apart = {k: _spread(weights.float().log() - v.gather(-1, index)) for k,v in logs.items()}
+    logs = dict(softmax=x.log_softmax(-1)) | {k: LOGS[k](x)
+                                              for k in ('sigmoid', 'sqrtsoftplus')}
+    apart = {k: _spread(weights.float().log() - v.gather(-1, index))
+             for k,v in logs.items()}
     best, second = sorted(apart, key=apart.get)[:2]
-    return (best, True) if apart[best] < min(.05, .3*apart[second]) else ('softmax', False)  # bfloat16 rounds by .004
+    # bfloat16 rounds by .004
+    return (best, True) if apart[best] < min(.05, .3*apart[second]) else ('softmax',
+                                                                          False)
 
 # %% ../nbs/05e_experts.ipynb #6ec35308
 def _spread(d:Tensor)->float:
-    "The distance of weights from scores, up to a factor for each token, or for all if a token has one weight"
+    """The distance of weights from scores, up to a factor for each token,
+    or for all if a token has one weight"""
     d = d.flatten(0, -2)
     d = d[d.isfinite().all(-1)]
     if not d.numel(): return math.inf
-    return float((d.amax(-1) - d.amin(-1)).median() if d.shape[-1] > 1 else d.max() - d.min())
+    return float((d.amax(-1) - d.amin(-1)).median() if d.shape[-1] > 1
+                 else d.max() - d.min())
 
 # %% ../nbs/05e_experts.ipynb #7a7a1f55
 @torch.no_grad()
@@ -128,15 +149,21 @@ def read_output(
     experts:int|None=None, # the number of experts, if known
     top_k:int|None=None, # the number of experts of a token, if known
 )->Reading:
-    "Find the role of each tensor, by shapes and values; waits for the device, so it is done once for a router"
+    """Find the role of each tensor, by shapes and values; waits for the device,
+    so it is done once for a router"""
     wide = _wide(xs, experts, top_k)
     logits = _logits(xs, wide, top_k)
     if logits is not None: experts = xs[logits].shape[-1]
-    index = _chosen_index(xs, wide, top_k, None if logits is None else xs[logits], experts)
+    index = _chosen_index(xs, wide, top_k, None if logits is None else xs[logits],
+                          experts)
     mask = _chosen_mask(xs, wide, logits, top_k) if index is None else None
-    if mask is not None: experts, top_k = xs[mask].shape[-1], top_k or int((xs[mask] != 0).sum(-1).max())
-    if index is not None: top_k = _choices(xs[index], None if logits is None else _rows(xs[logits])) or top_k
-    r = Reading(len(xs), logits, mask if index is None else index, mask is not None, experts=experts, top_k=top_k)
+    if mask is not None:
+        experts, top_k = xs[mask].shape[-1], top_k or int((xs[mask] != 0).sum(-1).max())
+    if index is not None:
+        top_k = (_choices(xs[index], None if logits is None else _rows(xs[logits]))
+                 or top_k)
+    r = Reading(len(xs), logits, mask if index is None else index, mask is not None,
+                experts=experts, top_k=top_k)
     if logits is not None: r.score, r.sure = _find_score(xs, r)
     return r
 
@@ -152,8 +179,11 @@ def _find_score(xs:list, r:Reading)->tuple:
     if index is None: return _score(x, None, None)
     index = index.clamp(0, r.experts - 1).reshape(*x.shape[:-1], -1)
     if r.mask and xs[r.index].is_floating_point(): weights = xs[r.index].gather(-1, index)
-    else: weights = next((o for i,o in enumerate(xs) if i != r.logits and o.is_floating_point() and o.ndim
-                          and o.numel() == index.numel() and o.shape[-1] == index.shape[-1]), None)
+    else:
+        weights = next((o for i,o in enumerate(xs)
+                        if i != r.logits and o.is_floating_point() and o.ndim
+                        and o.numel() == index.numel()
+                        and o.shape[-1] == index.shape[-1]), None)
     return _score(x, index, None if weights is None else weights.reshape(index.shape))
 
 # %% ../nbs/05e_experts.ipynb #4c19f8ea
@@ -161,18 +191,22 @@ def entropies(
     x:Tensor, # the router's value for each expert, (..., experts)
     score:str='softmax', # a key of `LOGS`: how it becomes a score
 )->Tensor: # (...), nats
-    "Entropy of each token's distribution over the experts; scores that do not add up to 1 are normalised"
+    """Entropy of each token's distribution over the experts;
+    scores that do not add up to 1 are normalised"""
     return torch.special.entr(LOGS[score](x.float()).softmax(-1)).sum(-1)
 
 # %% ../nbs/05e_experts.ipynb #d4fc0967
-_EXPERTS = 'num_experts', 'n_routed_experts', 'num_local_experts', 'moe_num_experts', 'n_experts', 'num_routed_experts'
-_TOP_K = 'top_k', 'topk', 'num_experts_per_tok', 'num_selected_experts', 'moe_top_k', 'moe_topk', 'top_k_experts', 'k'
+_EXPERTS = ('num_experts', 'n_routed_experts', 'num_local_experts', 'moe_num_experts',
+            'n_experts', 'num_routed_experts')
+_TOP_K = ('top_k', 'topk', 'num_experts_per_tok', 'num_selected_experts', 'moe_top_k',
+          'moe_topk', 'top_k_experts', 'k')
 
 # %% ../nbs/05e_experts.ipynb #2b52ce0b
 def _whole(o, names:tuple)->int|None:
     "The first of these attributes that is a whole number"
     found = (_attribute(o, k) for k in names)
-    return next((v for v in found if isinstance(v, int) and not isinstance(v, bool) and v > 0), None)
+    return next((v for v in found
+                 if isinstance(v, int) and not isinstance(v, bool) and v > 0), None)
 
 # %% ../nbs/05e_experts.ipynb #f46d24b0
 def _attribute(o, name:str):
@@ -183,11 +217,13 @@ def _attribute(o, name:str):
 def _count(m)->int|None:
     "The number of experts of a module, from its attributes"
     n, inside = _whole(m, _EXPERTS), getattr(m, 'experts', None)
-    if n is None and isinstance(inside, (nn.ModuleList, nn.ModuleDict)): return len(inside)
+    if n is None and isinstance(inside, (nn.ModuleList, nn.ModuleDict)):
+        return len(inside)
     return _whole(inside, _EXPERTS) if n is None else n
 
 # %% ../nbs/05e_experts.ipynb #10febfef
-_CLASS, _LINEAR = re.compile(r'(Router|Gate|Gating)$'), re.compile('gat|rout|switch', re.I)
+_CLASS, _LINEAR = re.compile(r'(Router|Gate|Gating)$'), re.compile('gat|rout|switch',
+                                                                   re.I)
 
 # %% ../nbs/05e_experts.ipynb #2feaea5a
 def _above(name:str)->list:
@@ -196,13 +232,17 @@ def _above(name:str)->list:
 
 # %% ../nbs/05e_experts.ipynb #8373c2a8
 def _is_router(name:str, m, parent)->bool:
-    "True for a router by class and attributes, and for a linear layer with an output for each expert of its parent"
+    """True for a router by class and attributes,
+    and for a linear layer with an output for each expert of its parent"""
     if _by_class(m, parent): return True
-    if not isinstance(m, nn.Linear) or parent is None or not _LINEAR.search(name.rpartition('.')[2]): return False
-    return 1 < m.out_features == _count(parent) and not any(_by_class(o, parent) for o in parent.children())
+    if (not isinstance(m, nn.Linear) or parent is None
+        or not _LINEAR.search(name.rpartition('.')[2])): return False
+    return 1 < m.out_features == _count(parent) and not any(_by_class(o, parent)
+                                                            for o in parent.children())
 
 # %% ../nbs/05e_experts.ipynb #eb11ac1a
-def _by_class(m, parent)->bool: return bool(_CLASS.search(type(m).__name__) and (_count(m) or _count(parent)))
+def _by_class(m, parent)->bool:
+    return bool(_CLASS.search(type(m).__name__) and (_count(m) or _count(parent)))
 
 # %% ../nbs/05e_experts.ipynb #102794b3
 def find_routers(
@@ -213,12 +253,14 @@ def find_routers(
     for name,m in named.items():
         above = _above(name)
         inside = any(a in found for a in above)
-        if not inside and _is_router(name, m, named.get(above[0]) if above else None): found[name] = m
+        if not inside and _is_router(name, m, named.get(above[0]) if above else None):
+            found[name] = m
     return found
 
 # %% ../nbs/05e_experts.ipynb #778f62d1
 def _top_k(named:dict, name:str)->int|None:
-    "The number of experts of a token, from the router, the modules around it, or their configurations"
+    """The number of experts of a token, from the router, the modules around it,
+    or their configurations"""
     around = [named[k] for k in (name, *_above(name)) if k in named]
     found = (_whole(o, _TOP_K) for m in around for o in (m, getattr(m, 'config', None)))
     return next((k for k in found if k), None)
@@ -258,17 +300,22 @@ def record(self:_Router, out):
     xs = [x.detach() if is_plain(x) else plain(x)[0] for x in every_tensor(out)]
     r = self._look(xs)
     index = r.chosen(xs)
-    if index is not None: self.w.see(self.name, 'index', index.float())  # exact, and fastest in kernels
-    if r.logits is not None: self.w.see(self.name, 'entropy', entropies(xs[r.logits], r.score))
+    # exact, and fastest in kernels
+    if index is not None: self.w.see(self.name, 'index', index.float())
+    if r.logits is not None:
+        self.w.see(self.name, 'entropy', entropies(xs[r.logits], r.score))
 
 # %% ../nbs/05e_experts.ipynb #f0f457ca
 @patch
 def _look(self:_Router, xs:list)->Reading:
-    "How to read the output: found at the first call and, until it is certain, at calls that become rarer"
+    """How to read the output: found at the first call and, until it is certain,
+    at calls that become rarer"""
     r, self.calls = self.reading, self.calls + 1
-    if r is not None and r.tensors == len(xs) and (r.sure or self.calls & (self.calls - 1)): return r
+    if r is not None and r.tensors == len(xs) and (r.sure or self.calls
+                                                   & (self.calls - 1)): return r
     self.reading = r = read_output(xs, self.facts['experts'], self.facts['top_k'])
-    self.facts |= dict(experts=r.experts, top_k=r.top_k, score=None if r.logits is None else r.score)
+    self.facts |= dict(experts=r.experts, top_k=r.top_k,
+                       score=None if r.logits is None else r.score)
     if self.calls == 1: self._tell(xs)
     return r
 
@@ -279,25 +326,31 @@ def _tell(self:_Router, xs:list):
     r, note, most = self.reading, self.w.rec.note, len(self.w.rec.bins.of('whole')) - 2
     if r.logits is None and r.index is None:
         got = ', '.join(f'{str(x.dtype)[6:]} {tuple(x.shape)}' for x in xs) or 'no tensor'
-        return note(self.name, f'expected logits or the numbers of experts in its output, got {got}')
+        return note(self.name,
+                    f'expected logits or the numbers of experts in its output, got {got}')
     if r.index is None and not r.top_k:
-        note(self.name, 'how many experts a token gets is not known, so only entropies are recorded; Experts(top_k=2)?')
+        note(self.name, 'how many experts a token gets is not known, '
+             'so only entropies are recorded; Experts(top_k=2)?')
     if (r.experts or 0) > most:
-        note(self.name, f'{r.experts} experts, and a row counts {most} apart: those from number {most} on share '
-             'a column; give more columns with watch(bins=FloatBins(3))')
+        note(self.name,
+             f'{r.experts} experts, and a row counts {most} apart: those from number '
+             f'{most} on share a column; give more columns with watch(bins=FloatBins(3))')
 
 # %% ../nbs/05e_experts.ipynb #bca4eeeb
 class Experts:
-    "A lens for `watch`: which experts the tokens are sent to, and the entropy of each token's distribution over them"
+    """A lens for `watch`: which experts the tokens are sent to,
+    and the entropy of each token's distribution over them"""
     def __init__(self,
-        modules=None, # None: routers are found; or as in watch: a regex, a predicate, a class, names or modules
+        modules=None, # None: routers are found; or as in `watch`
         every:int=1, # look at one step in this many
-        top_k:int|None=None, # experts of a token, for routers that return logits only; None: as the model says
+        # experts of a token, for routers that return logits only; None: as the model says
+        top_k:int|None=None,
     ):
         check_modules(modules)
         for name,v in (('every', every), ('top_k', 1 if top_k is None else top_k)):
             if not hasattr(v, '__index__') or isinstance(v, bool) or v < 1:
-                raise ValueError(f'Experts: expected {name} to be a whole number, 1 or more, got {v!r}')
+                raise ValueError(f'Experts: expected {name} to be a whole number, '
+                                 f'1 or more, got {v!r}')
         self.modules, self.every, self.top_k = modules, every, top_k
 
 # %% ../nbs/05e_experts.ipynb #61e5c207
@@ -307,22 +360,28 @@ def attach(self:Experts,
 )->list: # handles, each with remove()
     "Hook the routers; ValueError if there are none"
     named, handles = w.parts.modules(), []
-    found = find_routers(w.parts) if self.modules is None else choose_modules(w.parts, self.modules)
-    if not found: raise ValueError(f'Experts: expected a model with routers, found none among the {len(named)} modules '
-                                   f'of this {w.parts.what}; name them: Experts(modules="gate$")')
+    found = (find_routers(w.parts) if self.modules is None
+             else choose_modules(w.parts, self.modules))
+    if not found:
+        raise ValueError('Experts: expected a model with routers, found none among the '
+                         f'{len(named)} modules of this {w.parts.what}; name them: '
+                         'Experts(modules="gate$")')
     w.rec.meta.setdefault('experts', {})
     for name,m in found.items():
         parent = named.get(name.rpartition('.')[0]) if name else None
-        r = _Router(w, name, _count(m) or _count(parent), self.top_k or _top_k(named, name), self.every)
+        r = _Router(w, name, _count(m) or _count(parent),
+                    self.top_k or _top_k(named, name), self.every)
         handles += w.hook(name, m, _RouterProbe(w, r.saw, r.saw_in_graph, m))
     return handles
 
 # %% ../nbs/05e_experts.ipynb #02a6adc9
 @patch
 def loads(self:History,
-    experts:int|None=None, # the number of experts; None: up to the largest number in any row
+    # the number of experts; None: up to the largest number in any row
+    experts:int|None=None,
 )->np.ndarray: # (rows, experts); NaN for experts beyond the columns of a row
-    "Share of the choices that each expert got; ValueError for a history of another kind than `index`"
+    """Share of the choices that each expert got;
+    ValueError for a history of another kind than `index`"""
     most = len(self.bins) - 2
     if self.bins != self.bins.of('whole'):
         raise ValueError(f'loads: expected a history of the kind "index", got {self!r}')
@@ -341,7 +400,8 @@ def loads(self:Recording,
     return h.loads(_facts(self, h).get('experts'))
 
 # %% ../nbs/05e_experts.ipynb #0ee4ae40
-def _facts(rec:Recording, h:History)->dict: return (rec.meta.get('experts') or {}).get(h.name) or {}
+def _facts(rec:Recording, h:History)->dict:
+    return (rec.meta.get('experts') or {}).get(h.name) or {}
 
 # %% ../nbs/05e_experts.ipynb #96bd11a2
 @patch
@@ -381,11 +441,12 @@ def by_chance(
     tokens:np.ndarray, # N
 )->tuple: # variation, number of dead experts
     "Variation and number of dead experts if each token picked its experts blindly"
-    return np.sqrt((experts - top_k)/(top_k*np.maximum(tokens, 1))), experts*(1 - top_k/experts)**tokens
+    return (np.sqrt((experts - top_k)/(top_k*np.maximum(tokens, 1))),
+            experts*(1 - top_k/experts)**tokens)
 
 # %% ../nbs/05e_experts.ipynb #d030b278
-_COLUMNS = ('layer', 'step', 'n_steps', 'experts', 'top_k', 'choices', 'dropped', 'dead', 'dead_by_chance',
-            'imbalance', 'variation', 'variation_by_chance', 'entropy')
+_COLUMNS = ('layer', 'step', 'n_steps', 'experts', 'top_k', 'choices', 'dropped', 'dead',
+            'dead_by_chance', 'imbalance', 'variation', 'variation_by_chance', 'entropy')
 
 # %% ../nbs/05e_experts.ipynb #7cd2040c
 @patch
@@ -395,14 +456,17 @@ def experts(self:Recording,
     "How the tokens were divided among the experts: a line for each router and row"
     import pandas as pd
     frames = [_balance(self, self[n, 'index']) for n in _routers(self, layers)]
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(_COLUMNS))
+    return (pd.concat(frames, ignore_index=True) if frames
+            else pd.DataFrame(columns=list(_COLUMNS)))
 
 # %% ../nbs/05e_experts.ipynb #b1ced7f2
 def _routers(rec:Recording, layers)->list:
-    "Names of the routers, in call order; if none is known to be one, of all layers with whole numbers"
+    """Names of the routers, in call order; if none is known to be one,
+    of all layers with whole numbers"""
     if layers is not None: return _listed(layers)
     names = rec._names('index')
-    return _forward_order(rec, [n for n in names if n in (rec.meta.get('experts') or {})] or names)
+    return _forward_order(rec, [n for n in names if n in (rec.meta.get('experts') or {})]
+                          or names)
 
 # %% ../nbs/05e_experts.ipynb #84bb5248
 def _balance(rec:Recording, h:History):
@@ -412,9 +476,12 @@ def _balance(rec:Recording, h:History):
     entropy = rec[h.name, 'entropy'] if (h.name, 'entropy') in rec else None
     by_step = {} if entropy is None else dict(zip(entropy.step, entropy.mean))
     chance = by_chance(max(experts, 1), k, n/k)
-    lost = n - h.hist[:, 1:1+experts].sum(1) if experts <= len(h.bins) - 2 else h.hist[:, 0]
-    values = (h.name, h.step, h.n_steps, experts, k, n, lost/np.maximum(n, 1), (load == 0).sum(1), chance[1],
-              imbalance(load), variation(load), chance[0], [by_step.get(s, np.nan) for s in h.step])
+    lost = n - h.hist[:, 1:1+experts].sum(1) if experts <= len(h.bins) - 2 else h.hist[:,
+                                                                                       0]
+    values = (h.name, h.step, h.n_steps, experts, k, n, lost/np.maximum(n, 1),
+              (load == 0).sum(1), chance[1],
+              imbalance(load), variation(load), chance[0],
+              [by_step.get(s, np.nan) for s in h.step])
     return pd.DataFrame(dict(zip(_COLUMNS, values)), index=range(len(h)))
 
 # %% ../nbs/05e_experts.ipynb #94a08768
@@ -422,28 +489,34 @@ def _load_colors(most:float)->dict:
     "White for a fair share, red for more, up to `most`, blue for less, black for none"
     from matplotlib.colors import LogNorm
     far = min(max(most, 2), 16)
-    return dict(cmap=_plt().get_cmap('RdBu_r').with_extremes(bad='k'), norm=LogNorm(1/far, far))
+    return dict(cmap=_plt().get_cmap('RdBu_r').with_extremes(bad='k'),
+                norm=LogNorm(1/far, far))
 
 # %% ../nbs/05e_experts.ipynb #ae2c8fa4
 def _load_bar(ax, im):
     far = math.floor(math.log2(im.norm.vmax))
     ticks = [2.**e for e in range(-far, far + 1)]
-    bar = ax.figure.colorbar(im, ax=ax, pad=.01, ticks=ticks, format=lambda v,_: f'{v:g}×')
+    bar = ax.figure.colorbar(im, ax=ax, pad=.01, ticks=ticks,
+                             format=lambda v,_: f'{v:g}×')
     bar.set_label('of a fair share', fontsize=8)
     bar.ax.tick_params(labelsize=7)
     bar.ax.minorticks_off()
 
 # %% ../nbs/05e_experts.ipynb #087dd28e
 def _draw_load(ax, h:History, load:np.ndarray, k:int):
-    "The picture of one router: its load, relative to a fair share; with `k` of `E` experts a token, E/k is the largest"
+    """The picture of one router: its load, relative to a fair share;
+    with `k` of `E` experts a token, E/k is the largest"""
     if not load.size: return _empty(ax)
-    n, most = np.isfinite(load).all(0).sum(), load.shape[1]  # experts with their own column, and all experts
+    # experts with their own column, and all experts
+    n, most = np.isfinite(load).all(0).sum(), load.shape[1]
     load = load[:, :n]*most
-    edges, live = (_columns(h.step, h.end), np.arange(n + 1) - .5), np.ma.masked_equal(load, 0)
+    edges, live = ((_columns(h.step, h.end), np.arange(n + 1) - .5),
+                   np.ma.masked_equal(load, 0))
     im = ax.pcolormesh(*edges, live.T, rasterized=True, **_load_colors(most/k))
     _load_bar(ax, im)
     dead = (load[-1] == 0).sum()
-    ax.set_title(f'{_named(h.name)}\n(last row: {dead} of {n} dead, largest load {load[-1].max():.1f}×)', fontsize=9)
+    ax.set_title(f'{_named(h.name)}\n(last row: {dead} of {n} dead, '
+                 f'largest load {load[-1].max():.1f}×)', fontsize=9)
     ax.set(xlabel='step', ylabel='expert')
     _steps_axis(ax)
 
@@ -453,14 +526,17 @@ _MOST = 12
 # %% ../nbs/05e_experts.ipynb #3b0dcfb8
 @patch
 def plot_experts(self:Recording,
-    layers=None, # names of routers, one or several; None: all, or twelve of them if there are more
+    # names of routers, one or several; None: all, or twelve of them if there are more
+    layers=None,
     ncols:int=3, # pictures in a row
     axs=None, # axes to draw on, one for each router
     columns:int=400, # at most this many along the steps; further rows are merged
 ): # the axes, an array of one for each router
-    "Who gets the tokens: the load of each expert over the steps; white is a fair share, black is nothing"
+    """Who gets the tokens: the load of each expert over the steps; white is a fair
+    share, black is nothing"""
     hs = [self[n, 'index'] for n in _routers(self, layers)]
-    some = hs if layers is not None or len(hs) <= _MOST else [hs[i*(len(hs) - 1)//(_MOST - 1)] for i in range(_MOST)]
+    some = (hs if layers is not None or len(hs) <= _MOST
+            else [hs[i*(len(hs) - 1)//(_MOST - 1)] for i in range(_MOST)])
     axs = _axes(max(1, len(some)), ncols, 4.4, 2.6, axs)
     if not some: return np.array([_empty(axs[0], _nothing('index'))])
     for ax,h in zip(axs, some):
@@ -468,5 +544,6 @@ def plot_experts(self:Recording,
         facts = _facts(self, h)
         _draw_load(ax, h, h.loads(facts.get('experts')), facts.get('top_k') or 1)
         _mark_epochs(ax, self)
-    if len(some) < len(hs): axs[0].figure.suptitle(f'{len(some)} of {len(hs)} routers', fontsize=10)
+    if len(some) < len(hs):
+        axs[0].figure.suptitle(f'{len(some)} of {len(hs)} routers', fontsize=10)
     return axs

@@ -34,8 +34,10 @@ def about(
 def identical_units(
     model, # a module, or several as `Parts`
 )->list:
-    "Names of the weights with two or more units, all equal: rows of a matrix, filters of a convolution"
-    def fits(p): return is_plain(p) and p.ndim > 1 and len(p) > 1 and p.numel() and not p.is_meta
+    """Names of the weights with two or more units, all equal:
+    rows of a matrix, filters of a convolution"""
+    def fits(p):
+        return is_plain(p) and p.ndim > 1 and len(p) > 1 and p.numel() and not p.is_meta
     params = {k: parameter(*place) for k,place in Parts.of(model).places().items()}
     some = {k: p.detach() for k,p in params.items() if fits(p)}
     same = [(p == p[:1]).all() for p in some.values()]
@@ -55,7 +57,8 @@ MOST_SAMPLES, MOST_UNITS = 256, 64
 def output_variance(
     x:Tensor, # a model's output, samples along the first dimension: an ordinary tensor
 )->Tensor: # one number
-    "Variance over the samples, averaged over the units: of at most 256 samples and about 64 units, evenly spaced"
+    """Variance over the samples, averaged over the units:
+    of at most 256 samples and about 64 units, evenly spaced"""
     x = x.detach()
     each = math.ceil(MOST_UNITS**(1/max(1, x.ndim - 1)))  # units along each dimension
     strides = [math.ceil(n/(each if i else MOST_SAMPLES)) for i,n in enumerate(x.shape)]
@@ -66,9 +69,11 @@ def output_variance(
 def numbers(
     x, # the arguments of a call: tensors, tuples, lists, dicts
 ): # yields tensors
-    "The tensors in `x` that hold floating-point numbers or integers, depth first, without masks"
+    """The tensors in `x` that hold floating-point numbers or integers,
+    depth first, without masks"""
     if isinstance(x, Tensor) and not x.is_floating_point():
         if not x.is_complex() and x.dtype != torch.bool: yield x
-    elif isinstance(x, dict): yield from (t for k,v in x.items() if 'mask' not in str(k) for t in numbers(v))
+    elif isinstance(x, dict):
+        yield from (t for k,v in x.items() if 'mask' not in str(k) for t in numbers(v))
     elif isinstance(x, (tuple, list)): yield from (t for v in x for t in numbers(v))
     else: yield from tensors(x)

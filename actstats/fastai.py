@@ -15,10 +15,13 @@ needs('actstats.fastai', 'fastai', install='fastai')
 try:
     from fastai.callback.core import (
         Callback, CancelBackwardException, CancelBatchException, CancelEpochException,
-        CancelFitException, CancelStepException, CancelTrainException, CancelValidException)
+        CancelFitException, CancelStepException, CancelTrainException,
+        CancelValidException)
     from fastai.learner import Recorder
     from fastai.optimizer import Lookahead, OptimWrapper, weight_decay
-except ImportError as e: raise ImportError('actstats.fastai needs fastai 2.8 or newer: pip install -U fastai') from e
+except ImportError as e:
+    raise ImportError(
+        'actstats.fastai needs fastai 2.8 or newer: pip install -U fastai') from e
 
 from .adapters import Adapter
 from .optimizers import settings
@@ -36,7 +39,8 @@ class WatchCallback(Callback):
         path=None, # save the recording here, during a fit and at its end
         *,
         report=None, # write a report here at the end of each fit
-        stop:bool|float=False, # end a fit whose risk is above 0.8 (or this number) at two looks in succession
+        # end a fit whose risk is above 0.8 (or this number) at two looks in succession
+        stop:bool|float=False,
         **watch_arguments, # passed to `watch`
     ):
         super().__init__()
@@ -56,17 +60,20 @@ class WatchCallback(Callback):
 @patch
 def before_train(self:WatchCallback):
     "Begin to record, in the first epoch of a fit"
-    if self.adapter.watch is None and not hasattr(self.learn, 'lr_finder'): self._begin(self.learn)
+    if self.adapter.watch is None and not hasattr(self.learn, 'lr_finder'):
+        self._begin(self.learn)
 
 # %% ../nbs/17c_fastai.ipynb #68b109d9
 @patch
 def _begin(self:WatchCallback, learn):
     self._find_place(learn)
     planned = _planned_steps(learn, learn.n_epoch - learn.epoch)
-    defaults = dict(params=True) | (dict(total_steps=self._steps + planned) if planned else {})
+    defaults = dict(params=True) | (dict(total_steps=self._steps + planned) if planned
+                                    else {})
     facts = _optimizer_facts(learn.opt, learn.opt_func)
     self.adapter.begin(learn.model, first_step=self._steps, facts=facts, **defaults)
-    self.adapter.watch.at(self._steps)  # from the first forward pass on, steps are requests to the optimizer
+    # from the first forward pass on, steps are requests to the optimizer
+    self.adapter.watch.at(self._steps)
 
 # %% ../nbs/17c_fastai.ipynb #cbd1b574
 @patch
@@ -97,7 +104,8 @@ def after_epoch(self:WatchCallback):
     self.adapter.epoch(self._epochs)
     self._epochs += 1
     self.adapter.saved()
-    _show(self.learn, self.adapter.headline(last=self.learn.epoch == self.learn.n_epoch - 1))
+    _show(self.learn,
+          self.adapter.headline(last=self.learn.epoch == self.learn.n_epoch - 1))
 
 @patch
 def after_fit(self:WatchCallback): self._close()
@@ -105,7 +113,8 @@ def after_fit(self:WatchCallback): self._close()
 # %% ../nbs/17c_fastai.ipynb #2e51e28e
 @patch
 def before_validate(self:WatchCallback):
-    if self.adapter.watch is not None: self.adapter.watch.paused = hasattr(self.learn, 'gather_preds')
+    if self.adapter.watch is not None:
+        self.adapter.watch.paused = hasattr(self.learn, 'gather_preds')
 
 @patch
 def after_validate(self:WatchCallback):
@@ -121,16 +130,19 @@ def _find_place(self:WatchCallback, learn):
     if not hasattr(learn, 'skip_to_epoch'): self._began = self._steps, self._epochs
     else:
         step, epoch = self._began
-        self._steps, self._epochs = step + (_planned_steps(learn, learn.epoch) or 0), epoch + learn.epoch
+        self._steps, self._epochs = (step + (_planned_steps(learn, learn.epoch) or 0),
+                                     epoch + learn.epoch)
 
 @patch
 def _forget(self:WatchCallback): vars(self).update(_NEW)
 
-_NEW = dict(_steps=0, _epochs=0, _began=(0, 0), _of=None, _stepping=False) # a callback that has not seen a fit
+# a callback that has not seen a fit
+_NEW = dict(_steps=0, _epochs=0, _began=(0, 0), _of=None, _stepping=False)
 
 # %% ../nbs/17c_fastai.ipynb #43fd5573
 def _planned_steps(learn, n_epochs:int)->int|None:
-    "The number of steps that the optimizer takes in `n_epochs`; None if the length of the data is unknown"
+    """The number of steps that the optimizer takes in `n_epochs`;
+    None if the length of the data is unknown"""
     dl, acc = learn.dls.train, getattr(learn, 'gradient_accumulation', None)
     try: n, bs = n_epochs*len(dl), getattr(dl, 'bs', None) or dl.batch_size
     except (TypeError, AttributeError): return None
@@ -138,7 +150,8 @@ def _planned_steps(learn, n_epochs:int)->int|None:
 
 # %% ../nbs/17c_fastai.ipynb #63201e2f
 def _optimizer_facts(opt, opt_func)->dict|None:
-    "The settings of a fastai optimizer, under the names that PyTorch gives them; None if it is one of PyTorch's"
+    """The settings of a fastai optimizer, under the names that PyTorch gives them;
+    None if it is one of PyTorch's"""
     while isinstance(opt, Lookahead): opt = opt.opt
     if isinstance(opt, OptimWrapper): return None  # `watch` sees its steps
     decoupled = weight_decay in opt.cbs
@@ -150,19 +163,24 @@ def _optimizer_facts(opt, opt_func)->dict|None:
 # %% ../nbs/17c_fastai.ipynb #195180e8
 @patch
 def before_fit(self:WatchCallback):
-    "Close a recording that an earlier fit left open, and guard this fit against exceptions"
+    """Close a recording that an earlier fit left open,
+    and guard this fit against exceptions"""
     self._close()
-    if not hasattr(self.learn, 'lr_finder'): self._guard = self.learn._with_events = _Guard(self, self.learn)
+    if not hasattr(self.learn, 'lr_finder'):
+        self._guard = self.learn._with_events = _Guard(self, self.learn)
 
 # %% ../nbs/17c_fastai.ipynb #ecbb0fef
-_CANCEL = (CancelBackwardException, CancelBatchException, CancelEpochException, CancelFitException,
+_CANCEL = (CancelBackwardException, CancelBatchException, CancelEpochException,
+           CancelFitException,
            CancelStepException, CancelTrainException, CancelValidException)
 
 class _Guard:
     "Wraps `learn._with_events`: closes the callback when a fit breaks"
-    def __init__(self, cb, learn): self.cb, self.learn, self.before = cb, learn, vars(learn).get('_with_events')
+    def __init__(self, cb, learn):
+        self.cb, self.learn, self.before = cb, learn, vars(learn).get('_with_events')
     def __call__(self, f, event_type, *args):
-        plain = partial(type(self.learn)._with_events, self.learn) if self.before is None else self.before
+        plain = (partial(type(self.learn)._with_events, self.learn) if self.before is None
+                 else self.before)
         try: plain(f, event_type, *args)
         except _CANCEL: raise
         except BaseException:
@@ -174,7 +192,8 @@ class _Guard:
 def remove(self:_Guard):
     "Do nothing from now on, and remove all guards on top that do nothing"
     self.cb = None
-    while isinstance(top := vars(self.learn).get('_with_events'), _Guard) and top.cb is None:
+    while (isinstance(top := vars(self.learn).get('_with_events'), _Guard)
+           and top.cb is None):
         if top.before is None: del self.learn._with_events
         else: self.learn._with_events = top.before
 
@@ -204,7 +223,8 @@ def _show(learn, values:dict):
 def _hide(learn):
     "Remove these numbers again"
     r = getattr(learn, 'recorder', None)
-    if hasattr(r, 'metric_names'): r.metric_names = r.metric_names.filter(lambda n: not n.startswith('actstats/'))
+    if hasattr(r, 'metric_names'):
+        r.metric_names = r.metric_names.filter(lambda n: not n.startswith('actstats/'))
 
 @patch
 def before_epoch(self:WatchCallback): _hide(self.learn)
@@ -214,5 +234,6 @@ def before_epoch(self:WatchCallback): _hide(self.learn)
 def after_batch(self:WatchCallback):
     if not self.adapter.should_stop(): return
     w = self.adapter.watch
-    print(self.adapter.verdict(w.step + bool(w.stepped)))  # a step is complete when the next batch begins
+    # a step is complete when the next batch begins
+    print(self.adapter.verdict(w.step + bool(w.stepped)))
     raise CancelFitException()

@@ -30,9 +30,12 @@ _FORMAT = 4
 def save(self:Recording,
     path, # of the file; an existing one is replaced atomically
 )->Path:
-    "Write the recording to one file: no pickle, with a checksum, atomically; OSError if it cannot be written"
+    """Write the recording to one file: no pickle, with a checksum, atomically;
+    OSError if it cannot be written"""
     path = write_bytes(path, self.to_bytes())
-    if self.beside is not None or any(t.recent and t.stride > 1 for t in self.tracks.values()): self.save_recent(path)
+    if self.beside is not None or any(t.recent and t.stride > 1
+                                      for t in self.tracks.values()): self.save_recent(
+            path)
     return path
 
 @patch
@@ -52,7 +55,8 @@ def to_bytes(self:Recording)->bytes:
 def save_recent(self:Recording,
     path, # of the recording's own file; the newest steps are written beside it
 )->Path:
-    "Write `rec.recent` to `run.recent.actstats`, for `run.actstats`; OSError if it cannot be written"
+    """Write `rec.recent` to `run.recent.actstats`, for `run.actstats`;
+    OSError if it cannot be written"""
     return write_bytes(recent_file(path), self.recent.to_bytes())
 
 def recent_file(
@@ -65,25 +69,33 @@ def recent_file(
 # %% ../nbs/04i_files.ipynb #a7ca6463
 def _head(rec, tracks)->dict:
     "All of a recording except its arrays, for JSON"
-    about = [dict(timeline=timeline, bins=t.bins.spec, keys=list(t.slots), span=t.span, n=t.n, ticks=t.ticks)
-             for (timeline,_),t in zip(rec.tracks, tracks)]
+    about = [dict(timeline=timeline, bins=t.bins.spec, keys=list(t.slots), span=t.span,
+                  n=t.n, ticks=t.ticks) for (timeline,_),t in zip(rec.tracks, tracks)]
     dtypes = [str(d).removeprefix('torch.') for d in rec.dtypes.values()]
-    return dict(actstats=_FORMAT, fields=[*INTS, *FLOATS], bins=rec.bins.spec, max_rows=rec.max_rows, sample=rec.sample,
-                meta=rec.meta, step=rec.step, tracks=about, keys=list(rec.dtypes), dtypes=dtypes,
-                layouts=[rec.layouts.get(k) for k in rec.dtypes], watched=rec.watched, called=list(rec.called),
+    return dict(actstats=_FORMAT, fields=[*INTS, *FLOATS], bins=rec.bins.spec,
+                max_rows=rec.max_rows, sample=rec.sample,
+                meta=rec.meta, step=rec.step, tracks=about, keys=list(rec.dtypes),
+                dtypes=dtypes,
+                layouts=[rec.layouts.get(k) for k in rec.dtypes], watched=rec.watched,
+                called=list(rec.called),
                 problems=dict(rec._problems), n_recent=rec.n_recent, begun=rec.begun)
 
 # %% ../nbs/04i_files.ipynb #7e3245ee
 def check_writable(
     path, # of the file to write
 )->Path:
-    "Check `path` before anything is written: OSError if it is a folder or cannot be created"
+    """Check `path` before anything is written:
+    OSError if it is a folder or cannot be created"""
     path = Path(path)
-    if path.is_dir(): raise IsADirectoryError(f'cannot write {path}: it is a folder; give the name of a file')
+    if path.is_dir():
+        raise IsADirectoryError(
+            f'cannot write {path}: it is a folder; give the name of a file')
     if not path.parent.is_dir():
-        raise FileNotFoundError(f'cannot write {path}: there is no folder {path.parent}; create it first')
+        raise FileNotFoundError(
+            f'cannot write {path}: there is no folder {path.parent}; create it first')
     if not os.access(path.parent, os.W_OK):
-        raise PermissionError(f'cannot write {path}: no permission to write in {path.parent}')
+        raise PermissionError(
+            f'cannot write {path}: no permission to write in {path.parent}')
     return path
 
 # %% ../nbs/04i_files.ipynb #42e1b2e3
@@ -95,17 +107,21 @@ class _Rows:
         keys, fields = len(self.t.span), HEAD + len(self.t.bins)
         about = dict(descr='<i8', fortran_order=False, shape=(keys, self.t.n, fields))
         np.lib.format.write_array_header_1_0(f, about)
-        for i in range(keys): f.write(self.t.closed(i)[0].numpy().astype('<i8', copy=False).tobytes())
+        for i in range(keys):
+            f.write(self.t.closed(i)[0].numpy().astype('<i8', copy=False).tobytes())
 
 # %% ../nbs/04i_files.ipynb #81784f48
 def _seal(arrays:dict)->bytes:
     "A zip of arrays whose comment is the sha256 of all the bytes before it"
     buf = io.BytesIO()
-    with zipfile.ZipFile(buf, 'w', zipfile.ZIP_DEFLATED, compresslevel=1) as z:  # a higher level saves little
+    # a higher level saves little
+    with zipfile.ZipFile(buf, 'w', zipfile.ZIP_DEFLATED, compresslevel=1) as z:
         for name,a in arrays.items():
             with z.open(f'{name}.npy', 'w', force_zip64=True) as f:
                 if isinstance(a, _Rows): a.write(f)
-                else: np.lib.format.write_array(f, np.ascontiguousarray(a), allow_pickle=False)
+                else:
+                    np.lib.format.write_array(f, np.ascontiguousarray(a),
+                                              allow_pickle=False)
         z.comment = b'0'*64
     data = buf.getvalue()[:-64]
     return data + hashlib.sha256(data).hexdigest().encode()
@@ -116,7 +132,8 @@ def write_bytes(path, data:bytes)->Path:
     path = check_writable(path).resolve()  # follow links
     tmp = path.with_name(f'.{secrets.token_hex(8)}.tmp')
     try:
-        with open(os.open(tmp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, 'O_BINARY', 0), 0o666), 'wb') as f:
+        with open(os.open(tmp, os.O_WRONLY | os.O_CREAT | os.O_EXCL
+                          | getattr(os, 'O_BINARY', 0), 0o666), 'wb') as f:
             f.write(data)
             f.flush()
             os.fsync(f.fileno())
@@ -130,15 +147,18 @@ def write_bytes(path, data:bytes)->Path:
 @patch(cls_method=True)
 def load(cls:Recording,
     path, # a file written by save, or a folder written by autosave
-    max_bytes:int=8 << 30, # the most memory that the recording of a file may take, in bytes
+    # the most memory that the recording of a file may take, in bytes
+    max_bytes:int=8 << 30,
     names=None, # of the files of a folder: as for `merge`
 )->Recording:
-    "Read a recording; ValueError if the file is damaged, truncated, not a recording, or too large"
+    """Read a recording; ValueError if the file is damaged, truncated, not a
+    recording, or too large"""
     if Path(path).is_dir(): return cls._load_folder(Path(path), max_bytes, names)
     if not Path(path).is_file():
         beside = recent_file(path)
         raise FileNotFoundError(f'{path}: there is no such file'
-                                + f'; {beside} is there, with the newest steps of a run'*beside.is_file())
+                                + f'; {beside} is there, '
+                                  'with the newest steps of a run'*beside.is_file())
     rec = cls.from_bytes(Path(path).read_bytes(), path, max_bytes)
     rec.beside = _beside(rec, recent_file(path), max_bytes)
     return rec
@@ -152,32 +172,44 @@ def from_bytes(cls:Recording,
 )->Recording:
     "Read a recording from the content of a file; ValueError as `load`"
     if hashlib.sha256(data[:-64]).hexdigest().encode() != data[-64:]:
-        raise ValueError(f'{path}: not a recording, or a damaged one: the checksum of its {len(data):,} bytes does not '
-                         'match. Expected a file written by Recording.save')
+        raise ValueError(
+            f'{path}: not a recording, or a damaged one: the checksum of its '
+            f'{len(data):,} bytes does not match. Expected a file written by '
+            'Recording.save')
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as z:
-            head = json.loads(_unzip(z, 'head', np.uint8, None).tobytes(), parse_constant=_whole)
+            head = json.loads(_unzip(z, 'head', np.uint8, None).tobytes(),
+                              parse_constant=_whole)
             if head['actstats'] > _FORMAT:
-                raise ValueError(f'format {head["actstats"]}, newer than {_FORMAT}: update actstats')
+                raise ValueError(
+                    f'format {head["actstats"]}, newer than {_FORMAT}: update actstats')
             _check(head, max_bytes)
             return _rebuild(cls, head, partial(_unzip, z))
-    except Exception as e: raise ValueError(f'{path}: cannot be read as a recording: {type(e).__name__}: {e}') from None
+    except Exception as e:
+        raise ValueError(
+            f'{path}: cannot be read as a recording: {type(e).__name__}: {e}') from None
 
 # %% ../nbs/04i_files.ipynb #0264e1d0
 def _beside(rec:Recording, path:Path, max_bytes:int)->Recording|None:
-    "The newest steps of this run from the file beside it; None if there is none, or it is of another run"
-    try: found = Recording.from_bytes(path.read_bytes(), path, max_bytes) if rec.n_recent and path.is_file() else None
-    except (ValueError, OSError) as e: return rec.note('recent', f'the newest steps were left out: {e}')
+    """The newest steps of this run from the file beside it; None if there is none,
+    or it is of another run"""
+    try:
+        found = (Recording.from_bytes(path.read_bytes(), path, max_bytes)
+                 if rec.n_recent and path.is_file() else None)
+    except (ValueError, OSError) as e:
+        return rec.note('recent', f'the newest steps were left out: {e}')
     return found if found is not None and found.begun == rec.begun else None
 
 # %% ../nbs/04i_files.ipynb #718dfcde
 _HEAD_BYTES = 1 << 26 # largest head: 64 MiB
 
 def _unzip(z:zipfile.ZipFile, name:str, dtype, shape)->np.ndarray:
-    "The array `name`; ValueError unless it has this dtype and shape (None, for the head: any shape)"
+    """The array `name`; ValueError unless it has this dtype and shape (None,
+    for the head: any shape)"""
     size, dtype = z.getinfo(f'{name}.npy').file_size, np.dtype(dtype)
     most = _HEAD_BYTES if shape is None else math.prod(shape)*dtype.itemsize
-    if size > 1024 + most: raise ValueError(f'{name} is larger than it should be: {size:,} bytes')
+    if size > 1024 + most:
+        raise ValueError(f'{name} is larger than it should be: {size:,} bytes')
     with z.open(f'{name}.npy') as f: a = np.lib.format.read_array(f, allow_pickle=False)
     if a.dtype != dtype or shape not in (None, a.shape):
         raise ValueError(f'{name} is of {a.dtype}, {a.shape}; expected {dtype}, {shape}')
@@ -189,7 +221,8 @@ def _whole(v, least:int=0, most:int=1 << 62)->int:
     raise ValueError(f'expected a whole number from {least:,} to {most:,}, got {v!r}')
 
 def _n_bins(spec:list)->int:
-    if spec[0] == 0 and not spec[-1] <= 10**5: raise ValueError(f'{spec[-1]:,} bins, which is too many')
+    if spec[0] == 0 and not spec[-1] <= 10**5:
+        raise ValueError(f'{spec[-1]:,} bins, which is too many')
     return len(bins_from(spec))
 
 # %% ../nbs/04i_files.ipynb #caf90e37
@@ -197,25 +230,32 @@ def _n_bytes(h:dict, n_fields:int, max_rows:int)->int:
     "Bytes of memory that a track takes; ValueError if its description is inconsistent"
     n, units = _whole(h['n'], 0, max_rows), [_whole(u) for _,u in h['span']]
     _whole(h['ticks'])
-    if len(units) != len(h['keys']): raise ValueError(f'{len(h["keys"])} keys and {len(units)} masks')
-    return 8*len(units)*(n_fields + _n_bins(h['bins']))*(n + 2) + sum(-(-u//8) for u in units)*(n + 16)
+    if len(units) != len(h['keys']):
+        raise ValueError(f'{len(h["keys"])} keys and {len(units)} masks')
+    return (8*len(units)*(n_fields + _n_bins(h['bins']))*(n + 2)
+            + sum(-(-u//8) for u in units)*(n + 16))
 
 # %% ../nbs/04i_files.ipynb #ab1a360c
 def _check(head:dict, max_bytes:int):
     "ValueError unless `head` has the form that `save` writes"
     for k,least in (('max_rows', 2), ('sample', 0), ('step', 0)): _whole(head[k], least)
     _whole(head.get('n_recent', 0))
-    if type(head.get('begun', 0)) not in (int, float): raise ValueError(f'begun: got {head["begun"]!r}')
+    if type(head.get('begun', 0)) not in (int, float):
+        raise ValueError(f'begun: got {head["begun"]!r}')
     fields, tracks = _fields(head), head['tracks']
-    size = 8*(len(fields) + _n_bins(head['bins'])) + sum(_n_bytes(h, len(fields), head['max_rows']) for h in tracks)
+    size = (8*(len(fields) + _n_bins(head['bins']))
+            + sum(_n_bytes(h, len(fields), head['max_rows']) for h in tracks))
     if size > max_bytes:
         raise ValueError(f'it takes {size:,} bytes of memory, more than {max_bytes:,}; '
                          'to load it all the same, pass a larger max_bytes')
     keys = {tuple(k) for h in tracks for k in h['keys']}
-    if keys != set(map(tuple, head['keys'])): raise ValueError('the keys of the head and of its tracks differ')
-    names = [*head['watched'], *head['called'], *head['problems'], *head.get('dtypes', [])]
+    if keys != set(map(tuple, head['keys'])):
+        raise ValueError('the keys of the head and of its tracks differ')
+    names = [*head['watched'], *head['called'], *head['problems'],
+             *head.get('dtypes', [])]
     names += [w for k in keys for w in k]
-    if not all(isinstance(o, str) for o in names): raise ValueError('expected names to be strings')
+    if not all(isinstance(o, str) for o in names):
+        raise ValueError('expected names to be strings')
     for n in head['problems'].values(): _whole(n, 1)
     _check_ranks(head['meta'].get('ranks'))
     _check_facts(head['meta'])
@@ -224,52 +264,70 @@ def _check(head:dict, max_bytes:int):
 # %% ../nbs/04i_files.ipynb #57ae48f1
 def _check_layouts(head:dict):
     layouts = head.get('layouts', [])
-    if layouts and len(layouts) != len(head['keys']): raise ValueError('expected a layout for each key')
-    layouts, dims = [o for o in layouts if o is not None], (head['meta'].get('ranks') or {}).get('dims', {})
+    if layouts and len(layouts) != len(head['keys']):
+        raise ValueError('expected a layout for each key')
+    layouts, dims = ([o for o in layouts if o is not None],
+                     (head['meta'].get('ranks') or {}).get('dims', {}))
     for d,role in (pair for layout in layouts for pair in layout.items()):
-        if role not in ROLES: raise ValueError(f'role {role!r}: expected one of {", ".join(ROLES)}')
-        if d not in dims: raise ValueError(f'a layout names {d!r}, which is no dimension of {list(dims)}')
+        if role not in ROLES:
+            raise ValueError(f'role {role!r}: expected one of {", ".join(ROLES)}')
+        if d not in dims:
+            raise ValueError(
+                f'a layout names {d!r}, which is no dimension of {list(dims)}')
 
 # %% ../nbs/04i_files.ipynb #85f9a475
 def _check_ranks(ranks):
-    "ValueError unless `ranks` names the ranks of a recording in the form that `save` writes"
+    """ValueError unless `ranks` names the ranks of a recording in the
+    form that `save` writes"""
     if ranks is None: return
     world, dims = _whole(ranks['world'], 1), ranks.get('dims', {})
     if 'merged' in ranks: numbers = [*ranks['merged'], *ranks['missing']]
-    else: numbers = [ranks['rank'], *(r for group in dims.values() for r in _group(group, ranks['rank']))]
+    else:
+        numbers = [ranks['rank'],
+                   *(r for group in dims.values() for r in _group(group, ranks['rank']))]
     for r in numbers: _whole(r, 0, world - 1)
     _whole(ranks.get('restart', 0))
-    if type(ranks.get('started', 0)) not in (int, float): raise ValueError(f'started: got {ranks["started"]!r}')
-    if not isinstance(ranks.get('run', ''), str): raise ValueError(f'run: expected a name, got {ranks["run"]!r}')
+    if type(ranks.get('started', 0)) not in (int, float):
+        raise ValueError(f'started: got {ranks["started"]!r}')
+    if not isinstance(ranks.get('run', ''), str):
+        raise ValueError(f'run: expected a name, got {ranks["run"]!r}')
 
 def _group(group, rank:int)->list:
-    if isinstance(group, list) and rank in group and len(set(group)) == len(group): return group
-    raise ValueError(f'expected a list of different ranks, {rank!r} among them, got {group!r}')
+    if isinstance(group, list) and rank in group and len(set(group)) == len(group):
+        return group
+    raise ValueError(
+        f'expected a list of different ranks, {rank!r} among them, got {group!r}')
 
 # %% ../nbs/04i_files.ipynb #37ec08ea
 def _check_facts(meta:dict):
-    "ValueError unless the facts in `meta` have the form that `watch` writes and other modules read"
+    """ValueError unless the facts in `meta` have the form that `watch` writes
+    and other modules read"""
     _whole(meta.get('first_step') or 0)
     for k in ('modules', 'in_eval'):
-        if not isinstance(meta.get(k) or {}, dict): raise ValueError(f'{k}: expected a table, got {meta[k]!r}')
+        if not isinstance(meta.get(k) or {}, dict):
+            raise ValueError(f'{k}: expected a table, got {meta[k]!r}')
     for k,kind in (('identical', str), ('input', int), ('replicas_differ', dict)):
         found = meta.get(k) or []
         if not isinstance(found, list) or not all(isinstance(o, kind) for o in found):
             raise ValueError(f'{k}: expected a list of {kind.__name__}, got {found!r}')
     for o in meta.get('replicas_differ') or ():
         for r in (o['step'], *o['ranks'], *o['among']): _whole(r)
-        if not all(isinstance(o[k], str) for k in ('name', 'kind')): raise ValueError(f'got the name {o["name"]!r}')
+        if not all(isinstance(o[k], str) for k in ('name', 'kind')):
+            raise ValueError(f'got the name {o["name"]!r}')
 
 # %% ../nbs/04i_files.ipynb #7d902b85
-_FIELDS = ('calls', 'n_steps', 'step', 'n_total', 'n', 'n_zero', 'n_nan', 'n_posinf', 'n_neginf', 'units',
+_FIELDS = ('calls', 'n_steps', 'step', 'n_total', 'n', 'n_zero', 'n_nan', 'n_posinf',
+           'n_neginf', 'units',
            'mean', 'm2', 'min', 'max')  # of files that do not name their columns
 
 def _fields(head:dict)->list:
     fields = list(head.get('fields', _FIELDS))
     if len(set(fields)) < len(fields): raise ValueError('duplicate field names')
     if unknown := [k for k in fields if k not in COL]:
-        raise ValueError(f'unknown field {unknown[0]!r}, from a newer version: update actstats')
-    if missing := [k for k in _FIELDS if k not in fields]: raise ValueError(f'field {missing[0]!r} is missing')
+        raise ValueError(
+            f'unknown field {unknown[0]!r}, from a newer version: update actstats')
+    if missing := [k for k in _FIELDS if k not in fields]:
+        raise ValueError(f'field {missing[0]!r} is missing')
     return fields
 
 # %% ../nbs/04i_files.ipynb #3a089839
@@ -285,20 +343,26 @@ def _arranged(rows:np.ndarray, fields:list, bins)->torch.Tensor:
 # %% ../nbs/04i_files.ipynb #5c759abf
 def _rebuild(cls, head:dict, read)->Recording:
     sizes = head['max_rows'], head['sample']
-    rec = cls(bins_from(head['bins']), *sizes, n_recent=head.get('n_recent', 0), **head['meta'])
+    rec = cls(bins_from(head['bins']), *sizes, n_recent=head.get('n_recent', 0),
+              **head['meta'])
     rec.begun = head.get('begun', 0)
     rec.step, rec.watched, rec._problems = head['step'], head['watched'], head['problems']
     rec.called = dict.fromkeys(head['called'])
-    dtypes = [getattr(torch, d, None) for d in head.get('dtypes', [])] or [None]*len(head['keys'])
-    rec.dtypes = {(name, kind):d for (name, kind),d in zip(head['keys'], dtypes, strict=True)}
-    rec.layouts = {k: layout for k,layout in zip(rec.dtypes, head.get('layouts', [])) if layout is not None}
+    dtypes = [getattr(torch, d,
+                      None) for d in head.get('dtypes', [])] or [None]*len(head['keys'])
+    rec.dtypes = {(name, kind):d
+                  for (name, kind),d in zip(head['keys'], dtypes, strict=True)}
+    rec.layouts = {k: layout for k,layout in zip(rec.dtypes, head.get('layouts', []))
+                   if layout is not None}
     for i,h in enumerate(head['tracks']):
-        rec.tracks[h['timeline'], i] = _track(rec, head, h, lambda k, *a: read(f'{k}{i}', *a))
+        rec.tracks[h['timeline'], i] = _track(rec, head, h,
+                                              lambda k, *a: read(f'{k}{i}', *a))
     return rec
 
 # %% ../nbs/04i_files.ipynb #811cfd4a
 def _track(rec, head:dict, h:dict, read)->Track:
-    t, fields = Track(bins_from(h['bins']), rec.max_rows, 'cpu', rec.sample, rec.n_recent), _fields(head)
+    t, fields = Track(bins_from(h['bins']), rec.max_rows, 'cpu', rec.sample,
+                      rec.n_recent), _fields(head)
     rows = read('rows', np.int64, (len(h['keys']), h['n'], len(fields) + len(t.bins)))
     masks = read('masks', np.uint8, (h['n'], sum(-(-units//8) for _,units in h['span'])))
     for key,(_,units) in zip(h['keys'], h['span']): t.add(tuple(key), units)
@@ -310,11 +374,15 @@ def _track(rec, head:dict, h:dict, read)->Track:
 
 # %% ../nbs/04i_files.ipynb #dddb9503
 def _ticks_of(rows:torch.Tensor, timeline:str, every:int)->tuple:
-    "First and last time key of each of these rows, derived from the rows: files of format 1 do not store them"
+    """First and last time key of each of these rows, derived from the rows:
+    files of format 1 do not store them"""
     if not rows.shape[1]: return [], []
-    step, n = field(rows, 'step').amin(0).tolist(), field(rows, 'n_steps').amax(0).tolist()
+    step, n = (field(rows, 'step').amin(0).tolist(),
+               field(rows, 'n_steps').amax(0).tolist())
     if timeline != 'train': every = 1
-    if timeline == 'valid': step = [s*CALLS + sum(n[step.index(s):i]) for i,s in enumerate(step)]  # calls after a step
+    # calls after a step
+    if timeline == 'valid':
+        step = [s*CALLS + sum(n[step.index(s):i]) for i,s in enumerate(step)]
     return step, [s + (k - 1)*every for s,k in zip(step, n)]
 
 # %% ../nbs/04i_files.ipynb #1c06a614
@@ -322,7 +390,8 @@ class _Saver:
     "A listener that saves the recording after every `every` steps, and at the end"
     def __init__(self, rec, path, every):
         self.rec, self.path, self.every = rec, path, every
-        self.last, self.n = None, 0  # the last (timeline, time key), and how many there were
+        # the last (timeline, time key), and how many there were
+        self.last, self.n = None, 0
     def __call__(self, begins):
         if begins is not None:
             if begins == self.last: return  # on another device
@@ -334,13 +403,18 @@ class _Saver:
 # %% ../nbs/04i_files.ipynb #8516a1d8
 @patch
 def autosave(self:Recording,
-    path, # of the file, of which an existing one is replaced; or of a folder, which gets a file for each rank
-    every:int=1000, # save after this many recorded steps (in evaluation mode: calls), and at the end
+    path, # a file, replaced if it exists; or a folder: a file for each rank in it
+    # save after this many recorded steps (in evaluation mode: calls), and at the end
+    every:int=1000,
 )->Recording:
-    "Save during recording, so that a killed process loses at most `every` steps; OSError if `path` cannot be written"
+    """Save during recording, so that a killed process loses at most `every` steps;
+    OSError if `path` cannot be written"""
     if not hasattr(every, '__index__') or every < 1:
-        raise ValueError(f'autosave: expected every to be a whole number of steps, 1 or more, got {every!r}')
-    if not os.fspath(path): raise ValueError('autosave: expected the name of a file or folder, got an empty one')
+        raise ValueError('autosave: expected every to be a whole number of steps, '
+                         f'1 or more, got {every!r}')
+    if not os.fspath(path):
+        raise ValueError(
+            'autosave: expected the name of a file or folder, got an empty one')
     path = check_writable(file_of_rank(self, path) if is_folder(path) else of_rank(path))
     others = [f for f in self.listeners if not isinstance(f, _Saver)]
     self.listeners = others + [_Saver(self, path, operator.index(every))]
@@ -353,10 +427,12 @@ def is_folder(path)->bool:
 
 # %% ../nbs/04i_files.ipynb #182def87
 def of_rank(path)->Path:
-    "The file of this process: `run.rank00003of00064.actstats` for `run.actstats`; `path` itself if it is alone"
+    """The file of this process: `run.rank00003of00064.actstats` for `run.actstats`;
+    `path` itself if it is alone"""
     (rank, world), path = rank_and_world(), Path(path)
     named = re.search(r'rank\d{5,}of\d{5,}', path.name)
-    return path if world == 1 or named else path.with_stem(f'{path.stem}.rank{rank:05}of{world:05}')
+    return (path if world == 1 or named
+            else path.with_stem(f'{path.stem}.rank{rank:05}of{world:05}'))
 
 # %% ../nbs/04i_files.ipynb #ef15b549
 def file_of_rank(
@@ -365,10 +441,13 @@ def file_of_rank(
 )->Path:
     "The file of this rank and restart in `folder`; OSError if there cannot be one"
     folder = Path(folder)
-    if folder.is_file(): raise NotADirectoryError(f'cannot write into {folder}: it is a file, not a folder')
+    if folder.is_file():
+        raise NotADirectoryError(
+            f'cannot write into {folder}: it is a file, not a folder')
     if not folder.is_dir(): check_writable(folder).mkdir(exist_ok=True)
     rank, world = rank_and_world()
-    rec.meta['ranks'] = dict(rank=rank, world=world, dims={}, restart=restart()) | (rec.meta.get('ranks') or {})
+    rec.meta['ranks'] = dict(rank=rank, world=world, dims={},
+                             restart=restart()) | (rec.meta.get('ranks') or {})
     rec.meta['ranks']['run'] = agreed_run()
     first = rec.meta.get('first_step') or 0
     more = f'.restart{restart()}'*(restart() > 0) + f'.from{first}'*(first > 0)

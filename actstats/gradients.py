@@ -14,7 +14,8 @@ __all__ = ['GradTap', 'ViewTap', 'BaseTap', 'hook_grad']
 
 # %% ../nbs/04f_gradients.ipynb #e5482937
 class GradTap(Unsaved):
-    "A hook on a tensor: calls `saw_grad(gradient, *what, part)` of its owner, if the owner still exists"
+    """A hook on a tensor: calls `saw_grad(gradient, *what, part)` of its owner,
+    if the owner still exists"""
     def __init__(self,
         owner, # a weak reference to an object with a method `saw_grad`
         *what, # passed to it
@@ -30,7 +31,8 @@ class ViewTap(GradTap):
     def __init__(self, x, base, *args):
         super().__init__(*args)
         self.like, self.version = x.detach(), version(x)
-        self.like.data = x.new_empty(0)  # only the version of the view is needed: release its memory
+        # only the version of the view is needed: release its memory
+        self.like.data = x.new_empty(0)
         self.shape, self.strides = x.shape, x.stride()
         self.offset = x.storage_offset() - base.storage_offset()
         self.base_shape, self.base_strides = base.shape, base.stride()
@@ -42,7 +44,8 @@ class ViewTap(GradTap):
 
     def part(self, g):
         "The view's part of the gradient `g` with respect to the base"
-        if g.stride() != self.base_strides: g = g.new_empty_strided(self.base_shape, self.base_strides).copy_(g)
+        if g.stride() != self.base_strides:
+            g = g.new_empty_strided(self.base_shape, self.base_strides).copy_(g)
         return g.as_strided(self.shape, self.strides, g.storage_offset() + self.offset)
 
 # %% ../nbs/04f_gradients.ipynb #1912eef7
@@ -58,9 +61,11 @@ def hook_grad(
     owner, # a weak reference to an object with a method `saw_grad`
     *what, # passed to it
 ):
-    "Hook `x` to call `owner().saw_grad(g, *what, part)`; unless `part` is None, the gradient of `x` is `part(g)`"
+    """Hook `x` to call `owner().saw_grad(g, *what, part)`; unless `part` is None,
+    the gradient of `x` is `part(g)`"""
     base = base_of(x)
-    if base is None or base.grad_fn is None or base.dtype != x.dtype: x.register_hook(GradTap(owner, *what))
+    if base is None or base.grad_fn is None or base.dtype != x.dtype:
+        x.register_hook(GradTap(owner, *what))
     else:
         view = ViewTap(x, base, owner, *what)
         x.register_hook(view)

@@ -43,12 +43,14 @@ def window(
     lo, hi = _quantile_of(h.quantile(q), .1, -1.), _quantile_of(h.quantile(1-q), .9, 1.)
     lo, hi = -_nice(-lo) if lo < 0 else 0., _nice(hi) if hi > 0 else 0.
     far = max(-lo, hi)
-    if min(-lo, hi) > .2*far: lo, hi = -far, far  # about as far down as up: make it symmetric
+    # about as far down as up: make it symmetric
+    if min(-lo, hi) > .2*far: lo, hi = -far, far
     return LinearBins(lo, hi, n) if lo < hi else LinearBins(-1, 1, n)
 
 # %% ../nbs/05b_heatmaps.ipynb #8cbdf320
 def _fold(counts:np.ndarray)->np.ndarray:
-    "Counts of |a| from those of a, in bins symmetric about 0: (rows, 2k+2) to (rows, k+1)"
+    """Counts of |a| from those of a, in bins symmetric about 0:
+    (rows, 2k+2) to (rows, k+1)"""
     k = counts.shape[1]//2
     return counts[:, k:] + counts[:, :k][:, ::-1]
 
@@ -62,11 +64,14 @@ def view(
     h:History, # a layer
     bins=None, # LinearBins of the view; None: chosen from the data
     absolute:bool=False, # of the magnitudes? then the bins begin at 0
-)->tuple: # counts (rows, bins + 2), those below and above in the outer columns, and the LinearBins
+# counts (rows, bins + 2), those below and above in the outer columns, and the LinearBins
+)->tuple:
     "The histograms of a layer in the bins of a view"
     bins = bins or _view_bins(h, absolute)
     if not absolute: return h.in_bins(bins), bins
-    if bins.lo: raise ValueError(f'color_dim: magnitudes begin at 0, got bins that begin at {bins.lo:g}')
+    if bins.lo:
+        raise ValueError(
+            f'color_dim: magnitudes begin at 0, got bins that begin at {bins.lo:g}')
     both = LinearBins(-bins.hi, bins.hi, 2*bins.n)
     return np.c_[np.zeros(len(h)), _fold(h.in_bins(both))], bins
 
@@ -78,11 +83,13 @@ class Heat:
     edges:np.ndarray # of the bins, as values, (bins+1,)
     at:np.ndarray # their places on the axis, (bins+1,)
     outside:tuple # is there a bin for values below the window, and one for values above?
-    ticks:list|None = None # values to be marked, on a float axis; None: a linear axis, marked by matplotlib
+    # values to be marked, on a float axis; None: a linear axis, marked by matplotlib
+    ticks:list|None = None
 
     @property
     def lost(self)->float: # share of the values that lie outside
-        inside = self.counts[:, self.outside[0]:self.counts.shape[1] - self.outside[1]].sum()
+        inside = self.counts[:,
+                             self.outside[0]:self.counts.shape[1] - self.outside[1]].sum()
         return 1 - inside/max(self.counts.sum(), 1)
 
 # %% ../nbs/05b_heatmaps.ipynb #2be3d39f
@@ -91,8 +98,10 @@ def place(self:Heat,
     v:np.ndarray, # values
 )->np.ndarray:
     "Their places on the axis; NaN for those beyond it"
-    if self.ticks is None: return np.where((v >= self.at[0]) & (v <= self.at[-1]), v, np.nan)
-    up = self.at > 0  # a float axis is the same upwards and downwards, and zero stands at 0
+    if self.ticks is None:
+        return np.where((v >= self.at[0]) & (v <= self.at[-1]), v, np.nan)
+    # a float axis is the same upwards and downwards, and zero stands at 0
+    up = self.at > 0
     places = np.sign(v)*np.interp(np.abs(v), self.edges[up], self.at[up], right=np.nan)
     return np.where((v < 0) & (self.at[0] > -1), np.nan, places)
 
@@ -108,17 +117,21 @@ def _linear_heat(h:History, bins=None, absolute=False)->Heat:
 
 # %% ../nbs/05b_heatmaps.ipynb #99d747a2
 def _signed(h:History, absolute)->tuple:
-    "Counts of zeros, and by magnitude those of positive and negative values: (rows, 1), (rows, bins), (rows, bins)"
+    """Counts of zeros, and by magnitude those of positive and negative values:
+    (rows, 1), (rows, bins), (rows, bins)"""
     if not isinstance(h.bins, FloatBins):
-        raise ValueError(f'{_label(h)}: was recorded in {h.bins}; a float axis needs FloatBins, the default of watch')
+        raise ValueError(f'{_label(h)}: was recorded in {h.bins}; '
+                         'a float axis needs FloatBins, the default of watch')
     z, counts = h.bins.zero, h.hist.astype(float)
     zero, pos, neg = counts[:, z:z+1], counts[:, z+1:], counts[:, :z][:, ::-1]
     return (zero, pos + neg, neg*0) if absolute else (zero, pos, neg)
 
 # %% ../nbs/05b_heatmaps.ipynb #8f247bcb
 def _bands(bins:FloatBins, total:np.ndarray)->tuple:
-    "Columns at which the bands begin, the first with the smallest thousandth of `total`; and their edges"
-    mags, per, some = bins.edges[bins.zero + 1:], 2**bins.mantissa_bits, np.flatnonzero(total)
+    """Columns at which the bands begin,
+    the first with the smallest thousandth of `total`; and their edges"""
+    mags, per, some = (bins.edges[bins.zero + 1:], 2**bins.mantissa_bits,
+                       np.flatnonzero(total))
     if not len(some): starts = [0, 1]
     elif not some[-1]: starts = [0]
     else:
@@ -134,7 +147,8 @@ def _tens(values:np.ndarray, at:np.ndarray, room:float)->list:
     if not len(v): return []
     lo, hi = math.ceil(math.log10(v[0])), math.floor(math.log10(v[-1]))
     every = max(1, -(-(hi - lo + 1)//4))
-    return [10.**k for k in range(lo, hi + 1, every) if np.interp(10.**k, values, at) >= room]
+    return [10.**k
+            for k in range(lo, hi + 1, every) if np.interp(10.**k, values, at) >= room]
 
 # %% ../nbs/05b_heatmaps.ipynb #ea80ae15
 def _float_heat(h:History, absolute=False, also:History|None=None)->Heat:
@@ -146,14 +160,17 @@ def _float_heat(h:History, absolute=False, also:History|None=None)->Heat:
     pos, neg = (np.add.reduceat(o, starts, 1) for o in (pos, neg))
     at = np.arange(n + 1) + .5
     tens = _tens(edges, at, (2 if down else 1)*n/12)
-    if not down: return Heat(np.c_[zero, pos], np.r_[0, edges], np.r_[-.5, at], (False, False), tens)
+    if not down:
+        return Heat(np.c_[zero, pos], np.r_[0, edges], np.r_[-.5, at], (False, False),
+                    tens)
     counts = np.c_[neg[:, ::-1], zero, pos]
     edges, at = (np.r_[-o[::-1], o] for o in (edges, at))
     return Heat(counts, edges, at, (False, False), [-v for v in tens] + tens)
 
 # %% ../nbs/05b_heatmaps.ipynb #d3959f95
 def _narrow(h:History, bins:LinearBins)->bool:
-    "Do half of the values that are not zero lie within two neighbouring bins, in most steps?"
+    """Do half of the values that are not zero lie within two
+    neighbouring bins, in most steps?"""
     c = h.in_bins(bins)
     c[:, np.searchsorted(bins.edges, 0, 'right') - 1] -= h.n_zero
     share = (c[:, 1:] + c[:, :-1]).max(1)/np.maximum(c.sum(1), 1)
@@ -170,11 +187,13 @@ SCALES = ('linear', 'float')
 
 def _check_view(bins, scale):
     if scale not in (None, *SCALES):
-        raise ValueError(f'scale: expected one of {", ".join(SCALES)}, or None, got {scale!r}')
+        raise ValueError(
+            f'scale: expected one of {", ".join(SCALES)}, or None, got {scale!r}')
     if bins is not None and not isinstance(bins, LinearBins):
         raise TypeError(f'bins: expected LinearBins, got {type(bins).__name__}')
     if scale == 'float' and bins is not None:
-        raise ValueError('bins are for scale="linear": a float axis has no range to choose')
+        raise ValueError(
+            'bins are for scale="linear": a float axis has no range to choose')
 
 # %% ../nbs/05b_heatmaps.ipynb #2019afbb
 def heat(
@@ -183,7 +202,8 @@ def heat(
     absolute:bool=False, # of the magnitudes?
     scale:str|None=None, # "linear" or "float"; None: chosen from the data
 )->Heat:
-    "The counts behind a heat-map, all of them; ValueError for a scale or bins that do not fit"
+    """The counts behind a heat-map, all of them;
+    ValueError for a scale or bins that do not fit"""
     _check_view(bins, scale)
     if scale == 'float': return _float_heat(h, absolute)
     linear = _linear_heat(h, bins, absolute)
@@ -197,8 +217,10 @@ def _norm(most:float):
 
 # %% ../nbs/05b_heatmaps.ipynb #be9b69e0
 def _count_bar(ax, im, most):
-    ticks = [0, *(10**k for k in range(12) if 10**k <= most)] if most >= 10 else [0, max(int(most), 1)]
-    bar = ax.figure.colorbar(im, ax=ax, pad=.01, ticks=ticks, format=lambda v,_: f'{v:,.0f}')
+    ticks = ([0, *(10**k for k in range(12) if 10**k <= most)] if most >= 10
+             else [0, max(int(most), 1)])
+    bar = ax.figure.colorbar(im, ax=ax, pad=.01, ticks=ticks,
+                             format=lambda v,_: f'{v:,.0f}')
     bar.ax.tick_params(labelsize=7)
     bar.ax.minorticks_off()
 
@@ -209,7 +231,8 @@ def _columns(steps:np.ndarray, end:int)->np.ndarray: return np.r_[steps, end] - 
 def _draw_counts(ax, h:History, o:Heat, most:float):
     "The pixels, and white lines between the window and its strips"
     colors = dict(norm=_norm(most), cmap='viridis')
-    im = ax.pcolormesh(_columns(h.step, h.end), o.at, o.counts.T, rasterized=True, **colors)
+    im = ax.pcolormesh(_columns(h.step, h.end), o.at, o.counts.T, rasterized=True,
+                       **colors)
     for i,out in zip((1, -2), o.outside):
         if out: ax.axhline(o.at[i], color='w', lw=.8)
     return im
@@ -236,10 +259,13 @@ def _trails(ax, h:History, o:Heat, mean:bool, median:bool, quartiles:bool):
 # %% ../nbs/05b_heatmaps.ipynb #0dc00d51
 def _bad_marks(ax, h:History, o:Heat):
     "Marks at the steps with values that are not finite"
-    nan, up, down = (h.n_nan, -1, 'x', '#e00'), (h.n_posinf, -1, '^', '#e60'), (h.n_neginf, 0, 'v', '#e60')
+    nan, up, down = ((h.n_nan, -1, 'x', '#e00'), (h.n_posinf, -1, '^', '#e60'),
+                     (h.n_neginf, 0, 'v', '#e60'))
     for n,end,marker,color in (nan, up, down):
         x = h.middle[n > 0]
-        if len(x): ax.plot(x, np.full(len(x), o.at[end]), marker, ms=4, color=color, clip_on=False, zorder=5)
+        if len(x):
+            ax.plot(x, np.full(len(x), o.at[end]), marker, ms=4, color=color,
+                    clip_on=False, zorder=5)
 
 # %% ../nbs/05b_heatmaps.ipynb #b63bac8e
 def _heat_title(h:History, o:Heat, absolute:bool)->str:
@@ -258,8 +284,11 @@ def _draw_heat(ax, h:History, o:Heat, most:float|None=None, small:bool=False, **
     _trails(ax, h, o, **lines)
     _bad_marks(ax, h, o)
     if small: return ax.set(xticks=[], yticks=[])
-    if o.ticks is not None: ax.set_yticks([0, *o.place(np.array(o.ticks))], ['0', *map(_short, o.ticks)], fontsize=8)
-    if not (h.n.any() or o.counts.any()): _empty(ax, 'no finite value').texts[-1].set_color('w')
+    if o.ticks is not None:
+        ax.set_yticks([0, *o.place(np.array(o.ticks))], ['0', *map(_short, o.ticks)],
+                      fontsize=8)
+    if not (h.n.any() or o.counts.any()):
+        _empty(ax, 'no finite value').texts[-1].set_color('w')
     _count_bar(ax, im, most)
     _steps_axis(ax)
 
@@ -280,20 +309,24 @@ def _same_window(view, hs:list, absolute:bool)->list:
     views = [view(h) for h in hs]
     if len(hs) == 1: return views
     if any(o.ticks is not None for o in views):
-        if hs[0].bins == hs[1].bins: return [_float_heat(h, absolute, also) for h,also in zip(hs, hs[::-1])]
-        views = [_linear_heat(h, None, absolute) for h in hs]  # float axes of different bins have different bands
+        if hs[0].bins == hs[1].bins:
+            return [_float_heat(h, absolute, also) for h,also in zip(hs, hs[::-1])]
+        # float axes of different bins have different bands
+        views = [_linear_heat(h, None, absolute) for h in hs]
     windows = [_window_of(o) for o in views]
     bins = _common(windows, windows[0].n)
     return [_linear_heat(h, bins, absolute) for h in hs]
 
 # %% ../nbs/05b_heatmaps.ipynb #16c75d20
-def _draw_layer(axs, hs:list, recs, view, draw, columns:int, absolute:bool=False, small:bool=False):
+def _draw_layer(axs, hs:list, recs, view, draw, columns:int, absolute:bool=False,
+                small:bool=False):
     "One layer of one run, or of two in the same window and colours"
     hs = [h and h.coarser(columns) for h in hs]
     if not len(hs[0]): return [_empty(ax) for ax in axs]
     hs = [h for h in hs if h]
     views = _same_window(view, hs, absolute)
-    most, low, high = max(o.counts.max() for o in views), min(o.at[0] for o in views), max(o.at[-1] for o in views)
+    most, low, high = (max(o.counts.max() for o in views), min(o.at[0] for o in views),
+                       max(o.at[-1] for o in views))
     for ax,h,o,rec,run in zip(axs, hs, views, recs, ('', '  (the other run)')):
         draw(ax, h, o, most)
         ax.set_ylim(low, high)
@@ -307,8 +340,10 @@ def _paired_axes(n:int, ncols:int)->np.ndarray:
     "Two axes for each picture, one below the other"
     nrows = -(-n//ncols)
     size = 4.2*ncols, 4.2*nrows
-    grid = _plt().subplots(2*nrows, ncols, figsize=size, squeeze=False, layout='constrained')[1]
-    pairs = [grid[2*(i//ncols) + j, i % ncols] for i in range(nrows*ncols) for j in (0, 1)]
+    grid = _plt().subplots(2*nrows, ncols, figsize=size, squeeze=False,
+                           layout='constrained')[1]
+    pairs = [grid[2*(i//ncols) + j, i % ncols] for i in range(nrows*ncols)
+             for j in (0, 1)]
     for ax in pairs[2*n:]: ax.set_visible(False)
     return np.array(pairs[:2*n])
 
@@ -327,7 +362,9 @@ def _name_axes(fig, hs:list, small:bool):
     "Label a grid of pictures as a whole"
     of = kind_of(hs[0].kind).of
     order = ' in call order'*(of == 'layer')
-    if small: fig.suptitle(f'{len(hs)} {of}s{order}; each has its own colour scale', fontsize=10)
+    if small:
+        fig.suptitle(f'{len(hs)} {of}s{order}; each has its own colour scale',
+                     fontsize=10)
     else: fig.supxlabel('step', fontsize=9), fig.supylabel('value', fontsize=9)
 
 # %% ../nbs/05b_heatmaps.ipynb #ab6e8316
@@ -335,7 +372,8 @@ def _name_axes(fig, hs:list, small:bool):
 def color_dim(self:Recording,
     layers=None, # names, one or several; None: all
     bins=None, # LinearBins of the view; None: chosen for each layer from its data
-    absolute:bool=False, # magnitudes, in 40 bins from 0 to 10 unless bins says otherwise: the classic view
+    # magnitudes, in 40 bins from 0 to 10 unless bins says otherwise: the classic view
+    absolute:bool=False,
     kind:str='act', # as in rec[layer, kind]
     mean:bool=True, # draw the mean on top?
     ncols:int|None=None, # pictures in a row; None: 3, or 10 if they are many
@@ -343,19 +381,23 @@ def color_dim(self:Recording,
     *,
     median:bool=False, # draw the median on top?
     quartiles:bool=False, # and the quartiles?
-    scale:str|None=None, # "linear", or "float" with a band for each power of two; None: chosen from the data
+    # "linear", or "float" with a band for each power of two; None: chosen from the data
+    scale:str|None=None,
     columns:int=400, # at most so many along the steps: further rows are merged
     against:Recording|None=None, # another run, drawn below each picture
 ): # the axes, an array of one for each picture
-    "Heat-map of each layer's histogram over the steps, colour log(1 + count); KeyError or ValueError for unknown names"
+    """Heat-map of each layer's histogram over the steps, colour log(1 + count);
+    KeyError or ValueError for unknown names"""
     hs = _chosen(self, layers, kind)
     runs = [hs] if against is None else [hs, _others(against, hs)]
     small = len(hs)*len(runs) > _MANY and axs is None
     axs = _heat_axes(max(1, len(hs)), against is not None, small, ncols, axs)
     if not hs: return np.array([_empty(axs[0], _nothing(kind))])
     lines = dict(mean=mean, median=median, quartiles=quartiles)
-    if absolute: lines = dict.fromkeys(lines, False)  # they are statistics of the values, not of the magnitudes
-    look, draw = partial(heat, bins=bins, absolute=absolute, scale=scale), partial(_draw_heat, small=small, **lines)
+    # they are statistics of the values, not of the magnitudes
+    if absolute: lines = dict.fromkeys(lines, False)
+    look, draw = (partial(heat, bins=bins, absolute=absolute, scale=scale),
+                  partial(_draw_heat, small=small, **lines))
     for these,on in zip(zip(*runs), axs.reshape(-1, len(runs))):
         _draw_layer(on, these, (self, against), look, draw, columns, absolute, small)
     _name_axes(axs[0].figure, hs, small)
@@ -367,7 +409,8 @@ def _draw_by_layer(ax, names:list, rows:list, end:int, label:str, **colors):
     steps = np.unique(np.concatenate([s for s,_ in rows]))
     z = np.full((len(names), len(steps)), np.nan)
     for i,(s,v) in enumerate(rows): z[i, np.searchsorted(steps, s)] = v
-    im = ax.pcolormesh(_columns(steps, end), np.arange(len(names) + 1) - .5, z, rasterized=True, **colors)
+    im = ax.pcolormesh(_columns(steps, end), np.arange(len(names) + 1) - .5, z,
+                       rasterized=True, **colors)
     ax.figure.colorbar(im, ax=ax, pad=.01).set_label(label, fontsize=8)
     some = _spaced(len(names))
     ax.set_yticks(list(some), [names[i] for i in some], fontsize=7)
@@ -385,7 +428,8 @@ def _depth_colors(z:np.ndarray, stat:str)->dict:
         return dict(cmap='RdBu_r', vmin=-far, vmax=far)
     ok = ok[ok > 0]
     wide = len(ok) and ok.min() < ok.max()
-    return dict(cmap='viridis', norm=LogNorm(max(ok.min(), ok.max()*1e-12), ok.max()) if wide else None)
+    return dict(cmap='viridis',
+                norm=LogNorm(max(ok.min(), ok.max()*1e-12), ok.max()) if wide else None)
 
 # %% ../nbs/05b_heatmaps.ipynb #4c3cb1ff
 _DEPTH = ('std', 'rms', 'frac_zero', 'frac_dead', 'mean')
@@ -398,14 +442,17 @@ def depth_map(self:Recording,
     ax=None, # matplotlib axes
     columns:int=400, # at most so many along the steps: further rows are merged
 ): # the axes
-    "One statistic of all layers over the steps: the layers from top to bottom, the statistic as colour"
-    if stat not in _DEPTH: raise ValueError(f'stat: expected one of {", ".join(_DEPTH)}, got {stat!r}')
+    """One statistic of all layers over the steps: the layers from top to bottom,
+    the statistic as colour"""
+    if stat not in _DEPTH:
+        raise ValueError(f'stat: expected one of {", ".join(_DEPTH)}, got {stat!r}')
     hs = [h.coarser(columns) for h in _chosen(self, layers, kind)]
     ax = _axes(1, 1, 8, min(2 + .16*len(hs), 8), ax)[0]
     if not any(map(len, hs)): return _empty(ax, _nothing(kind))
     rows = [(h.step, getattr(h, stat)) for h in hs]
     colors = _depth_colors(np.concatenate([v for _,v in rows]), stat)
-    _draw_by_layer(ax, list(map(_label, hs)), rows, max(h.end for h in hs), _TITLES[stat], **colors)
+    _draw_by_layer(ax, list(map(_label, hs)), rows, max(h.end for h in hs), _TITLES[stat],
+                   **colors)
     _mark_epochs(ax, self, 'w')
     return ax
 
@@ -417,10 +464,12 @@ def _draw_units(ax, h:History, sort:bool):
     if not dead.size:
         ax.set_title(_label(h), fontsize=9)
         return _empty(ax, 'its units are not known')
-    ax.set_title(f'{_label(h)}  ({dead[:, -1].sum()} of {len(dead)} dead in the last row)', fontsize=9)
+    ax.set_title(f'{_label(h)}  ({dead[:, -1].sum()} of '
+                 f'{len(dead)} dead in the last row)', fontsize=9)
     if sort: dead = dead[dead.mean(1).argsort(kind='stable')[::-1]]
     colors = dict(cmap=ListedColormap(['#dfe8f5', '#16324f']), vmin=0, vmax=1)
-    ax.pcolormesh(_columns(h.step, h.end), np.arange(len(dead) + 1), dead, rasterized=True, **colors)
+    ax.pcolormesh(_columns(h.step, h.end), np.arange(len(dead) + 1), dead,
+                  rasterized=True, **colors)
 
 # %% ../nbs/05b_heatmaps.ipynb #e535595b
 @patch
@@ -431,7 +480,8 @@ def unit_raster(self:Recording,
     ncols:int=3, # pictures in a row
     axs=None, # axes to draw on, one for each layer
 ): # the axes, an array of one for each layer
-    "Which units of each layer were dead, over the steps: a dark mark for a unit that gave nothing but zeros in a row"
+    """Which units of each layer were dead, over the steps:
+    a dark mark for a unit that gave nothing but zeros in a row"""
     hs = _chosen(self, layers, kind)
     if layers is None: hs = [h for h in hs if h.dead.shape[1]]
     axs = _axes(max(1, len(hs)), ncols, 4.2, 2.5, axs)

@@ -21,7 +21,8 @@ __all__ = ['columns', 'rms', 'dead_share', 'History']
 # %% ../nbs/04d_history.ipynb #5df0da6e
 def columns(
     rows:Tensor, # int64 (..., fields), on the CPU, with or without histograms
-)->dict: # name -> array (...): each field, std and frac_zero; NaN where there are no values
+# name -> array (...): each field, std and frac_zero; NaN where there are no values
+)->dict:
     "The statistics of rows"
     c = {k: field(rows, k).numpy().copy() for k in (*INTS, *FLOATS)}
     some, reach = c['n'] > 0, c['min'] <= c['max']
@@ -32,21 +33,25 @@ def columns(
 
 # %% ../nbs/04d_history.ipynb #a39d8354
 def rms(n, mean, std)->np.ndarray:
-    "Root mean square of `n` values with this mean and standard deviation (correction 1); NaN where there are none"
+    """Root mean square of `n` values with this mean and standard deviation (correction
+    1); NaN where there are none"""
     some = np.maximum(n, 1)
-    return np.where(n > 0, np.hypot(mean, np.nan_to_num(std)*np.sqrt((some - 1)/some)), np.nan)
+    return np.where(n > 0, np.hypot(mean, np.nan_to_num(std)*np.sqrt((some - 1)/some)),
+                    np.nan)
 
 def dead_share(units, n_total, masks)->np.ndarray:
     "Fraction of dead units, (rows,); NaN where dead units are undefined"
     ok = (units > 0) & (n_total > 0)
     return np.where(ok, 1 - _ONES[masks.numpy()].sum(-1)/np.where(ok, units, 1), np.nan)
 
-_ONES = np.array([bin(i).count('1') for i in range(256)], dtype=np.int64)  # ones in a byte
+# ones in a byte
+_ONES = np.array([bin(i).count('1') for i in range(256)], dtype=np.int64)
 
 # %% ../nbs/04d_history.ipynb #078bf36b
 class History:
     "The rows of one layer: a 1-D array per statistic, one value for each row"
-    step:np.ndarray; n_steps:np.ndarray; n:np.ndarray; mean:np.ndarray; std:np.ndarray; min:np.ndarray; max:np.ndarray
+    step:np.ndarray; n_steps:np.ndarray; n:np.ndarray; mean:np.ndarray; std:np.ndarray
+    min:np.ndarray; max:np.ndarray
     frac_zero:np.ndarray
 
     def __init__(self,
@@ -86,19 +91,22 @@ def grouped(self:History,
 )->History:
     "Merge the rows that have the same number in `into`"
     _, into = np.unique(np.asarray(into, int), return_inverse=True)
-    rows, masks = regroup(self._rows, self._masks, self.bins, into.tolist(), int(into.max(initial=-1)) + 1)
+    rows, masks = regroup(self._rows, self._masks, self.bins, into.tolist(),
+                          int(into.max(initial=-1)) + 1)
     return History(self.name, self.kind, rows, masks, self.bins)
 
 # %% ../nbs/04d_history.ipynb #f7e30ecd
 @patch
 def coarser(self:History, most:int)->History:
     "At most `most` rows, each merged from equally many neighbours (the last from fewer)"
-    return self if len(self) <= most else self.grouped(np.arange(len(self))//-(-len(self)//most))
+    return (self if len(self) <= most
+            else self.grouped(np.arange(len(self))//-(-len(self)//most)))
 
 # %% ../nbs/04d_history.ipynb #23ecfea9
 @patch(as_prop=True)
 def dead(self:History)->np.ndarray:
-    "True where a unit was zero in every element of a row: bool (rows, units); no columns if units are unknown"
+    """True where a unit was zero in every element of a row: bool (rows, units);
+    no columns if units are unknown"""
     u = int(self.units.max(initial=0)) if (self.units >= 0).all() else 0
     return ~unpack(self._masks, u).numpy()
 
@@ -145,8 +153,10 @@ def quantile(self:History, q:float)->np.ndarray:
 @patch
 def in_bins(self:History,
     bins, # the wanted LinearBins
-)->np.ndarray: # (rows, len(bins)), float64; the outer columns count the values below and above
-    "The histograms in other bins: exact for the recorded bins, else interpolated; totals are kept"
+# (rows, len(bins)), float64; the outer columns count the values below and above
+)->np.ndarray:
+    """The histograms in other bins: exact for the recorded bins, else
+    interpolated; totals are kept"""
     if bins == self.bins: return self.hist.astype(float)
     h = rebin(self.finite_hist, self.edges, bins, self.min, self.max)
     h[:, 0] += self.n_neginf
@@ -163,19 +173,22 @@ def near_zero(self:History,
     others = self.finite_hist
     zero = self.bins.zero
     others[:, zero] -= self.n_zero
-    close = rebin(others, self.edges, LinearBins(-near, near, 1), self.min, self.max)[:, 1] + self.n_zero
+    close = rebin(others, self.edges, LinearBins(-near, near, 1), self.min,
+                  self.max)[:, 1] + self.n_zero
     return np.divide(close, self.n, out=np.full(len(self), np.nan), where=self.n > 0)
 
 # %% ../nbs/04d_history.ipynb #62e6bb55
 @patch(as_prop=True)
 def covers(self:History)->np.ndarray:
     "Number of recorded training steps that each row covers, int64 (rows,)"
-    return np.ones_like(self.n_steps) if kind_of(self.kind).timeline == 'valid' else self.n_steps
+    return (np.ones_like(self.n_steps) if kind_of(self.kind).timeline == 'valid'
+            else self.n_steps)
 
 @patch(as_prop=True)
 def every(self:History)->float:
     "Distance between two recorded steps, in steps"
-    return max(1., float(np.median(np.diff(self.step)/self.covers[:-1]))) if len(self) > 1 else 1.
+    return (max(1., float(np.median(np.diff(self.step)/self.covers[:-1])))
+            if len(self) > 1 else 1.)
 
 # %% ../nbs/04d_history.ipynb #de225107
 @patch(as_prop=True)
@@ -191,7 +204,8 @@ def end(self:History)->int:
 # %% ../nbs/04d_history.ipynb #632e7dea
 @patch
 def by_step(self:History)->History:
-    "One row for each step: merges the evaluation batches that follow the same training step"
+    """One row for each step: merges the evaluation batches that follow
+    the same training step"""
     return self if (np.diff(self.step) > 0).all() else self.grouped(self.step)
 
 # %% ../nbs/04d_history.ipynb #e35464a6
@@ -214,6 +228,8 @@ def to_df(self:History,
 ):
     "A pandas frame: layer, kind, then a column for each statistic"
     import pandas as pd
-    more = dict(hist=self.hist.tolist(), edges=[self.edges.tolist()]*len(self)) if hist else {}
+    more = (dict(hist=self.hist.tolist(), edges=[self.edges.tolist()]*len(self)) if hist
+            else {})
     columns = {k: getattr(self, k) for k in _COLUMNS}
-    return pd.DataFrame(dict(layer=self.name, kind=self.kind, **columns, **more), index=range(len(self)))
+    return pd.DataFrame(dict(layer=self.name, kind=self.kind, **columns, **more),
+                        index=range(len(self)))

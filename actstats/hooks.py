@@ -14,7 +14,8 @@ import copyreg, difflib, re, weakref
 import torch
 from torch import nn, Tensor
 
-from .internals import CONVS, NORMS, arrived, lock, no_subclasses, real_memory, unwrapped
+from .internals import (CONVS, NORMS, arrived, lock, no_subclasses, real_memory,
+                                unwrapped)
 from .names import Parts, spellings
 from .stats import is_plain
 
@@ -24,35 +25,42 @@ __all__ = ['Tap', 'Hook', 'Hooks', 'unit_dim', 'choose_modules', 'check_pattern'
 
 # %% ../nbs/04a_hooks.ipynb #d904b8bd
 class Tap:
-    "The callable that PyTorch holds for a hook: copies and pickles of the module leave it out"
+    """The callable that PyTorch holds for a hook:
+    copies and pickles of the module leave it out"""
     def __init__(self, f): self.f, self.handle, self.release = f, None, None
     def __call__(self, *args): return self.f(*args)
     def attach(self, register):
-        "Attach this to a module: `register` is one of the module's `register_..._hook` methods"
+        """Attach this to a module: `register` is one of the module's
+        `register_..._hook` methods"""
         self.handle, self.release = register(self), _without_taps_while(self)
         return self
     def remove(self):
         if self.handle is None: return
         self.handle.remove()
         self.release()
-    def __reduce__(self): return getattr, (nullcontext(), '__exit__')  # a copy made in any other way does nothing
+    # a copy made in any other way does nothing
+    def __reduce__(self): return getattr, (nullcontext(), '__exit__')
 
 # %% ../nbs/04a_hooks.ipynb #ed8413bd
 _attached = set() # one token for each attached tap
 _RULE = lock() # re-entrant: garbage collection may delete a tap while we hold it
 
 def _without_taps(d:OrderedDict):
-    "Reduce an OrderedDict (modules keep their hooks in one) for copies and pickles, without taps"
+    """Reduce an OrderedDict (modules keep their hooks in one) for copies
+    and pickles, without taps"""
     make, args, state, _, items = d.__reduce__()
-    return make, args, state, None, iter([(k, v) for k,v in items if not isinstance(v, Tap)])
+    return (make, args, state, None,
+            iter([(k, v) for k,v in items if not isinstance(v, Tap)]))
 
 # %% ../nbs/04a_hooks.ipynb #29b33ce2
 def _without_taps_while(tap:Tap):
-    "Copy ordered dictionaries without taps until the returned function is called or `tap` is deleted"
+    """Copy ordered dictionaries without taps until the returned function is
+    called or `tap` is deleted"""
     token = object()
     with _RULE:
         _attached.add(token)
-        if copyreg.dispatch_table.get(OrderedDict) is None: copyreg.pickle(OrderedDict, _without_taps)
+        if copyreg.dispatch_table.get(OrderedDict) is None:
+            copyreg.pickle(OrderedDict, _without_taps)
     return weakref.finalize(tap, _let_go, token)
 
 # %% ../nbs/04a_hooks.ipynb #4d42c20c
@@ -107,7 +115,8 @@ def unit_dim(
 )->int|None: # None for a tensor without dimensions
     "The dimension of `x` along which the units of `m` lie"
     if x.ndim == 0: return None
-    if isinstance(m, CONVS): return max(x.ndim - 1 - len(m.kernel_size), 0)  # with or without a batch dimension
+    # with or without a batch dimension
+    if isinstance(m, CONVS): return max(x.ndim - 1 - len(m.kernel_size), 0)
     if isinstance(m, (*NORMS, nn.GroupNorm)): return min(1, x.ndim - 1)
     if isinstance(m, _FEATURES) or x.ndim < 4: return x.ndim - 1
     return 1
@@ -115,7 +124,8 @@ def unit_dim(
 # %% ../nbs/04a_hooks.ipynb #be5e363b
 def _is_leaf(m:nn.Module)->bool:
     if isinstance(m, nn.MultiheadAttention): return True
-    return all(k == 'parametrizations' or isinstance(o, _HOLDERS) for k,o in m.named_children())
+    return all(k == 'parametrizations' or isinstance(o, _HOLDERS)
+               for k,o in m.named_children())
 
 _HOLDERS = nn.ParameterDict, nn.ParameterList
 
@@ -132,33 +142,41 @@ def _leaves(parts:Parts)->dict:
 
 # %% ../nbs/04a_hooks.ipynb #691565a6
 def _nearest(name, names)->str:
-    "The end of an error message about an unknown name: the nearest names, or some of those that exist"
+    """The end of an error message about an unknown name:
+    the nearest names, or some of those that exist"""
     close = difflib.get_close_matches(str(name), list(names), 3)
     if not names: return ''
     if close: return f'; did you mean {", ".join(map(repr, close))}?'
-    return f'; there are {", ".join(map(repr, list(names)[:12]))}{" ..." if len(names) > 12 else ""}'
+    return (
+        '; there are '
+        f'{", ".join(map(repr, list(names)[:12]))}{" ..." if len(names) > 12 else ""}')
 
 # %% ../nbs/04a_hooks.ipynb #1637265a
 def choose_modules(
     model, # a module, or several as `Parts`
-    modules=None, # None: every leaf; a regex; a predicate(name, module); a class; names or modules; a Sequential
+    # None: every leaf; a regex; predicate(name, module); a class; names; modules
+    modules=None,
 )->dict: # canonical names to modules
-    "The modules that `modules` selects; ValueError if it selects none, or one that is not in the model"
+    """The modules that `modules` selects; ValueError if it selects none,
+    or one that is not in the model"""
     parts = Parts.of(model)
     if modules is None: return _leaves(parts)
     res = _chosen(parts, modules)
     if not res:
         names = parts.modules()
-        raise ValueError(f'modules: {modules!r} matches none of the {len(names)} modules of this {parts.what}'
+        raise ValueError(f'modules: {modules!r} matches none of the '
+                         f'{len(names)} modules of this {parts.what}'
                          + _nearest(modules, names))
     return res
 
 # %% ../nbs/04a_hooks.ipynb #2646ea40
 def _chosen(parts:Parts, modules)->dict:
     named = parts.modules()
-    if isinstance(modules, type): return {k:m for k,m in named.items() if isinstance(m, modules)}
+    if isinstance(modules, type):
+        return {k:m for k,m in named.items() if isinstance(m, modules)}
     if isinstance(modules, str): return _by_pattern(parts, modules)
-    if isinstance(modules, (nn.Sequential, nn.ModuleList)): return _by_identity(parts, modules)
+    if isinstance(modules, (nn.Sequential, nn.ModuleList)):
+        return _by_identity(parts, modules)
     if isinstance(modules, nn.Module): return _by_identity(parts, [modules])
     if callable(modules): return {k:m for k,m in named.items() if modules(k, m)}
     return _by_identity(parts, modules)
@@ -172,15 +190,19 @@ def _by_pattern(parts:Parts, pattern:str)->dict:
 def check_pattern(pattern:str)->re.Pattern:
     "Compile a regular expression; ValueError, with the reason, if it is none"
     try: return re.compile(pattern)
-    except re.error as e: raise ValueError(f'modules: expected a regular expression, got {pattern!r}: {e}') from None
+    except re.error as e:
+        raise ValueError(
+            f'modules: expected a regular expression, got {pattern!r}: {e}') from None
 
 # %% ../nbs/04a_hooks.ipynb #18e9ad8d
 def check_modules(modules):
     "TypeError or ValueError if this cannot select modules of any model"
     if isinstance(modules, str): check_pattern(modules)
-    if modules is None or isinstance(modules, (nn.Module, Iterable)) or callable(modules): return
-    raise TypeError('modules: expected None, a regular expression, a predicate, a class of modules, '
-                    f'or a list of names or modules, got {type(modules).__name__}')
+    if modules is None or isinstance(modules, (nn.Module, Iterable)) or callable(modules):
+        return
+    raise TypeError(
+        'modules: expected None, a regular expression, a predicate, a class of modules, '
+        f'or a list of names or modules, got {type(modules).__name__}')
 
 # %% ../nbs/04a_hooks.ipynb #58f8f109
 def _by_identity(parts:Parts, modules)->dict:
@@ -189,14 +211,16 @@ def _by_identity(parts:Parts, modules)->dict:
     names, named = {m:k for k,_,m in parts.walk()}, parts.modules()
     modules = list(modules)
     if not modules: raise ValueError('modules: got an empty list; None means all layers')
-    found = [_look_up(names.get(o) if isinstance(o, nn.Module) else o, o, named) for o in modules]
+    found = [_look_up(names.get(o) if isinstance(o, nn.Module) else o, o, named)
+             for o in modules]
     return {k: named[k] for k in found}
 
 # %% ../nbs/04a_hooks.ipynb #3db91aca
 def _look_up(k, o, named:dict)->str:
     if isinstance(o, type):
-        raise TypeError(f'modules: a list holds names and modules, got the class {o.__name__}; '
-                        'for several classes pass lambda name, m: isinstance(m, (...))')
+        raise TypeError(
+            f'modules: a list holds names and modules, got the class {o.__name__}; '
+            'for several classes pass lambda name, m: isinstance(m, (...))')
     known = next((s for s in spellings(k) if s in named), None)
     if known is not None: return known
     if isinstance(o, nn.Module):
@@ -217,15 +241,19 @@ def every_tensor(
 def tensors(
     out, # the output of a module
 ): # yields each floating point tensor, depth first
-    "The floating point tensors in `out`: a tensor, or tuples, lists, mappings and dataclasses of them"
+    """The floating point tensors in `out`: a tensor, or tuples, lists,
+    mappings and dataclasses of them"""
     return (x for x in every_tensor(out) if x.is_floating_point() or x.is_quantized)
 
 # %% ../nbs/04a_hooks.ipynb #ff4a2d9b
 def whole_numbers(
     out, # the output of a module
 ): # yields each tensor of whole numbers, depth first
-    "The tensors of whole numbers (no booleans) in `out`: a tensor, or tuples, lists, mappings and dataclasses of them"
-    def whole(x): return not (x.is_floating_point() or x.is_complex() or x.is_quantized or x.dtype is torch.bool)
+    """The tensors of whole numbers (no booleans) in `out`: a tensor, or tuples, lists,
+    mappings and dataclasses of them"""
+    def whole(x):
+        return not (x.is_floating_point() or x.is_complex() or x.is_quantized
+                    or x.dtype is torch.bool)
     return filter(whole, every_tensor(out))
 
 # %% ../nbs/04a_hooks.ipynb #62ffa7c8
@@ -233,14 +261,15 @@ def _parts(o)->Iterable:
     "The elements of a container; empty for any other object"
     if isinstance(o, Mapping): return o.values()
     if isinstance(o, (tuple, list)): return o
-    if hasattr(o, '__dataclass_fields__') and not isinstance(o, type): return (getattr(o, f.name) for f in dc_fields(o))
+    if hasattr(o, '__dataclass_fields__') and not isinstance(o, type):
+        return (getattr(o, f.name) for f in dc_fields(o))
     return ()
 
 # %% ../nbs/04a_hooks.ipynb #601dae33
 def plain(
     x:Tensor, # any tensor of floating point or quantized values
     dim:int|None=None, # the dimension of its units
-)->tuple: # an ordinary tensor, the dimension of its units, and the number of zeros that it leaves out
+)->tuple: # an ordinary tensor, the dimension of its units, how many zeros it leaves out
     "The values of `x` as an ordinary tensor; TypeError, with the reason, if it has none"
     with real_memory(), no_subclasses():
         if nn.parameter.is_lazy(x): raise TypeError('a lazy parameter has no values yet')
@@ -255,7 +284,8 @@ def plain(
 
 # %% ../nbs/04a_hooks.ipynb #ecf2c640
 def _stored(x:Tensor)->tuple:
-    "The stored values of a sparse tensor, no dimension of units, and the number of zeros that it leaves out"
+    """The stored values of a sparse tensor, no dimension of units,
+    and the number of zeros that it leaves out"""
     stored = (x.coalesce() if x.layout == torch.sparse_coo else x).values()
     return stored, None, x.numel() - stored.numel()
 
@@ -269,10 +299,13 @@ def _local(x:Tensor)->Tensor:
 
 # %% ../nbs/04a_hooks.ipynb #a3db9bf2
 def _joined_rows(x:Tensor, dim)->tuple:
-    "The rows of a nested tensor in one tensor; units are kept if they lie along the last dimension"
-    if x.layout == torch.jagged: return _ragged(x.values(), x.offsets(), x.lengths()).detach(), dim and dim - 1
+    """The rows of a nested tensor in one tensor;
+    units are kept if they lie along the last dimension"""
+    if x.layout == torch.jagged:
+        return _ragged(x.values(), x.offsets(), x.lengths()).detach(), dim and dim - 1
     rows = x.detach().unbind()
-    if dim != x.ndim - 1 or len({r.shape[-1] for r in rows}) > 1: return torch.cat([r.flatten() for r in rows]), None
+    if dim != x.ndim - 1 or len({r.shape[-1] for r in rows}) > 1:
+        return torch.cat([r.flatten() for r in rows]), None
     return torch.cat([r.flatten(0, -2) for r in rows]), 1
 
 # %% ../nbs/04a_hooks.ipynb #69e8d6a3

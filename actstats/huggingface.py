@@ -23,19 +23,23 @@ from .optimizers import holds, unwrap
 from .probes import GRAD, Probe
 from .recording import Recording
 
-needs('actstats.huggingface', 'transformers', 'accelerate', install="'transformers[torch]'")
+needs('actstats.huggingface', 'transformers', 'accelerate',
+      install="'transformers[torch]'")
 try:
-    from transformers.trainer_callback import CallbackHandler, ExportableState, TrainerCallback
+    from transformers.trainer_callback import (CallbackHandler, ExportableState,
+                                               TrainerCallback)
     TrainerCallback.on_pre_optimizer_step
 except (ImportError, AttributeError) as e:
-    raise ImportError('actstats.huggingface needs transformers 5 or newer: pip install -U transformers') from e
+    raise ImportError('actstats.huggingface needs transformers 5 or newer: '
+                      'pip install -U transformers') from e
 
 # %% auto #0
 __all__ = ['WatchCallback']
 
 # %% ../nbs/17a_huggingface.ipynb #01b86a36
 class _StepLoss(Probe):
-    "Add up the loss of each step as the Trainer does, from the losses that the model returns, on their device"
+    """Add up the loss of each step as the Trainer does,
+    from the losses that the model returns, on their device"""
     def __init__(self,
         model:nn.Module, # the Trainer's model
         rec:Recording, # notes errors
@@ -43,7 +47,8 @@ class _StepLoss(Probe):
     ):
         super().__init__(self, self._saw, self._saw_in_graph, model, grads=True)
         self.rec, self.scaler, self.lock, self.numbers = rec, scaler, lock(), count()
-        self.parts, self.found = {}, False  # number of a returned loss -> its part in the loss of the step
+        # number of a returned loss -> its part in the loss of the step
+        self.parts, self.found = {}, False
         self.values, self.last = [], None   # in compiled graphs: (number, loss)
         self.attach(model.register_forward_hook)
 
@@ -51,14 +56,17 @@ class _StepLoss(Probe):
         try:
             loss = _returned_loss(out)
             if not model.training or loss is None: return
-            loss.register_hook(partial(self._add, next(self.numbers), loss.detach().clone()))
+            loss.register_hook(partial(self._add, next(self.numbers),
+                                       loss.detach().clone()))
         except Exception as e: self.rec.note('loss', e)
 
     def _add(self, number:int, loss:Tensor, weight:Tensor):
-        "Called in the backward pass with a returned loss and the gradient with respect to it; the last gradient counts"
+        """Called in the backward pass with a returned loss and the gradient with
+        respect to it; the last gradient counts"""
         try:
             weight = weight.detach()
-            if self.scaler is not None: weight = weight/self.scaler.scale(torch.ones_like(weight))
+            if self.scaler is not None:
+                weight = weight/self.scaler.scale(torch.ones_like(weight))
             with self.lock: self.parts[number], self.found = loss*weight, True
         except Exception as e: self.rec.note('loss', e)
 
@@ -66,18 +74,22 @@ class _StepLoss(Probe):
 @patch
 def take(self:_StepLoss)->Tensor|None:
     "The loss of the step that ends here; None if the model returned none"
-    with self.lock: parts, self.parts, self.values, self.last = [*self.parts.values()], {}, [], None
+    with self.lock:
+        parts, self.parts, self.values, self.last = [*self.parts.values()], {}, [], None
     try:
         parts.sort(key=lambda part: str(part.device))
-        return sum(part.to(parts[0].device, non_blocking=not parts[0].is_cpu) for part in parts) if parts else None
+        return sum(part.to(parts[0].device, non_blocking=not parts[0].is_cpu)
+                   for part in parts) if parts else None
     except Exception as e: self.rec.note('loss', e)
 
 # %% ../nbs/17a_huggingface.ipynb #aa7eacf6
 def _returned_loss(out)->Tensor|None:
-    "The loss in the output of a model, where the Trainer looks for it; None if it is not there"
+    """The loss in the output of a model, where the Trainer looks for it;
+    None if it is not there"""
     if isinstance(out, (tuple, list)): out = dict(loss=out[0] if out else None)
     loss = out.get('loss') if isinstance(out, dict) else None
-    return loss if isinstance(loss, Tensor) and loss.requires_grad and loss.numel() == 1 else None
+    return (loss if isinstance(loss, Tensor) and loss.requires_grad and loss.numel() == 1
+            else None)
 
 # %% ../nbs/17a_huggingface.ipynb #5e7dc11a
 @patch
@@ -90,7 +102,8 @@ def leave(self:_StepLoss, out):
 
 @patch
 def _saw_in_graph(self:_StepLoss, model, xs, what):
-    if what != GRAD: return self.values.append((next(self.numbers), xs[0].detach().clone()))
+    if what != GRAD:
+        return self.values.append((next(self.numbers), xs[0].detach().clone()))
     if self.values: self.last = self.values.pop()
     if self.last is not None: self._add(*self.last, xs[0])
 
@@ -128,7 +141,8 @@ class WatchCallback(TrainerCallback, ExportableState):
         path=None, # save the recording here, during training and at its end
         *,
         report=None, # write a report here at the end
-        stop:bool|float=False, # end a training whose risk is above 0.8 (or this number) at two looks in succession
+        # end when the risk was above 0.8 (or this number) at two looks
+        stop:bool|float=False,
         **watch_arguments, # passed to `actstats.watch`
     ):
         self.adapter = _TrainerAdapter(path, report=report, stop=stop, **watch_arguments)
@@ -152,12 +166,14 @@ class WatchCallback(TrainerCallback, ExportableState):
 
 # %% ../nbs/17a_huggingface.ipynb #b9170602
 @patch
-def on_train_begin(self:WatchCallback, args, state, control, model=None, optimizer=None, **kwargs):
+def on_train_begin(self:WatchCallback, args, state, control, model=None, optimizer=None,
+                   **kwargs):
     _call_first(self)
     saved = state.stateful_callbacks.setdefault(type(self).__name__, self.state())
     if state.global_step: self.adapter.restore(_state_of(saved, self))
     planned = state.max_steps if state.max_steps > 0 else None
-    self.adapter.begin(model, optimizer, first_step=state.global_step, total_steps=planned)
+    self.adapter.begin(model, optimizer, first_step=state.global_step,
+                       total_steps=planned)
     _Guard.of(_caller(), self)
 
 @patch
@@ -167,7 +183,8 @@ def on_train_end(self:WatchCallback, args, state, control, **kwargs):
 
 # %% ../nbs/17a_huggingface.ipynb #b5011d9c
 @patch
-def on_pre_optimizer_step(self:WatchCallback, args, state, control, optimizer=None, **kwargs):
+def on_pre_optimizer_step(self:WatchCallback, args, state, control, optimizer=None,
+                          **kwargs):
     if self.adapter.losses is None: return
     loss = self.adapter.losses.take()
     if loss is None: self.adapter.learning_rate(optimizer)
@@ -182,34 +199,41 @@ def on_step_end(self:WatchCallback, args, state, control, **kwargs):
     return control
 
 @patch
-def on_epoch_end(self:WatchCallback, args, state, control, **kwargs): self.adapter.epoch(max(ceil(state.epoch) - 1, 0))
+def on_epoch_end(self:WatchCallback, args, state, control, **kwargs):
+    self.adapter.epoch(max(ceil(state.epoch) - 1, 0))
 
 # %% ../nbs/17a_huggingface.ipynb #5dc1499d
 def _callers():
-    "Yields the objects whose methods are being called, with the local variables of the call, the innermost first"
+    """Yields the objects whose methods are being called,
+    with the local variables of the call, the innermost first"""
     frame = sys._getframe(1)
     while frame is not None:
         if 'self' in frame.f_locals: yield frame.f_locals['self'], frame.f_locals
         frame = frame.f_back
 
 def _callbacks()->list:
-    "The callbacks of the calling Trainer; while it restores callbacks, those that it replaces"
+    """The callbacks of the calling Trainer; while it restores callbacks,
+    those that it replaces"""
     for caller, names in _callers():
-        handler = caller if isinstance(caller, CallbackHandler) else getattr_static(caller, 'callback_handler', None)
-        if isinstance(handler, CallbackHandler): return names.get('original_callbacks') or handler.callbacks
+        handler = (caller if isinstance(caller, CallbackHandler)
+                   else getattr_static(caller, 'callback_handler', None))
+        if isinstance(handler, CallbackHandler):
+            return names.get('original_callbacks') or handler.callbacks
     return []
 
 def _call_first(callback): _callbacks().sort(key=lambda c: c is not callback)
 
 def _caller():
     "The Trainer that is calling; None if there is none"
-    def calls(o): return isinstance(getattr_static(o, 'callback_handler', None), CallbackHandler)
+    def calls(o):
+        return isinstance(getattr_static(o, 'callback_handler', None), CallbackHandler)
     return next((o for o,_ in _callers() if calls(o)), None)
 
 # %% ../nbs/17a_huggingface.ipynb #d1512344
 class _Guard:
     "Replaces a Trainer's `_run_epoch` during a training"
-    def __init__(self, trainer): self.trainer, self.run, self.callbacks = trainer, trainer._run_epoch, []
+    def __init__(self, trainer):
+        self.trainer, self.run, self.callbacks = trainer, trainer._run_epoch, []
     def __call__(self, *args, **kwargs):
         try: return self.run(*args, **kwargs)
         except BaseException:
@@ -235,8 +259,10 @@ class _Guard:
 # %% ../nbs/17a_huggingface.ipynb #20ea8028
 @patch
 def on_log(self:WatchCallback, args, state, control, logs=None, **kwargs):
-    if self.adapter.watch is None or not logs or not {'loss', 'train_runtime'} & logs.keys(): return
-    if 'loss' in logs and not self.adapter.losses.found: self.adapter.log(loss=logs['loss'])
+    if (self.adapter.watch is None or not logs
+        or not {'loss', 'train_runtime'} & logs.keys()): return
+    if 'loss' in logs and not self.adapter.losses.found:
+        self.adapter.log(loss=logs['loss'])
     headline = self.adapter.headline(last='train_runtime' in logs)
     logs.update(headline)
     if state.log_history: state.log_history[-1].update(headline)
@@ -253,11 +279,15 @@ def state(self:WatchCallback)->dict:
 @patch
 def _take_over(self:WatchCallback, state:dict):
     "Continue the work of the callback that the Trainer replaces by this one"
-    known = [c for c in _callbacks() or self._made if c is not self and type(c) is type(self)]
-    if not _callbacks(): known = [c for c in known if c._id == state.get('id')]  # made by hand, outside of a Trainer
+    known = [c for c in _callbacks() or self._made
+             if c is not self and type(c) is type(self)]
+    # made by hand, outside of a Trainer
+    if not _callbacks(): known = [c for c in known if c._id == state.get('id')]
     taken = [c._replaced for c in self._made]
     path = state.get('path')
-    def fits(c): return c._id == state.get('id'), _saves_to(c.adapter, path), not any(c is o for o in taken)
+    def fits(c):
+        return (c._id == state.get('id'), _saves_to(c.adapter, path),
+                not any(c is o for o in taken))
     if known:
         self._replaced = max(known, key=fits)  # the first of those that fit best
         self.adapter, self._id = self._replaced.adapter, self._replaced._id
@@ -267,9 +297,13 @@ def _take_over(self:WatchCallback, state:dict):
 def _saves_to(adapter, path): return path in (str(adapter.file), str(adapter.path))
 
 def _state_of(saved, callback)->dict:
-    "The state of this callback in a checkpoint: of several states, that with its id, or its file, or the last one"
-    all_saved = [s for s in (saved if isinstance(saved, list) else [saved]) if isinstance(s, dict)]
+    """The state of this callback in a checkpoint: of several states, that with its id,
+    or its file, or the last one"""
+    all_saved = [s for s in (saved if isinstance(saved, list) else [saved])
+                 if isinstance(s, dict)]
     states = [(s.get('attributes') or {}).get('_watched') for s in all_saved]
-    states = [s for s in reversed(states) if isinstance(s, dict)]  # not a dict: another class of this name wrote it
-    def fits(s): return s.get('id') == callback._id, _saves_to(callback.adapter, s.get('path'))
+    # not a dict: another class of this name wrote it
+    states = [s for s in reversed(states) if isinstance(s, dict)]
+    def fits(s):
+        return s.get('id') == callback._id, _saves_to(callback.adapter, s.get('path'))
     return max(states, key=fits, default={})

@@ -25,7 +25,8 @@ __all__ = ['conv', 'get_model', 'untouched', 'Broyden', 'lsuv_init', 'LSUVCB', '
            'centring', 'init_weights']
 
 # %% ../nbs/07_init.ipynb #51311a11
-_all_ = ['Centring', 'GeneralRelu', 'act_moments', 'centring', 'init_weights'] # all about starting well, in one place
+# all about starting well, in one place
+_all_ = ['Centring', 'GeneralRelu', 'act_moments', 'centring', 'init_weights']
 
 # %% ../nbs/07_init.ipynb #d5ea5673
 def conv(
@@ -38,7 +39,8 @@ def conv(
     bias:bool|None=None, # None: only without norm, which has a bias of its own
 )->nn.Sequential: # (n, ni, h, w) to (n, nf, h/2, w/2), rounded up
     "A convolution, then `norm` and `act` if there are any"
-    layers = [nn.Conv2d(ni, nf, ks, stride, ks//2, bias=norm is None if bias is None else bias)]
+    layers = [nn.Conv2d(ni, nf, ks, stride, ks//2,
+                        bias=norm is None if bias is None else bias)]
     if norm: layers.append(norm(nf))
     if act: layers.append(act())
     return nn.Sequential(*layers)
@@ -48,12 +50,16 @@ def get_model(
     act:object=nn.ReLU, # makes the activation of the hidden layers
     norm:object=None, # makes their normalisation; None: none
     nfs=(1, 8, 16, 32, 64, 10), # channels, from the picture's to the classes
-)->nn.Sequential: # (n, nfs[0], 28, 28) to (n, nfs[-1]), if there are at least five convolutions
-    "A chain of convolutions of stride 2, the first with a 5 x 5 kernel, the last without norm and activation"
+# (n, nfs[0], 28, 28) to (n, nfs[-1]), if there are at least five convolutions
+)->nn.Sequential:
+    """A chain of convolutions of stride 2, the first with a 5 x 5 kernel,
+    the last without norm and activation"""
     ks = [5] + [3]*(len(nfs) - 2)
     layers = [conv(i, o, k, act=act, norm=norm) for i,o,k in zip(nfs[:-2], nfs[1:-1], ks)]
     layers.append(conv(nfs[-2], nfs[-1], ks[-1], act=None))
-    return nn.Sequential(OrderedDict({f"conv{i}": layer for i,layer in enumerate(layers, 1)}, flatten=nn.Flatten()))
+    return nn.Sequential(
+        OrderedDict({f"conv{i}": layer for i,layer in enumerate(layers, 1)},
+                    flatten=nn.Flatten()))
 
 # %% ../nbs/07_init.ipynb #5ef07476
 @contextmanager
@@ -63,14 +69,18 @@ def untouched(
     "Restore the model's buffers and the state of all random number generators afterwards"
     def copies(m): return {k:b.clone() for k,b in m._buffers.items() if b is not None}
     buffers = [(m, dict(m._buffers), copies(m)) for m in model.modules()]
-    devices = {p.device for p in model.parameters() if p.device.type not in ('cpu', 'meta')}
+    devices = {p.device
+               for p in model.parameters() if p.device.type not in ('cpu', 'meta')}
     was = random.getstate(), np.random.get_state()
     try:
         with ExitStack() as last:
             last.enter_context(torch.random.fork_rng([]))
             for d in devices:
-                if d.type == 'mps': last.callback(torch.mps.set_rng_state, torch.mps.get_rng_state())
-                else: last.enter_context(torch.random.fork_rng([d.index or 0], device_type=d.type))
+                if d.type == 'mps':
+                    last.callback(torch.mps.set_rng_state, torch.mps.get_rng_state())
+                else:
+                    last.enter_context(torch.random.fork_rng([d.index or 0],
+                                                             device_type=d.type))
             yield
     finally:
         random.setstate(was[0])
@@ -95,13 +105,16 @@ def _layer_in(m:nn.Module, name:str)->nn.Module:
     found = [o for o in m.modules() if _weighs(o)]
     if m in found: return m
     if len(found) != 1:
-        raise ValueError(f'lsuv_init: expected one layer with weights in {name!r} ({type(m).__name__}), '
-                         f'found {len(found)}; pass the layers themselves as mods')
+        raise ValueError(
+            f'lsuv_init: expected one layer with weights in {name!r} '
+            f'({type(m).__name__}), found {len(found)}; pass the layers themselves as '
+            'mods')
     return found[0]
 
 def _shared(model:nn.Module)->set:
     "Ids of the parameters that belong to more than one module"
-    mine = (m.named_parameters(recurse=False, remove_duplicate=False) for m in model.modules())
+    mine = (m.named_parameters(recurse=False, remove_duplicate=False)
+            for m in model.modules())
     seen = Counter(id(p) for ps in mine for _,p in ps)
     return {p for p,n in seen.items() if n > 1}
 
@@ -111,25 +124,30 @@ def _pairs(model:nn.Module, mods)->dict:
     names = {m:n for n,m in model.named_modules()}
     for m,name in names.items():
         if any(map(is_lazy, m.parameters(recurse=False))):
-            raise ValueError(f'lsuv_init: {name!r} has no weights yet; send a batch through the model first')
+            raise ValueError(f'lsuv_init: {name!r} has no weights yet; '
+                             'send a batch through the model first')
     if mods is not None:
         for m in mods:
             if m not in names:
-                raise ValueError(f'lsuv_init: mods has {m}, which is no module of this {type(model).__name__}')
+                raise ValueError(f'lsuv_init: mods has {m}, '
+                                 f'which is no module of this {type(model).__name__}')
         return {m:_layer_in(m, names[m]) for m in mods}
     inner = {m.out_proj:m for m in names if isinstance(m, nn.MultiheadAttention)}
     shared = _shared(model)
-    return {inner.get(m, m):m for m in names if _weighs(m) and m.weight.requires_grad and id(m.weight) not in shared}
+    return {inner.get(m, m):m for m in names
+            if _weighs(m) and m.weight.requires_grad and id(m.weight) not in shared}
 
 # %% ../nbs/07_init.ipynb #19752a33
 def _measure(model:nn.Module, xb, mods)->dict:
-    "Mean and standard deviation of the outputs of `mods` for one batch, in the order of their first call"
+    """Mean and standard deviation of the outputs of `mods` for one batch,
+    in the order of their first call"""
     seen = {}
     def look(hook, m, inp, out):
         for x in [*tensors(out)][:1]:
             x = x.values() if x.is_nested else x
             if not x.numel(): continue
-            var, mean = torch.var_mean(x.to(torch.promote_types(x.dtype, torch.float32)), correction=0)
+            var, mean = torch.var_mean(x.to(torch.promote_types(x.dtype, torch.float32)),
+                                       correction=0)
             seen.setdefault(m, []).append((x.numel(), var, mean))
     with untouched(model), torch.no_grad(), Hooks(mods, look):
         if isinstance(xb, Mapping): model(**xb)
@@ -144,21 +162,25 @@ def _pool(parts)->tuple:
 
 # %% ../nbs/07_init.ipynb #5c12bfaa
 class Broyden:
-    """Steps towards a zero of r(x): call with r, get the change of x; the first step is -r.
+    """Steps towards a zero of r(x): call with r, get the change of x; the first step is
+    -r.
     [Broyden 1965](https://doi.org/10.1090/S0025-5718-1965-0198670-6)"""
     def __init__(self): self.dx = None
     def __call__(self, r:np.ndarray)->np.ndarray:
         if self.dx is None: self.B = np.eye(len(r))
         else:
             Bdr = self.B @ (r - self.r)
-            if abs(d := self.dx @ Bdr) > 1e-12: self.B += np.outer(self.dx - Bdr, self.dx @ self.B)/d
-        most = 1. if self.dx is not None else math.inf   # later steps are small, or the estimate is bad
+            if abs(d := self.dx @ Bdr) > 1e-12:
+                self.B += np.outer(self.dx - Bdr, self.dx @ self.B)/d
+        # later steps are small, or the estimate is bad
+        most = 1. if self.dx is not None else math.inf
         self.r, self.dx = r, np.clip(-self.B @ r, -most, most)
         return self.dx
 
 # %% ../nbs/07_init.ipynb #39f5722a
 def _mend(exact:dict, bias, log_scale:float, shift:float):
-    "Scale a layer's output, then shift it; `exact` holds its parameters in float32 or better, for small steps"
+    """Scale a layer's output, then shift it;
+    `exact` holds its parameters in float32 or better, for small steps"""
     with torch.no_grad():
         for p,v in exact.items():
             v *= math.exp(log_scale)
@@ -176,71 +198,97 @@ def _why(mean, std, stuck)->str:
     if stuck:
         return ('scaling its weights does not change that: '
                 'is there a normalisation between them and the measured output?')
-    return ('the measured output may be unable to have that mean and deviation, like that of a ReLU, '
-            'which is never negative, or of a tanh, which never exceeds 1: '
-            'measure before the activation (mods=None, or the layers themselves), '
-            'or pass a larger tol or max_rounds')
+    return (
+        'the measured output may be unable to have that mean and deviation, like that of '
+        'a ReLU, which is never negative, or of a tanh, which never exceeds 1: measure '
+        'before the activation (mods=None, or the layers themselves), or pass a larger '
+        'tol or max_rounds')
 
 # %% ../nbs/07_init.ipynb #2b5946e2
-def _settle(name:str, layer:nn.Module, bias, looks, tol:float, max_rounds:int)->tuple: # rounds, mean, std
-    "Measure and correct until mean and deviation are 0 and 1; ValueError if they do not get there"
+# rounds, mean, std
+def _settle(name:str, layer:nn.Module, bias, looks, tol:float, max_rounds:int)->tuple:
+    """Measure and correct until mean and deviation are 0 and 1;
+    ValueError if they do not get there"""
     tol, was, steps = max(tol, torch.finfo(layer.weight.dtype).eps), None, Broyden()
-    def precise(p): return p.detach().to(torch.promote_types(p.dtype, torch.float32), copy=True)
+    def precise(p):
+        return p.detach().to(torch.promote_types(p.dtype, torch.float32), copy=True)
     exact = {p: precise(p) for p in (layer.weight, bias) if p is not None}
     for rounds,(mean, std) in enumerate(islice(looks, max_rounds), 1):
-        if abs(std - 1) <= tol and (bias is None or abs(mean) <= tol): return rounds, mean, std
-        if rounds == max_rounds or not (math.isfinite(mean + std) and std > 0) or _stuck(std, was, tol): break
-        _mend(exact, bias, *steps(np.array([math.log(std), 0. if bias is None else mean/std])))
+        if abs(std - 1) <= tol and (bias is None or abs(mean) <= tol):
+            return rounds, mean, std
+        if (rounds == max_rounds or not (math.isfinite(mean + std) and std > 0)
+            or _stuck(std, was, tol)): break
+        _mend(exact, bias,
+              *steps(np.array([math.log(std), 0. if bias is None else mean/std])))
         was = std
     raise ValueError(
-        f'lsuv_init: {name!r} did not converge: mean {mean:.3g} and standard deviation {std:.3g} in round {rounds} of '
-        f'{max_rounds}, expected {"any mean" if bias is None else "0"} and 1 to within {tol:g}; '
+        f'lsuv_init: {name!r} did not converge: mean {mean:.3g} and standard deviation '
+        f'{std:.3g} in round {rounds} of {max_rounds}, expected '
+        f'{"any mean" if bias is None else "0"} and 1 to within {tol:g}; '
         f'{_why(mean, std, _stuck(std, was, tol))}. All weights are as they were before')
+
+# %% ../nbs/07_init.ipynb #257d9ca0
+@contextmanager
+def _unless_raised(layers):
+    "If the `with` block raises, the parameters of the layers are what they were before"
+    was = [(p, p.detach().clone()) for m in layers for p in m.parameters(recurse=False)]
+    try: yield
+    except BaseException:
+        with torch.no_grad():
+            for p,old in was: p.copy_(old)
+        raise
 
 # %% ../nbs/07_init.ipynb #9bf44595
 def lsuv_init(
     model:nn.Module, # in the mode it is to be measured in, usually training
-    xb, # a batch of inputs on the model's device: a tensor, a tuple of arguments, or a dict of them
+    xb, # inputs on the model's device: a tensor, a tuple of arguments or a dict of them
     *,
-    mods:object=None, # modules whose outputs get mean 0 and std 1; None: layers with trained weights of their own
-    tol:float=1e-3, # how close both have to be; at least the precision of the weights' type
+    # modules to bring to mean 0, std 1; None: layers with trained weights
+    mods:object=None,
+    # how close both have to be; at least the precision of the weights' type
+    tol:float=1e-3,
     max_rounds:int=20, # forward passes for a layer at most
 )->Table: # layer, rounds, mean and std before and after
-    """Scale weights, then shift biases, layer by layer, until outputs have mean 0 and std 1;
-    ValueError names a layer that does not converge. [Mishkin and Matas 2015](https://arxiv.org/abs/1511.06422)"""
+    """Scale weights, then shift biases, layer by layer, until outputs have mean 0 and std
+    1; ValueError names a layer that does not converge. [Mishkin and Matas
+    2015](https://arxiv.org/abs/1511.06422)"""
     model = original(model)
     pairs, names = _pairs(model, _listed(mods)), {m:n for n,m in model.named_modules()}
     if not pairs:
-        raise ValueError(f'lsuv_init: this {type(model).__name__} has no layer with weights to scale; pass mods')
+        raise ValueError(f'lsuv_init: this {type(model).__name__} has '
+                         'no layer with weights to scale; pass mods')
     shared, found = _shared(model), _measure(model, xb, pairs)
-    was = [(p, p.detach().clone()) for layer in pairs.values() for p in layer.parameters(recurse=False)]
     if mods is not None and (silent := [names[m] for m in pairs if m not in found]):
-        raise ValueError(f'lsuv_init: {silent[0]!r} was not called for this batch, or its output was empty')
+        raise ValueError(f'lsuv_init: {silent[0]!r} was not called for this batch, '
+                         'or its output was empty')
     def bias(layer):
         b = parameter(layer, 'bias')
         return None if b is None or not b.requires_grad or id(b) in shared else b
     def looks(m):
         if m is next(iter(found)): yield found[m]
         while True: yield _measure(model, xb, [m])[m]
-    def settle(m): return _settle(names[m], pairs[m], bias(pairs[m]), looks(m), tol, max_rounds)
-    try: after = {m: settle(m) if pairs[m].weight.any() else (0, *found[m]) for m in found}
-    except BaseException:
-        with torch.no_grad():
-            for p,old in was: p.copy_(old)
-        raise
+    def settle(m):
+        return _settle(names[m], pairs[m], bias(pairs[m]), looks(m), tol, max_rounds)
+    with _unless_raised(pairs.values()):
+        after = {m: settle(m) if pairs[m].weight.any() else (0, *found[m]) for m in found}
     nothing = math.nan, math.nan
-    return Table({'layer': names[m], 'rounds': r, 'mean': b[0], 'std': b[1], 'mean after': mean, 'std after': std}
-                 for m in pairs for b,(r, mean, std) in [(found.get(m, nothing), after.get(m, (0, *nothing)))])
+    return Table({'layer': names[m], 'rounds': r, 'mean': b[0], 'std': b[1],
+                  'mean after': mean, 'std after': std}
+                 for m in pairs for b,(r, mean, std) in [(found.get(m, nothing),
+                                                          after.get(m, (0, *nothing)))])
 
 def _listed(mods)->list|None:
-    "The modules meant by `mods`: one module, the children of a Sequential or ModuleList, or any iterable of modules"
+    """The modules meant by `mods`: one module,
+    the children of a Sequential or ModuleList, or any iterable of modules"""
     if mods is None: return None
-    single = isinstance(mods, nn.Module) and not isinstance(mods, (nn.Sequential, nn.ModuleList))
+    single = (isinstance(mods, nn.Module)
+              and not isinstance(mods, (nn.Sequential, nn.ModuleList)))
     return [mods] if single else list(mods)
 
 # %% ../nbs/07_init.ipynb #41960a9b
 class LSUVCB(Callback, order=-7):
-    "`lsuv_init` before the first fit that trains, with a batch of the training split; its result is kept as `table`"
+    """`lsuv_init` before the first fit that trains, with a batch of the training split;
+    its result is kept as `table`"""
     def __init__(self, mods=None, n_inp:int=1, **kwargs):
         self.mods, self.n_inp, self.kwargs, self.table = mods, n_inp, kwargs, None
     def before_fit(self, learn):
@@ -249,7 +297,10 @@ class LSUVCB(Callback, order=-7):
         with untouched(learn.model), suppress(CancelBatchException):
             learn.dl, learn.iter = learn.dls['train'], 0
             learn.batch = next(iter(learn.dl))
-            run_cbs([cb for cb in learn.cbs if cb.order < self.order], 'before_batch', learn)   # device, transforms
-        table = lsuv_init(learn.model, tuple(learn.batch[:self.n_inp]), mods=self.mods, **self.kwargs)
+            # device, transforms
+            run_cbs([cb for cb in learn.cbs if cb.order < self.order], 'before_batch',
+                    learn)
+        table = lsuv_init(learn.model, tuple(learn.batch[:self.n_inp]), mods=self.mods,
+                          **self.kwargs)
         searching = any(isinstance(cb, LRFinderCB) for cb in learn.cbs)
         if not searching: self.table = table  # a search for a rate undoes all that it did

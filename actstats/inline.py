@@ -302,22 +302,26 @@ def _padded(views:list)->list: # of (counts, edges, places of the edges)
 def _value_ticks(o:Heat, up)->list:
     "Marks on the axis of a heat-map"
     if o.ticks is not None:
-        return [(up(0), '0'), *((up(v), _short(t)) for v,t in zip(o.place(np.array(o.ticks)), o.ticks))]
+        return [(up(0), '0'),
+                *((up(v), _short(t)) for v,t in zip(o.place(np.array(o.ticks)), o.ticks))]
     inside = o.at[o.outside[0]:len(o.at) - o.outside[1]]
     return [(up(v), t) for place,t in Scale(float(inside[0]), float(inside[-1])).ticks(5)
             for v in [inside[0] + place*(inside[-1] - inside[0])]]
 
 # %% ../nbs/05g_inline.ipynb #8526c836
-def _strip(h:History, o:Heat, parts:tuple, most:float, steps:StepAxis, outside:tuple)->Strip:
+def _strip(h:History, o:Heat, parts:tuple, most:float, steps:StepAxis,
+           outside:tuple)->Strip:
     counts, edges, at = parts
     n, x = len(at) - 1, steps.at(h.middle + .5)
     up = lambda v: round(float(np.interp(v, at, np.arange(n + 1)))/n, 4)
     share = np.log1p(steps.over(h, counts))/np.log1p(most)
     y = o.place(h.mean)
-    mean = np.where(np.isfinite(y), np.interp(np.nan_to_num(y), at, np.arange(n + 1))/n, np.nan)
+    mean = np.where(np.isfinite(y), np.interp(np.nan_to_num(y), at, np.arange(n + 1))/n,
+                    np.nan)
     bad = ''.join(f'M{round(WIDE*v)} 0v{HIGH//20}' for v in x[h.n_nonfinite > 0])
     lines = [k/n for k,out in zip((1, n - 1), outside) if out]
-    return Strip(codes(share.T[::-1]), float(most), [_range(*e) for e in zip(edges[:-1], edges[1:])][::-1],
+    return Strip(codes(share.T[::-1]), float(most),
+                 [_range(*e) for e in zip(edges[:-1], edges[1:])][::-1],
                  _value_ticks(o, up), path(x, mean), bad, lines)
 
 # %% ../nbs/05g_inline.ipynb #8550f025

@@ -26,7 +26,8 @@ def private(
     cost:str, # of its absence, in words for the user; empty if there is none
     default=None, # used in its place
 ):
-    "The object that this version of PyTorch has at `path`; if there is none, `default`, and an entry in `LOST`"
+    """The object that this version of PyTorch has at `path`; if there is none, `default`,
+    and an entry in `LOST`"""
     try: return reduce(getattr, path.split('.'), torch)
     except AttributeError:
         if cost: LOST[f'torch.{path}'] = cost
@@ -34,12 +35,15 @@ def private(
 
 # %% ../nbs/03a_internals.ipynb #fca67b00
 _no_modes = private('utils._python_dispatch._disable_current_modes',
-                    'modes see the operations of recording, and fake tensors disturb it', nullcontext)
-_no_transforms = private('_C._DisableFuncTorch', 'outputs inside torch.func may not be recorded', nullcontext)
+                    'modes see the operations of recording, and fake tensors disturb it',
+                    nullcontext)
+_no_transforms = private('_C._DisableFuncTorch',
+                         'outputs inside torch.func may not be recorded', nullcontext)
 
 @contextmanager
 def real_memory():
-    "A context in which new tensors are ordinary ones, whatever modes or function transforms are active outside"
+    """A context in which new tensors are ordinary ones,
+    whatever modes or function transforms are active outside"""
     with torch.inference_mode(False), _no_modes(), _no_transforms(): yield
 
 # %% ../nbs/03a_internals.ipynb #a6e28c42
@@ -72,7 +76,8 @@ def aside(
 # %% ../nbs/03a_internals.ipynb #fdf89d5b
 _in_transforms = 'outputs inside torch.func are not recorded'
 transform = private('_C._functorch.peek_interpreter_stack', _in_transforms, lambda: None)
-_is_wrapped = private('_C._functorch.is_functorch_wrapped_tensor', _in_transforms, lambda x: False)
+_is_wrapped = private('_C._functorch.is_functorch_wrapped_tensor', _in_transforms,
+                      lambda x: False)
 _batch_dim = private('_C._functorch.maybe_get_bdim', _in_transforms, lambda x: -1)
 _inner = private('_C._functorch.get_unwrapped', _in_transforms)
 if _inner is None: _is_wrapped = lambda x: False
@@ -90,8 +95,10 @@ def unwrapped(
 
 # %% ../nbs/03a_internals.ipynb #420feec5
 _graph_task = private('_C._current_graph_task_id',
-                      'values recomputed by activation checkpointing are counted twice', lambda: -1)
-_tracing = private('_C._get_tracing_state', 'a call by torch.jit.trace is recorded as a step', lambda: None)
+                      'values recomputed by activation checkpointing are counted twice',
+                      lambda: -1)
+_tracing = private('_C._get_tracing_state',
+                   'a call by torch.jit.trace is recorded as a step', lambda: None)
 
 # %% ../nbs/03a_internals.ipynb #be1cd1a2
 def in_backward()->bool:
@@ -105,24 +112,30 @@ def is_tracing()->bool:
 
 # %% ../nbs/03a_internals.ipynb #938be9ff
 def undisturbed()->bool:
-    "True if this is ordinary eager code: no modes, no transforms of `torch.func`, no tracing, no backward pass"
-    return not (_n_function() or _n_dispatch()) and _graph_task() == -1 and _tracing() is None and transform() is None
+    """True if this is ordinary eager code: no modes, no transforms of `torch.func`,
+    no tracing, no backward pass"""
+    return (not (_n_function() or _n_dispatch()) and _graph_task() == -1
+            and _tracing() is None and transform() is None)
 
 # %% ../nbs/03a_internals.ipynb #0b6f164b
 def capturing(x:Tensor)->bool:
-    "Is this a tensor in the capture of a CUDA graph, where operations are noted down and not run?"
+    """Is this a tensor in the capture of a CUDA graph,
+    where operations are noted down and not run?"""
     return x.is_cuda and torch.cuda.is_current_stream_capturing()
 
 # %% ../nbs/03a_internals.ipynb #cd79d9eb
-_call = private('nn.Module._call_impl', 'each inner call of a model that calls itself counts as a step')
+_call = private('nn.Module._call_impl',
+                'each inner call of a model that calls itself counts as a step')
 _wrap_step = private('optim.Optimizer.profile_hook_step',
-                     'an optimizer that calls the step of its parent class counts two steps')
+                     'an optimizer that calls the step of '
+                     'its parent class counts two steps')
 _CALL = getattr(_call, '__code__', None)
 _STEP = None if _wrap_step is None else _wrap_step(len).__code__
 
 # %% ../nbs/03a_internals.ipynb #8d8c2f11
 def _on_stack_twice(code, is_it)->bool:
-    "True if the function with this code is on the stack twice, with local variables for which `is_it` is true"
+    """True if the function with this code is on the stack twice,
+    with local variables for which `is_it` is true"""
     f, calls = sys._getframe(), 0
     while f is not None and calls < 2:
         calls += f.f_code is code and is_it(f.f_locals)
@@ -132,11 +145,13 @@ def _on_stack_twice(code, is_it)->bool:
 # %% ../nbs/03a_internals.ipynb #df4b5d93
 def inside_itself(m:nn.Module)->bool:
     "True if the call of `m` that begins now comes from within another call of `m`"
-    return _CALL is not None and _on_stack_twice(_CALL, lambda names: names.get('self') is m)
+    return _CALL is not None and _on_stack_twice(_CALL,
+                                                 lambda names: names.get('self') is m)
 
 def inner_step(opt)->bool:
     "True if this step of `opt` comes from within another step of `opt`"
-    return _STEP is not None and _on_stack_twice(_STEP, lambda names: names.get('args', (None,))[0] is opt)
+    return _STEP is not None and _on_stack_twice(
+        _STEP, lambda names: names.get('args', (None,))[0] is opt)
 
 # %% ../nbs/03a_internals.ipynb #804052aa
 def _compiler_loaded()->bool: return 'torch._dynamo' in sys.modules
@@ -157,9 +172,11 @@ def is_exporting()->bool:
 def _all(*names)->tuple: return tuple(getattr(nn, n) for n in names if hasattr(nn, n))
 
 _convs = _all(*(f'Conv{t}{d}d' for t in ('', 'Transpose') for d in (1, 2, 3)))
-_norms = _all(*(f'{kind}{d}d' for kind in ('BatchNorm', 'InstanceNorm') for d in (1, 2, 3)), 'SyncBatchNorm')
+_norms = _all(*(f'{kind}{d}d' for kind in ('BatchNorm', 'InstanceNorm')
+                for d in (1, 2, 3)), 'SyncBatchNorm')
 CONVS = (private('nn.modules.conv._ConvNd', '', _convs),) # base class of all convolutions
-NORMS = (private('nn.modules.batchnorm._NormBase', '', _norms),) # base class of all batch and instance norms
+# base class of all batch and instance norms
+NORMS = (private('nn.modules.batchnorm._NormBase', '', _norms),)
 
 # %% ../nbs/03a_internals.ipynb #b01d6550
 _views = 'the gradient of a view that is later changed in place is not recorded'
@@ -169,7 +186,8 @@ _has_version = private('Tensor._version', _views) is not None
 # %% ../nbs/03a_internals.ipynb #f03066cc
 def base_of(x:Tensor)->Tensor|None:
     "The tensor of which `x` is a view; None if it is not a view"
-    return x._base if _is_view and _base_of is not None and _has_version and x._is_view() else None
+    return (x._base if _is_view and _base_of is not None and _has_version and x._is_view()
+            else None)
 
 # %% ../nbs/03a_internals.ipynb #484a8d36
 def version(x:Tensor)->int:
@@ -183,7 +201,8 @@ class Unsaved:
 
 # %% ../nbs/03a_internals.ipynb #e2eb8a66
 def lock()->RLock:
-    "A re-entrant lock that is free in a forked child, even if a thread of the parent held it"
+    """A re-entrant lock that is free in a forked child,
+    even if a thread of the parent held it"""
     new = RLock()
     if hasattr(os, 'register_at_fork') and hasattr(new, '_at_fork_reinit'):
         os.register_at_fork(after_in_child=new._at_fork_reinit)
@@ -196,8 +215,10 @@ def hooks_of(m:nn.Module)->list:
     "The dictionaries that hold the hooks of the forward calls of `m`"
     return [d for name in _HOOKS if (d := m.__dict__.get(name)) is not None]
 
-# the names that torch.compile, FSDP, activation checkpointing and Lightning Fabric give to the module they wrap
-INSERTED = ('_orig_mod', '_fsdp_wrapped_module', '_checkpoint_wrapped_module', '_forward_module')
+# the names that torch.compile, FSDP, activation checkpointing
+# and Lightning Fabric give to the module they wrap
+INSERTED = ('_orig_mod', '_fsdp_wrapped_module', '_checkpoint_wrapped_module',
+            '_forward_module')
 
 def original(model:nn.Module)->nn.Module:
     "The module that `torch.compile` wrapped; `model` itself if it is not such a wrapper"
@@ -211,13 +232,15 @@ def parameter(m:nn.Module, name:str)->Tensor|None:
 
 # %% ../nbs/03a_internals.ipynb #6cb01976
 def mark_with_kwargs(m:nn.Module, handle, mark):
-    "Store `mark` for the hook of `handle` in the dictionary of hooks of `m` that take keyword arguments"
+    """Store `mark` for the hook of `handle` in the dictionary of hooks of `m` that
+    take keyword arguments"""
     noted = m.__dict__.get('_forward_pre_hooks_with_kwargs')
     if noted is not None and handle.id in noted: noted[handle.id] = mark
 
 # %% ../nbs/03a_internals.ipynb #f0ff22ce
 def mark_always(m:nn.Module, handle, mark):
-    "Store `mark` for the hook of `handle` in the dictionary of hooks of `m` that run even when it raises"
+    """Store `mark` for the hook of `handle` in the dictionary of hooks of `m` that run
+    even when it raises"""
     noted = m.__dict__.get('_forward_hooks_always_called')
     if noted is not None and handle.id in noted: noted[handle.id] = mark
 
@@ -232,7 +255,8 @@ def push_mode(mode):
     "Put `mode` on top of the stack of dispatch modes; only if `can_push`"
     _push_mode(mode)
 
-higher_order = private('_ops._higher_order_ops', 'flex attention may fail where attention is watched', {})
+higher_order = private('_ops._higher_order_ops',
+                       'flex attention may fail where attention is watched', {})
 
 # %% ../nbs/03a_internals.ipynb #5dbd2c58
 def leave_mode(mode):
@@ -244,21 +268,27 @@ def leave_mode(mode):
 
 # %% ../nbs/03a_internals.ipynb #f60325d7
 def fsdp_meshes(m:nn.Module)->list:
-    "The meshes over which FSDP2 shards the parameters of `m`; empty if it does not, or not in a known way"
-    if 'torch.distributed.fsdp' not in sys.modules or not hasattr(m, '_get_fsdp_state'): return []
+    """The meshes over which FSDP2 shards the parameters of `m`; empty if it does not,
+    or not in a known way"""
+    if 'torch.distributed.fsdp' not in sys.modules or not hasattr(m, '_get_fsdp_state'):
+        return []
     state = m._get_fsdp_state()
-    groups = getattr(state, '_fsdp_param_groups', None) or [getattr(state, '_fsdp_param_group', None)]
+    groups = (getattr(state, '_fsdp_param_groups', None)
+              or [getattr(state, '_fsdp_param_group', None)])
     meshes = [getattr(getattr(g, 'mesh_info', None), 'mesh', None) for g in groups]
     return [mesh for mesh in meshes if mesh is not None]
 
 # %% ../nbs/03a_internals.ipynb #9e9ecd19
 def spec_of(node):
-    "The mesh and placements of the DTensor that became a plain tensor at this node of a graph; None at other nodes"
-    return getattr(node, 'dtensor_spec', None) if '_ToTorchTensor' in type(node).__name__ else None
+    """The mesh and placements of the DTensor that became a plain tensor at this node of
+    a graph; None at other nodes"""
+    return (getattr(node, 'dtensor_spec', None) if '_ToTorchTensor' in type(node).__name__
+            else None)
 
 # %% ../nbs/03a_internals.ipynb #2af2c117
 def default_store():
-    "The key-value store through which the processes found each other; an error if there is none"
+    """The key-value store through which the processes found each other;
+    an error if there is none"""
     return torch.distributed.distributed_c10d._get_default_store()
 
 # %% ../nbs/03a_internals.ipynb #dbcfac3b

@@ -31,14 +31,17 @@ _LAYOUT = f'{crc32(repr(FIELDS).encode()):08x}'
 def _jit(f, fastmath=frozenset(('reassoc', 'contract'))):
     "Compile `f` at its first call, and keep the result on disk if possible"
     opts = dict(nogil=True, error_model='numpy', fastmath=set(fastmath))
-    f.__qualname__ += _LAYOUT  # part of the cache file's name: code compiled for other fields is not used
-    try: return njit(f, cache=f.__module__ != '__main__', **opts)  # in a notebook, numba's cache misses changed callees
+    # part of the cache file's name: code compiled for other fields is not used
+    f.__qualname__ += _LAYOUT
+    # in a notebook, numba's cache misses changed callees
+    try: return njit(f, cache=f.__module__ != '__main__', **opts)
     except RuntimeError: return njit(f, **opts)
 
 # %% ../nbs/13_kernels.ipynb #74fc6d2a
 @_jit
 def extremes(u, i):
-    "The largest and smallest of bits as signed integers `i`, and their largest as unsigned integers `u`"
+    """The largest and smallest of bits as signed integers `i`,
+    and their largest as unsigned integers `u`"""
     hi = lo = i[0]
     top = u[0]
     for k in range(u.size): hi, lo, top = max(hi, i[k]), min(lo, i[k]), max(top, u[k])
@@ -99,7 +102,8 @@ def few(u, shift, fold, hist):
 
 # %% ../nbs/13_kernels.ipynb #7c8618f7
 def _linear_keys(x, edges, lo, per, near, keys):
-    "The column of each value of `x` among `edges`, of which the first is -inf and the last inf"
+    """The column of each value of `x` among `edges`,
+    of which the first is -inf and the last inf"""
     top, edge, unsure = np.float64(edges.size - 3), edges[abs(near)], near < 0
     for k in range(x.size):
         c = np.int32(min(max((np.float64(x[k]) - lo)*per, -1.), top) + 1.)
@@ -111,24 +115,27 @@ def _linear_keys(x, edges, lo, per, near, keys):
             while x[k] >= edges[c+1]: c += 1
             keys[k] = c
 
-linear_keys = _jit(_linear_keys, fastmath=())  # strict IEEE 754: the proof holds for exactly these operations
+# strict IEEE 754: the proof holds for exactly these operations
+linear_keys = _jit(_linear_keys, fastmath=())
 
 # %% ../nbs/13_kernels.ipynb #17947ca4
 def prove(
     edges:np.ndarray, # -inf, the inner edges, inf; float32
     lo:float, # left edge of the first bin
     per:float, # bins per unit
-)->int: # the column that begins closest to zero; negative if `linear_keys` has to correct its guesses
+)->int: # the column that begins closest to zero; negative if guesses need correcting
     "Find out whether the guess of `linear_keys` is right for every float32"
     e, near = edges[1:-1], int(abs(edges[1:-1]).argmin()) + 1
     keys, k = np.empty(2*len(e), np.uint32), np.arange(len(e))
-    linear_keys(np.r_[e, np.nextafter(e, -np.inf, dtype=e.dtype)], edges, lo, per, near, keys)
+    linear_keys(np.r_[e, np.nextafter(e, -np.inf, dtype=e.dtype)], edges, lo, per, near,
+                keys)
     return near if (keys == np.r_[k + 1, k]).all() else -near
 
 # %% ../nbs/13_kernels.ipynb #ff83307f
 @_jit
 def pick(x, step, buf):
-    "Copy the finite values among every `step`-th of `x` to the front of `buf`; returns their number"
+    """Copy the finite values among every `step`-th of `x` to the front of `buf`;
+    returns their number"""
     m = 0
     for k in range(0, x.size, step):
         buf[m] = x[k]
@@ -136,7 +143,8 @@ def pick(x, step, buf):
     return m
 
 # %% ../nbs/13_kernels.ipynb #c8dc1c59
-globals().update({k.upper(): i for k,i in COL.items()})  # CALLS, N_STEPS, ...: the columns of a row
+# CALLS, N_STEPS, ...: the columns of a row
+globals().update({k.upper(): i for k,i in COL.items()})
 BLOCK = 2048  # values, 8 KB: block and counters fit the fastest cache, of 32 KB or more
 FEW = 4096  # values: up to this many, counting without the four tables is faster
 INF, NEG_INF = np.int32(0x7f800000), np.uint32(0xff800000)  # their bits
@@ -153,7 +161,8 @@ def _count_odd(x, r):
 # %% ../nbs/13_kernels.ipynb #7b8ea26e
 @_jit
 def _finite(x, u, i, bx, bu, bi, r):
-    "The finite values of a block, their bits and their extremes; counts the other values in `r`"
+    """The finite values of a block, their bits and their extremes;
+    counts the other values in `r`"""
     hi, lo, top = extremes(u, i)
     if hi < INF and top < NEG_INF: return x, u, hi, lo, top
     _count_odd(x, r)
@@ -169,17 +178,20 @@ def widen_bfloat16(w, u):
 
 @_jit
 def widen_float16(w, x, u):
-    "The float32 values `x` and their bits `u`, in the same memory, of the float16 bits `w`"
+    """The float32 values `x` and their bits `u`, in the same memory,
+    of the float16 bits `w`"""
     for k in range(w.size):
         low, top = np.uint32(w[k] & 0x7fff) << np.uint32(13), w[k] & 0x7c00
         u[k] = low + np.uint32((224 if top == 0x7c00 else 113 if top == 0 else 112) << 23)
-    for k in range(w.size): x[k] -= np.float32(2.**-14) if (w[k] & 0x7c00) == 0 else np.float32(0)
+    for k in range(w.size):
+        x[k] -= np.float32(2.**-14) if (w[k] & 0x7c00) == 0 else np.float32(0)
     for k in range(w.size): u[k] |= np.uint32(w[k] & 0x8000) << np.uint32(16)
 
 # %% ../nbs/13_kernels.ipynb #97fe244a
 @_jit
 def _widened(x, u, i, w, half, o, e, bx, bu, bi):
-    "Values `o` to `e` with their unsigned and signed bits: of float32, or widened from `w`, of the half type `half`"
+    """Values `o` to `e` with their unsigned and signed bits:
+    of float32, or widened from `w`, of the half type `half`"""
     if half == 0: return x[o:e], u[o:e], i[o:e]
     if half == 1: widen_bfloat16(w[o:e], bu)
     else: widen_float16(w[o:e], bx, bu)
@@ -188,7 +200,8 @@ def _widened(x, u, i, w, half, o, e, bx, bu, bi):
 # %% ../nbs/13_kernels.ipynb #52f177e0
 @_jit
 def merge_moments(r, f, n, mean, m2):
-    "Merge `n` values with this mean and sum of squared deviations into a row, `f` its float64 view"
+    """Merge `n` values with this mean and sum of squared deviations into a row,
+    `f` its float64 view"""
     if n == 0: return
     if r[N] == 0: f[MEAN], f[M2] = mean, m2
     else:
@@ -199,12 +212,15 @@ def merge_moments(r, f, n, mean, m2):
 
 # %% ../nbs/13_kernels.ipynb #d60a1373
 def _columns(dtype, merge):
-    "The columns of one type and one rule for merging, without `n`, which merges with the moments"
-    return np.array([COL[f.name] for f in FIELDS if (f.dtype, f.merge) == (dtype, merge) and f.name != 'n'], np.int64)
+    """The columns of one type and one rule for merging, without `n`,
+    which merges with the moments"""
+    return np.array([COL[f.name] for f in FIELDS
+                     if (f.dtype, f.merge) == (dtype, merge) and f.name != 'n'], np.int64)
 
 # %% ../nbs/13_kernels.ipynb #bac684dc
 _SUMS, _MINS, _MAXS = (_columns(int, k) for k in ('sum', 'min', 'max'))
-_FLOAT_SUMS, _FLOAT_MINS, _FLOAT_MAXS = (_columns(float, k) for k in ('sum', 'min', 'max'))
+_FLOAT_SUMS, _FLOAT_MINS, _FLOAT_MAXS = (_columns(float, k)
+                                         for k in ('sum', 'min', 'max'))
 
 @_jit
 def merge_row(a, fa, b, fb):
@@ -216,7 +232,8 @@ def merge_row(a, fa, b, fb):
     for c in _FLOAT_SUMS: fa[c] += fb[c]
     for c in _FLOAT_MINS: fa[c] = min(fa[c], fb[c])
     for c in _FLOAT_MAXS: fa[c] = max(fa[c], fb[c])
-    if a[UNITS] != b[UNITS] and b[UNITS] != 0: a[UNITS] = b[UNITS] if a[UNITS] == 0 else -1
+    if a[UNITS] != b[UNITS] and b[UNITS] != 0:
+        a[UNITS] = b[UNITS] if a[UNITS] == 0 else -1
     for c in range(HEAD, a.size): a[c] += b[c]
 
 # %% ../nbs/13_kernels.ipynb #39ea1471
@@ -255,7 +272,8 @@ def _count_block(x, u, r, f, hist, fold, edges, lo, per, near, shift, keys, h):
 def _summarise(x, u, i, w, half, n, p, r, f, fold, edges, lo, per, near, shift, zero):
     hist, plus, minus = r[HEAD:], 0, 0
     bx, wx = np.empty(BLOCK, np.float32), np.empty(BLOCK if half else 0, np.float32)
-    wu, wi, keys = wx.view(np.uint32), wx.view(np.int32), np.empty(BLOCK if edges.size else 0, np.uint32)
+    wu, wi, keys = (wx.view(np.uint32), wx.view(np.int32),
+                    np.empty(BLOCK if edges.size else 0, np.uint32))
     h = np.zeros((4, fold.size + 48 if n//p > FEW else 0), np.uint32)
     bu, bi = bx.view(np.uint32), bx.view(np.int32)
     ends = np.array([-2**31, 2**31 - 1, 0]).astype(np.int32)
@@ -265,18 +283,22 @@ def _summarise(x, u, i, w, half, n, p, r, f, fold, edges, lo, per, near, shift, 
         xb, ub, ib = _widened(x, u, i, w, half, o, e, wx, wu, wi)
         xb, ub, hi, lo_, top = _finite(xb, ub, ib, bx, bu, bi, r)
         if xb.size == 0: continue
-        ends[0], ends[1], ends[2] = max(hi, ends[0]), min(lo_, ends[1]), max(top, np.uint32(ends[2]))
+        ends[0], ends[1], ends[2] = (max(hi, ends[0]), min(lo_, ends[1]),
+                                     max(top, np.uint32(ends[2])))
         if p > 1: continue
         a, b = zeros(ub)
         plus, minus = plus + a, minus + b
         _count_block(xb, ub, r, f, hist, fold, edges, lo, per, near, shift, keys, h)
-        if o >> 31 != e >> 31: fold_in(h, fold, hist)  # before a 32-bit counter can overflow
+        # before a 32-bit counter can overflow
+        if o >> 31 != e >> 31: fold_in(h, fold, hist)
     for o in range(0, n if p > 1 else 0, BLOCK*p):
-        m = pick(x[o:o+BLOCK*p], p, bx) if half == 0 else _pick_half(w[o:o+BLOCK*p], half, p, bx, wx, wu)
+        m = pick(x[o:o+BLOCK*p], p, bx) if half == 0 else _pick_half(w[o:o+BLOCK*p], half,
+                                                                     p, bx, wx, wu)
         if m == 0: continue
         a, b = zeros(bu[:m])
         plus, minus = plus + a, minus + b
-        _count_block(bx[:m], bu[:m], r, f, hist, fold, edges, lo, per, near, shift, keys, h)
+        _count_block(bx[:m], bu[:m], r, f, hist, fold, edges, lo, per, near, shift, keys,
+                     h)
     if h.shape[1]: fold_in(h, fold, hist)
     if not edges.size:
         hist[fold[0]] -= plus
@@ -321,7 +343,8 @@ def any_bits(u, mask=np.uint32(0x7fffffff)):
     "True if `u`, uint32 or uint16, holds anything but zeros of either sign"
     for o in range(0, u.size, 256):
         c, some = u[o:o+256], np.uint32(0)
-        for k in range(c.size): some = np.uint32(some | (c[k] & mask))  # without the sign bit
+        # without the sign bit
+        for k in range(c.size): some = np.uint32(some | (c[k] & mask))
         if some: return True
     return False
 
@@ -333,7 +356,8 @@ def _or_into(row, v, mask):
 # %% ../nbs/13_kernels.ipynb #4d94c56d
 @_jit
 def mark(u, alive, inner, mask=np.uint32(0x7fffffff)):
-    "Mark in `alive`, uint8 (units,), the units with any value but zero in the bits `u`; `mask` drops the sign"
+    """Mark in `alive`, uint8 (units,), the units with any value but zero in the bits `u`;
+    `mask` drops the sign"""
     units = alive.size
     todo, n_todo = np.empty(units, np.int64), 0
     for c in range(units):
@@ -342,7 +366,8 @@ def mark(u, alive, inner, mask=np.uint32(0x7fffffff)):
     row = np.zeros(units if inner == 1 else 0, np.uint32)
     outer, o = u.size // (units*inner), 0
     while o < outer and n_todo:
-        if inner == 1 and 4*n_todo > units and o:  # many of them, side by side: 64 rows at once
+        # many of them, side by side: 64 rows at once
+        if inner == 1 and 4*n_todo > units and o:
             e = min(o + 64, outer)
             for j in range(o, e): _or_into(row, u[j*units:(j+1)*units], mask)
             for t in range(n_todo): alive[todo[t]] = row[todo[t]] != 0
@@ -361,27 +386,33 @@ def mark(u, alive, inner, mask=np.uint32(0x7fffffff)):
 @intrinsic
 def _pointer(typingctx, address):
     "The integer `address` as a pointer"
-    def codegen(context, builder, sig, args): return builder.inttoptr(args[0], cgutils.voidptr_t)
+    def codegen(context, builder, sig, args):
+        return builder.inttoptr(args[0], cgutils.voidptr_t)
     return types.voidptr(address), codegen
 
 # %% ../nbs/13_kernels.ipynb #8e6c0fc8
 @_jit
 def _called(r, n, units, fits):
-    "Count a call with `n` values in a row; `fits` is true if the values have this number of units"
+    """Count a call with `n` values in a row;
+    `fits` is true if the values have this number of units"""
     r[CALLS] += 1
     r[N_TOTAL] += n
     mine = 0 if units == 0 else units if fits else -1
-    r[UNITS] = r[UNITS] if mine == r[UNITS] or mine == 0 else mine if r[UNITS] == 0 else -1
+    r[UNITS] = (r[UNITS] if mine == r[UNITS] or mine == 0 else mine if r[UNITS] == 0
+                else -1)
 
 # %% ../nbs/13_kernels.ipynb #61c6ce0a
 _ARGS = 16 # of 8 bytes: 14 integers, then two floats
 
 @_jit
 def _args(args):
-    "Unpack the arguments that a recorder keeps for its kernel: integers, and the arrays whose addresses they hold"
+    """Unpack the arguments that a recorder keeps for its kernel:
+    integers, and the arrays whose addresses they hold"""
     a = carray(_pointer(args), _ARGS, np.int64)
-    r, f = carray(_pointer(a[2]), a[3], np.int64), carray(_pointer(a[2]), a[3], np.float64)
-    alive, fold = carray(_pointer(a[4]), a[5], np.uint8), carray(_pointer(a[7]), a[8], np.int32)
+    r, f = carray(_pointer(a[2]), a[3], np.int64), carray(_pointer(a[2]), a[3],
+                                                          np.float64)
+    alive, fold = carray(_pointer(a[4]), a[5], np.uint8), carray(_pointer(a[7]), a[8],
+                                                                 np.int32)
     return a, r, f, alive, fold
 
 # %% ../nbs/13_kernels.ipynb #9f11aea4
@@ -392,9 +423,11 @@ def _float32(x, args):
     lo, per = carray(_pointer(args), _ARGS, np.float64)[14:]
     _called(r, n, alive.size, inner > 0)
     if n == 0: return
-    v, u, i = carray(_pointer(x), n, np.float32), carray(_pointer(x), n, np.uint32), carray(_pointer(x), n, np.int32)
+    v, u, i = (carray(_pointer(x), n, np.float32), carray(_pointer(x), n, np.uint32),
+               carray(_pointer(x), n, np.int32))
     none = carray(_pointer(x), 0, np.uint16)
-    _summarise(v, u, i, none, 0, n, a[1], r, f, fold, edges, lo, per, a[11], np.uint32(a[12]), a[13])
+    _summarise(v, u, i, none, 0, n, a[1], r, f, fold, edges, lo, per, a[11],
+               np.uint32(a[12]), a[13])
     if inner: mark(u, alive, inner)
 
 # %% ../nbs/13_kernels.ipynb #776e82f3
@@ -405,9 +438,11 @@ def _half(x, args, half):
     lo, per = carray(_pointer(args), _ARGS, np.float64)[14:]
     _called(r, n, alive.size, inner > 0)
     if n == 0: return
-    v, u, i = carray(_pointer(x), 0, np.float32), carray(_pointer(x), 0, np.uint32), carray(_pointer(x), 0, np.int32)
+    v, u, i = (carray(_pointer(x), 0, np.float32), carray(_pointer(x), 0, np.uint32),
+               carray(_pointer(x), 0, np.int32))
     w = carray(_pointer(x), n, np.uint16)
-    _summarise(v, u, i, w, half, n, a[1], r, f, fold, edges, lo, per, a[11], np.uint32(a[12]), a[13])
+    _summarise(v, u, i, w, half, n, a[1], r, f, fold, edges, lo, per, a[11],
+               np.uint32(a[12]), a[13])
     if inner: mark(w, alive, inner, np.uint32(0x7fff))
 
 @_jit
@@ -429,7 +464,8 @@ def _float64(x, args):
         for k in range(n): alive[k // inner % alive.size] |= v[k] != 0
 
 # %% ../nbs/13_kernels.ipynb #a304ec15
-_KERNELS = {torch.float32: (_float32, 23), torch.bfloat16: (_bfloat16, 23), torch.float16: (_float16, 23),
+_KERNELS = {torch.float32: (_float32, 23), torch.bfloat16: (_bfloat16, 23),
+            torch.float16: (_float16, 23),
             torch.float64: (_float64, 52)}  # kernel, bits of mantissa of what it counts
 
 class _Plan:
@@ -445,15 +481,18 @@ class _Plan:
             self.floats = bins.lo, bins.n/(bins.hi - bins.lo)
             if dtype == torch.float32: near = prove(self.edges, *self.floats)
         else:
-            self.fold, self.edges = _fold(bins, dtype, cpu).to(torch.int32).numpy(), inner[:0]
+            self.fold, self.edges = (_fold(bins, dtype, cpu).to(torch.int32).numpy(),
+                                     inner[:0])
             shift, zero = mantissa - bins.mantissa_bits, bins.zero
-        self.ints = self.fold.ctypes.data, len(self.fold), self.edges.ctypes.data, len(self.edges), near, shift, zero
+        self.ints = (self.fold.ctypes.data, len(self.fold), self.edges.ctypes.data,
+                     len(self.edges), near, shift, zero)
 
 _plan = lru_cache(maxsize=256)(_Plan)
 
 # %% ../nbs/13_kernels.ipynb #6799fca3
 class Recorder:
-    "Merge tensors on the CPU into `row`, and mark their units that are not dead in `alive`, in one pass"
+    """Merge tensors on the CPU into `row`,
+    and mark their units that are not dead in `alive`, in one pass"""
     def __init__(self,
         row:Tensor, # int64 (HEAD + len(bins),), contiguous
         alive:Tensor, # bool (units,), contiguous; (0,) if there are no units
@@ -462,11 +501,13 @@ class Recorder:
     ):
         self.row, self.alive, self.bins, self.sample = row, alive, bins, sample
         self.args = np.zeros(_ARGS, np.int64)
-        self.dtype, self.shares = None, []  # the next call prepares; parts that other threads read
+        # the next call prepares; parts that other threads read
+        self.dtype, self.shares = None, []
         self.address = self.args.ctypes.data
 
     def __call__(self, x:Tensor, dim:int):
-        known = x.dtype is self.dtype and x.shape == self.shape and x.stride() == self.strides and dim == self.dim
+        known = (x.dtype is self.dtype and x.shape == self.shape
+                 and x.stride() == self.strides and dim == self.dim)
         if not known or x.is_neg(): x = self.prepare(x, dim)
         if self.shares: self.together(x.data_ptr())
         else: self.kernel(x.data_ptr(), self.address)
@@ -481,11 +522,14 @@ def prepare(self:Recorder, x:Tensor, dim:int)->Tensor:
     fits = units and y.ndim and y.shape[dim] == units
     inner = 0 if not fits else max(y.stride(dim) if units > 1 else n, 1)
     row = self.row.data_ptr(), self.row.numel()
-    self.args[:14] = n, prime_stride(n, self.sample), *row, self.alive.data_ptr(), units, inner, *plan.ints
+    self.args[:14] = (n, prime_stride(n, self.sample), *row, self.alive.data_ptr(), units,
+                      inner, *plan.ints)
     self.args[14:].view(np.float64)[:] = plan.floats
-    self.plan, self.kernel = plan, plan.kernel  # the plan keeps the arrays at its addresses alive
+    # the plan keeps the arrays at its addresses alive
+    self.plan, self.kernel = plan, plan.kernel
     self.shape, self.strides, self.dim = x.shape, x.stride(), dim
-    self.dtype = x.dtype if y.data_ptr() == x.data_ptr() else None  # None: a copy each time
+    # None: a copy each time
+    self.dtype = x.dtype if y.data_ptr() == x.data_ptr() else None
     self.divide(y.element_size())
     return y
 
@@ -493,9 +537,12 @@ def prepare(self:Recorder, x:Tensor, dim:int)->Tensor:
 SHARE = 1 << 20 # values: the least for a thread of its own
 
 @lru_cache(maxsize=1)
-def _threads()->ThreadPoolExecutor: return ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix='actstats')
+def _threads()->ThreadPoolExecutor:
+    return ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix='actstats')
 
-if hasattr(os, 'register_at_fork'): os.register_at_fork(after_in_child=_threads.cache_clear)  # a fork has no threads
+# a fork has no threads
+if hasattr(os, 'register_at_fork'):
+    os.register_at_fork(after_in_child=_threads.cache_clear)
 
 # %% ../nbs/13_kernels.ipynb #c0790229
 class Share:
@@ -507,7 +554,8 @@ class Share:
         size:int, # bytes of a value
     ):
         self.offset, self.args = begin*size, r.args.copy()
-        self.row, self.alive = empty_rows(bins=r.bins, device='cpu'), torch.zeros_like(r.alive)
+        self.row, self.alive = (empty_rows(bins=r.bins, device='cpu'),
+                                torch.zeros_like(r.alive))
         self.args[[0, 2, 4]] = n, self.row.data_ptr(), self.alive.data_ptr()
         self.address = self.args.ctypes.data
 
@@ -516,13 +564,15 @@ class Share:
 def divide(self:Recorder,
     size:int, # bytes of a value
 ):
-    "Divide tensors like the one that was prepared for among the threads that PyTorch uses"
+    """Divide tensors like the one that was prepared for among the
+    threads that PyTorch uses"""
     n, p, _, _, _, units, inner = self.args[:7].tolist()
     block = units*inner if inner else 1  # values that belong together
     outer = n//block
     k = min(torch.get_num_threads(), n//SHARE, outer) if p == 1 else 1
     ends = [outer*j//k*block for j in range(1, k + 1)] if k > 1 else []
-    self.shares = [Share(self, begin, end - begin, size) for begin,end in zip(ends, ends[1:])]
+    self.shares = [Share(self, begin, end - begin, size)
+                   for begin,end in zip(ends, ends[1:])]
     if ends: self.args[0] = ends[0]  # the first part is for the calling thread
 
 # %% ../nbs/13_kernels.ipynb #1d92df37
@@ -543,7 +593,8 @@ def together(self:Recorder,
     address:int, # of the values
 ):
     "Read a tensor in several threads"
-    others = [_threads().submit(self.kernel, address + s.offset, s.address) for s in self.shares]
+    others = [_threads().submit(self.kernel, address + s.offset, s.address)
+              for s in self.shares]
     self.kernel(address, self.address)
     for s,done in zip(self.shares, others):
         done.result()

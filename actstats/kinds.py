@@ -19,50 +19,62 @@ class Kind:
     of:str = 'layer' # its source: "layer", "parameter", "input", "number" or "lens"
     timeline:str = 'train' # its time axis: "train", "valid" or "log"
     ask:str = '' # the call that records it
-    flow:int|None = None # its place in the order in which a step computes; None: not diagnosed
+    # its place in the order in which a step computes; None: not diagnosed
+    flow:int|None = None
     where:str = '' # the name of the place in a finding
-    outputs:bool = False # outputs of layers, to be compared with mean 0 and standard deviation 1?
-    masked:bool = False # may hold minus infinity on purpose, as masked attention scores do?
-    values:str = '' # which bins suit: "small", "whole" (numbers from 0 on) or "" for any: see `FloatBins.of`
+    # outputs of layers, to be compared with mean 0 and standard deviation 1?
+    outputs:bool = False
+    # may hold minus infinity on purpose, as masked attention scores do?
+    masked:bool = False
+    # which bins suit: "small", "whole" (from 0 on) or "": see `FloatBins.of`
+    values:str = ''
 
 # %% ../nbs/04c_kinds.ipynb #a6e1f71d
 _WITH_OPT, _LENS = 'watch(model, optimizer)', 'watch(model, lenses=[%s()])'
 
 KINDS = {k.name: k for k in (
-    Kind('act', 'output', 'outputs', flow=1, where='the output', outputs=True, masked=True),
-    Kind('grad', 'gradient', 'gradients of the outputs', ask='watch(model, grads=True)',
-         values='small'),
-    Kind('valid', 'output in evaluation mode', 'outputs in evaluation mode', timeline='valid',
-         ask='watch(model, on_valid=True)', outputs=True, masked=True),
-    Kind('param', 'parameter', 'parameters', 'parameter', ask=_WITH_OPT, flow=5, where='a parameter'),
-    Kind('param_grad', 'gradient of the parameter', 'gradients of parameters', 'parameter', ask=_WITH_OPT,
+    Kind('act', 'output', 'outputs', flow=1, where='the output', outputs=True,
+         masked=True), Kind('grad', 'gradient', 'gradients of the outputs',
+                            ask='watch(model, grads=True)', values='small'),
+    Kind('valid', 'output in evaluation mode', 'outputs in evaluation mode',
+         timeline='valid', ask='watch(model, on_valid=True)', outputs=True, masked=True),
+    Kind('param', 'parameter', 'parameters', 'parameter', ask=_WITH_OPT, flow=5,
+         where='a parameter'),
+    Kind('param_grad', 'gradient of the parameter', 'gradients of parameters',
+         'parameter', ask=_WITH_OPT,
          flow=3, where='the gradient of a parameter', values='small'),
     Kind('update', 'update', 'updates of parameters', 'parameter', ask=_WITH_OPT,
          flow=4, where='the update of a parameter', values='small'),
     Kind('input', 'input', 'inputs', 'input', flow=0, where='the input'),
-    Kind('log', 'logged number', 'logged numbers', 'number', timeline='log', ask='rec.log(loss=loss)',
-         flow=2, where='the loss'),
-    Kind('run', 'number of the run', 'numbers of the run', 'number', timeline='log', ask='watch(model)'),
+    Kind('log', 'logged number', 'logged numbers', 'number', timeline='log',
+         ask='rec.log(loss=loss)', flow=2, where='the loss'),
+    Kind('run', 'number of the run', 'numbers of the run', 'number', timeline='log',
+         ask='watch(model)'),
     Kind('index', 'index', 'indices', 'lens', ask=_LENS % 'Experts', values='whole'),
-    Kind('entropy', 'entropy', 'entropies', 'lens', ask='watch(model, lenses=[Experts(), Attention()])'),
-    Kind('logit', 'largest attention logit', 'largest attention logits', 'lens', ask=_LENS % 'Attention'),
-    Kind('first', 'attention to the first token', 'attention to the first token', 'lens', ask=_LENS % 'Attention'),
-    Kind('outlier', 'outlier channels', 'outlier channels', 'lens', ask=_LENS % 'Outliers'),
-)}
+    Kind('entropy', 'entropy', 'entropies', 'lens',
+         ask='watch(model, lenses=[Experts(), Attention()])'),
+    Kind('logit', 'largest attention logit', 'largest attention logits', 'lens',
+         ask=_LENS % 'Attention'),
+    Kind('first', 'attention to the first token', 'attention to the first token', 'lens',
+         ask=_LENS % 'Attention'), Kind('outlier', 'outlier channels', 'outlier channels',
+                                        'lens', ask=_LENS % 'Outliers'),)}
 
 # %% ../nbs/04c_kinds.ipynb #a77363f7
 def check_kind(
     kind:str, # a name
     kinds=None, # the allowed names; None: all
 )->str: # the same name
-    "Check the name of a kind; ValueError, with the allowed names, if it is not one of them"
+    """Check the name of a kind; ValueError, with the allowed names,
+    if it is not one of them"""
     kinds = KINDS if kinds is None else kinds
-    if kind not in kinds: raise ValueError(f'kind {kind!r}: expected one of {", ".join(kinds)}')
+    if kind not in kinds:
+        raise ValueError(f'kind {kind!r}: expected one of {", ".join(kinds)}')
     return kind
 
 # %% ../nbs/04c_kinds.ipynb #f356a895
 def kind_of(name:str)->Kind:
-    "The kind of this name; one with default facts if the table lacks it (in the file of another program, say)"
+    """The kind of this name; one with default facts if the table lacks it (in the file
+    of another program, say)"""
     return KINDS.get(name) or Kind(name, name, name)
 
 # %% ../nbs/04c_kinds.ipynb #2617c8c3
@@ -79,5 +91,7 @@ def values_of(
     return kind_of(key[-1]).values
 
 def judged()->list:
-    "The names of the kinds that the diagnosis checks, in the order in which a step computes them"
-    return [k.name for k in sorted(KINDS.values(), key=lambda k: k.flow or 0) if k.flow is not None]
+    """The names of the kinds that the diagnosis checks,
+    in the order in which a step computes them"""
+    return [k.name for k in sorted(KINDS.values(), key=lambda k: k.flow or 0)
+            if k.flow is not None]

@@ -22,19 +22,24 @@ __all__ = ['ROLES', 'usual_role', 'rank_and_world', 'restart', 'agreed_run', 'Ra
 
 # %% ../nbs/03j_layouts.ipynb #aaf51387
 ROLES = ('sample', 'shard', 'replica', 'stage', 'unknown')
-_NUMBERS, _SEEN = ('log', 'run'), ('index', 'entropy', 'logit', 'first', 'outlier')  # the second: by lenses
-_DIVIDED = ('act', 'valid', 'grad', 'input', *_SEEN, *_NUMBERS) # kinds of which each rank has different values
+# the second: by lenses
+_NUMBERS, _SEEN = ('log', 'run'), ('index', 'entropy', 'logit', 'first', 'outlier')
+# kinds of which each rank has different values
+_DIVIDED = ('act', 'valid', 'grad', 'input', *_SEEN, *_NUMBERS)
 
 def usual_role(
     kind:str, # of rows
 )->str:
-    "The default role of ranks: data parallelism divides activations and copies parameters"
+    """The default role of ranks: data parallelism divides
+    activations and copies parameters"""
     return 'sample' if kind in _DIVIDED else 'replica'
 
 # %% ../nbs/03j_layouts.ipynb #540ae64a
 def rank_and_world()->tuple: # (rank, number of processes)
-    "The rank of this process and the number of processes that train together; (0, 1) if it is alone"
-    if dist.is_available() and dist.is_initialized(): return dist.get_rank(), dist.get_world_size()
+    """The rank of this process and the number of processes that train together;
+    (0, 1) if it is alone"""
+    if dist.is_available() and dist.is_initialized():
+        return dist.get_rank(), dist.get_world_size()
     try: rank, world = int(os.environ['RANK']), int(os.environ['WORLD_SIZE'])
     except (KeyError, ValueError): return 0, 1
     return (rank, world) if 0 <= rank < world else (0, 1)
@@ -49,19 +54,23 @@ def restart()->int:
 _PATIENCE = 5 # seconds to wait for the store
 
 def agreed_run()->str:
-    "A name for this start of all ranks, the same in each of them; empty if the store does not answer"
+    """A name for this start of all ranks, the same in each of them;
+    empty if the store does not answer"""
     mine, found = secrets.token_hex(6), []
     if rank_and_world()[1] == 1: return mine
     def ask():
         with suppress(Exception):
-            found.append(default_store().compare_set(f'actstats/run/{restart()}', '', mine).decode())
+            found.append(default_store().compare_set(f'actstats/run/{restart()}', '',
+                                                     mine).decode())
     asking = Thread(target=ask, daemon=True)
     asking.start()
     asking.join(_PATIENCE)
     return found[0] if found else ''
 
 # %% ../nbs/03j_layouts.ipynb #eb8123a1
-_DATA = ('dp', 'data', 'ddp', 'fsdp', 'cp', 'context', 'ep', 'expert', 'replicate', 'shard') # these divide data
+# these divide data
+_DATA = ('dp', 'data', 'ddp', 'fsdp', 'cp', 'context', 'ep', 'expert', 'replicate',
+         'shard')
 
 def _purpose(name:str)->str:
     "The purpose of a dimension with this name: data, tensor (parallel) or stage"
@@ -76,21 +85,28 @@ class Ranks:
         mesh=None, # a torch DeviceMesh; None: only what the model shows
     ):
         self.rank, self.world = rank_and_world()
-        self.dims = {}     # name of a dimension -> the ranks of this process's group along it, in order
+        # name of a dimension -> the ranks of this process's group along it, in order
+        self.dims = {}
         self.purpose = {}  # name of a dimension -> "data", "tensor" or "stage"
-        self.flat = {}     # names of parameters that the older FSDP has flattened -> the dimension that divides them
+        # names of parameters that the older FSDP has
+        # flattened -> the dimension that divides them
+        self.flat = {}
         self.placed = set() # dimensions along which a parameter is a DTensor
         self.fsdp = set()   # those along which FSDP2 divides parameters
         if mesh is not None: self.names(mesh)
         roots = [m for _,m in parts.roots]
-        flat = {p: dim for root in roots for m in root.modules() for p,dim in self._learn(m)}
-        if flat: self.flat = {k: flat[p] for k,place in parts.places().items() if (p := parameter(*place)) in flat}
+        flat = {p: dim for root in roots for m in root.modules()
+                for p,dim in self._learn(m)}
+        if flat:
+            self.flat = {k: flat[p] for k,place in parts.places().items()
+                         if (p := parameter(*place)) in flat}
         for p in parts.parameters():
             if hasattr(p, 'placements'): self._learn_from(p)
 
     def about(self)->dict: # for `rec.meta`
         "Where this process stands, as plain data"
-        return dict(rank=self.rank, world=self.world, dims={k: list(v) for k,v in self.dims.items()})
+        return dict(rank=self.rank, world=self.world,
+                    dims={k: list(v) for k,v in self.dims.items()})
 
 # %% ../nbs/03j_layouts.ipynb #0c132b77
 @patch
@@ -100,13 +116,14 @@ def names(self:Ranks,
 )->list: # the names of its dimensions
     "Add the dimensions of `mesh` to `dims`"
     given = mesh.mesh_dim_names or [f'dim{i}' for i in range(mesh.ndim)]
-    return [self._name(name, tuple(dist.get_process_group_ranks(mesh.get_group(i))), purpose)
-            for i,name in enumerate(given)]
+    return [self._name(name, tuple(dist.get_process_group_ranks(mesh.get_group(i))),
+                       purpose) for i,name in enumerate(given)]
 
 # %% ../nbs/03j_layouts.ipynb #673160ce
 @patch
 def _name(self:Ranks, name:str, group:tuple, purpose:str|None=None)->str:
-    known = next((k for k,ranks in self.dims.items() if ranks == group and (len(group) > 1 or k == name)), None)
+    known = next((k for k,ranks in self.dims.items()
+                  if ranks == group and (len(group) > 1 or k == name)), None)
     if known is not None: return known
     while name in self.dims: name += "'"
     self.dims[name] = group
@@ -116,23 +133,28 @@ def _name(self:Ranks, name:str, group:tuple, purpose:str|None=None)->str:
 
 # %% ../nbs/03j_layouts.ipynb #0946dc9a
 @patch
-def _learn(self:Ranks, m:nn.Module)->list: # (parameter, dimension) of those that are flattened
+# (parameter, dimension) of those that are flattened
+def _learn(self:Ranks, m:nn.Module)->list:
     "Learn the ranks of a module that is a wrapper, if it has a mesh or a group"
     for mesh in fsdp_meshes(m): self.fsdp |= set(self.names(mesh, 'data'))
     classes = {c.__name__ for c in type(m).__mro__}
-    if 'FullyShardedDataParallel' in classes and getattr(m.sharding_strategy, 'name', '') != 'NO_SHARD':
+    if ('FullyShardedDataParallel' in classes
+        and getattr(m.sharding_strategy, 'name', '') != 'NO_SHARD'):
         dim = self._name('fsdp', tuple(dist.get_process_group_ranks(m.process_group)))
         return [(p, dim) for p in m.parameters()]
-    if 'DistributedDataParallel' in classes: self._name('ddp', tuple(dist.get_process_group_ranks(m.process_group)))
+    if 'DistributedDataParallel' in classes:
+        self._name('ddp', tuple(dist.get_process_group_ranks(m.process_group)))
     return []
 
 # %% ../nbs/03j_layouts.ipynb #93faa348
 @patch
 def _learn_from(self:Ranks, p:Tensor):
-    "Learn from a DTensor parameter: dimensions that cut it and are not FSDP's are for tensor parallelism"
+    """Learn from a DTensor parameter:
+    dimensions that cut it and are not FSDP's are for tensor parallelism"""
     for name,placement in zip(self.names(p.device_mesh, 'tensor'), p.placements):
         self.placed.add(name)
-        if name in self.fsdp or placement.is_replicate() or name.startswith(_DATA): continue
+        if name in self.fsdp or placement.is_replicate() or name.startswith(_DATA):
+            continue
         self.purpose[name] = 'tensor'
 
 # %% ../nbs/03j_layouts.ipynb #a32c5eef
@@ -141,7 +163,8 @@ _FAR = 1000 # nodes of the graph to look at
 def _evidence(
     x:Tensor, # any tensor
     far:int=_FAR, # how many nodes of its graph to look at
-)->tuple|None: # mesh, placements, number of dimensions, and whether they are those of `x` itself
+# mesh, placements, number of dimensions, and whether they are those of `x` itself
+)->tuple|None:
     "Where the values of `x` are, if it is a DTensor or comes from one; else None"
     if hasattr(x, 'placements'): return x.device_mesh, x.placements, x.ndim, True
     at, seen = deque([x.grad_fn]), set()
@@ -150,12 +173,14 @@ def _evidence(
         if node is None or node in seen: continue
         seen.add(node)
         spec = spec_of(node)
-        if spec is not None: return spec.mesh, spec.placements, spec.ndim, node is x.grad_fn
+        if spec is not None:
+            return spec.mesh, spec.placements, spec.ndim, node is x.grad_fn
         at.extend(o for o,_ in node.next_functions)
 
 # %% ../nbs/03j_layouts.ipynb #e388a15e
 def _role(placement, units:int|None)->str:
-    "The role of a placement; `units`: the dimension of the units, None for parameters, of which all elements are alike"
+    """The role of a placement; `units`: the dimension of the units, None for parameters,
+    of which all elements are alike"""
     if placement.is_replicate(): return 'replica'
     along = getattr(placement, 'dim', None)
     return 'shard' if units is None or along == units else 'sample'
@@ -164,7 +189,8 @@ def _role(placement, units:int|None)->str:
 @patch(as_prop=True)
 def is_last(self:Ranks)->bool:
     "True if this process has the last layers, as far as is known"
-    return all(self.dims[d][-1] == self.rank for d,purpose in self.purpose.items() if purpose == 'stage')
+    return all(self.dims[d][-1] == self.rank
+               for d,purpose in self.purpose.items() if purpose == 'stage')
 
 # %% ../nbs/03j_layouts.ipynb #e4ea87b7
 @patch
@@ -178,7 +204,8 @@ def layout(self:Ranks,
     "The layout of a tensor, one role for each known dimension of the mesh"
     own = dict(self._assumed(kind))
     if kind not in _DIVIDED and name in self.flat: return own | {self.flat[name]: 'shard'}
-    found = None if kind in ('input', *_NUMBERS) else _evidence(x, _FAR if 'tensor' in self.purpose.values() else 0)
+    found = (None if kind in ('input', *_NUMBERS)
+             else _evidence(x, _FAR if 'tensor' in self.purpose.values() else 0))
     if found is None: return own if like is None or kind == 'input' else dict(like)
     mesh, placements, ndim, direct = found
     of_layer = kind in _DIVIDED
@@ -194,14 +221,17 @@ def _assumed(self:Ranks, kind:str):
         if purpose == 'stage': yield name, 'stage'
         elif purpose == 'data': yield name, usual_role(kind)
         elif kind in _NUMBERS: yield name, 'sample'
-        else: yield name, 'replica' if kind not in _DIVIDED and name in self.placed else 'unknown'
+        else:
+            yield (name, 'replica' if kind not in _DIVIDED and name in self.placed
+                   else 'unknown')
 
 # %% ../nbs/03j_layouts.ipynb #fc238bcb
 @dataclass(frozen=True)
 class Share:
     "The role of the rows of one rank in a merged row"
     part:tuple # coordinates over the dimensions that divide the tensor; () if it is whole
-    group:tuple # the ranks that are replicas of each other, this one among them, in ascending order
+    # the ranks that are replicas of each other, this one among them, in ascending order
+    group:tuple
 
     @property
     def taken(self)->int: return self.group[0]
@@ -239,15 +269,19 @@ def ranks_text(
     for r in sorted(ranks):
         if runs and r == runs[-1][-1] + 1: runs[-1].append(r)
         else: runs.append([r])
-    words = [w for run in runs for w in ([f'{run[0]}-{run[-1]}'] if len(run) > 2 else map(str, run))]
-    return f'rank{"s"*(len(ranks) != 1)} ' + ' and '.join(filter(None, (', '.join(words[:-1]), *words[-1:])))
+    words = [w for run in runs
+             for w in ([f'{run[0]}-{run[-1]}'] if len(run) > 2 else map(str, run))]
+    return (f'rank{"s"*(len(ranks) != 1)} '
+            + ' and '.join(filter(None, (', '.join(words[:-1]), *words[-1:]))))
 
 # %% ../nbs/03j_layouts.ipynb #3743c5fc
 def whose(
     meta:dict, # of a recording
 )->str:
-    "The ranks that a recording comes from: rank 1 of 4; ranks 0-2 of 4, merged; empty for a single process"
+    """The ranks that a recording comes from: rank 1 of 4; ranks 0-2 of 4, merged;
+    empty for a single process"""
     r = meta.get('ranks')
     if not r or r['world'] == 1: return ''
     merged = r.get('merged')
-    return f'{ranks_text([r["rank"]] if merged is None else merged)} of {r["world"]}' + ', merged'*(merged is not None)
+    return (f'{ranks_text([r["rank"]] if merged is None else merged)} of {r["world"]}'
+            + ', merged'*(merged is not None))

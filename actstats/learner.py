@@ -18,7 +18,8 @@ from fastcore.basics import patch
 from ._extras import needs
 
 if find_spec('torcheval'):  # which only MetricsCB needs
-    with warnings.catch_warnings():  # when it is imported, torcheval 0.0.7 calls torch.jit.script, now deprecated
+    # when it is imported, torcheval 0.0.7 calls torch.jit.script, now deprecated
+    with warnings.catch_warnings():
         warnings.filterwarnings('ignore', '.*torch.jit.script', FutureWarning)
         from torcheval.metrics import Mean
 
@@ -33,11 +34,13 @@ class CancelFitException(Exception): "Stop the fit"
 class CancelEpochException(Exception): "Skip the rest of the epoch"
 class CancelBatchException(Exception): "Skip the rest of the batch"
 
-_CANCEL = dict(fit=CancelFitException, epoch=CancelEpochException, batch=CancelBatchException)
+_CANCEL = dict(fit=CancelFitException, epoch=CancelEpochException,
+               batch=CancelBatchException)
 
 # %% ../nbs/02_learner.ipynb #dd982efa
 class Callback:
-    "The learner passes itself to the methods named after events: `before_fit`, `after_batch`, `cleanup_epoch`, ..."
+    """The learner passes itself to the methods named after events:
+    `before_fit`, `after_batch`, `cleanup_epoch`, ..."""
     order = 0
     def __init_subclass__(cls, order=None, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -55,8 +58,10 @@ def run_cbs(
     event:str, # name of the method
     learn=None, # what they are called with
 )->bool: # whether there was one to call
-    "Call `event` of all callbacks that have it, by their order; if some are marked `only`, the first of these alone"
-    fs = [getattr(cb, event) for cb in sorted(cbs, key=attrgetter('order')) if hasattr(cb, event)]
+    """Call `event` of all callbacks that have it, by their order;
+    if some are marked `only`, the first of these alone"""
+    fs = [getattr(cb, event)
+          for cb in sorted(cbs, key=attrgetter('order')) if hasattr(cb, event)]
     sole = [f for f in fs if getattr(f, 'only', False)]
     for f in sole[:1] or fs: f(learn)
     return bool(fs)
@@ -92,10 +97,12 @@ def _listed(cbs)->list: return [cbs] if isinstance(cbs, Callback) else list(cbs 
 @patch
 @contextmanager
 def during(self:Learner, span:str):
-    "The events around a fit, epoch or batch; every callback cleans up, also after an exception"
+    """The events around a fit, epoch or batch; every callback cleans up,
+    also after an exception"""
     with ExitStack() as last:
         for cb in sorted(self.cbs, key=attrgetter('order'), reverse=True):
-            if hasattr(cb, f'cleanup_{span}'): last.callback(getattr(cb, f'cleanup_{span}'), self)
+            if hasattr(cb, f'cleanup_{span}'):
+                last.callback(getattr(cb, f'cleanup_{span}'), self)
         try:
             self.callback(f'before_{span}')
             yield
@@ -106,7 +113,8 @@ def during(self:Learner, span:str):
 @patch
 def _do(self:Learner, what:str):
     if self.callback(what): return
-    raise RuntimeError(f'Learner: no callback does {what!r}; add TrainCB(), or use TrainLearner')
+    raise RuntimeError(
+        f'Learner: no callback does {what!r}; add TrainCB(), or use TrainLearner')
 
 # %% ../nbs/02_learner.ipynb #d10ea672
 @patch
@@ -147,7 +155,9 @@ def fit(self:Learner,
     self.n_epochs, self.epochs, self.epoch = n_epochs, range(n_epochs), 0
     self.phases = [True]*train + [False]*valid
     try:
-        if self.opt_func: self.opt = self.opt_func(self.model.parameters(), lr=self.lr if lr is None else lr)
+        if self.opt_func:
+            self.opt = self.opt_func(self.model.parameters(),
+                                     lr=self.lr if lr is None else lr)
         with self.during('fit'): self._epochs()
     finally: self.cbs = mine
     return self
@@ -160,10 +170,12 @@ def _epochs(self:Learner):
 
 # %% ../nbs/02_learner.ipynb #e7b96a9a
 class TrainCB(Callback):
-    "The usual predict, get_loss, backward, step and zero_grad; the first `n_inp` parts of a batch are inputs"
+    """The usual predict, get_loss, backward, step and zero_grad;
+    the first `n_inp` parts of a batch are inputs"""
     def __init__(self, n_inp:int=1): self.n_inp = n_inp
     def predict(self, learn): learn.preds = learn.model(*learn.batch[:self.n_inp])
-    def get_loss(self, learn): learn.loss = learn.loss_func(learn.preds, *learn.batch[self.n_inp:])
+    def get_loss(self, learn):
+        learn.loss = learn.loss_func(learn.preds, *learn.batch[self.n_inp:])
     def backward(self, learn): learn.loss.backward()
     def step(self, learn): learn.opt.step()
     def zero_grad(self, learn): learn.opt.zero_grad()
@@ -171,14 +183,16 @@ class TrainCB(Callback):
 # %% ../nbs/02_learner.ipynb #8fe5706b
 class TrainLearner(Learner):
     "A `Learner` with `TrainCB`"
-    def __init__(self, model, dls, loss_func=F.cross_entropy, lr=.1, cbs=None, opt_func=optim.SGD):
+    def __init__(self, model, dls, loss_func=F.cross_entropy, lr=.1, cbs=None,
+                 opt_func=optim.SGD):
         super().__init__(model, dls, loss_func, lr, cbs, opt_func)
         self.cbs.insert(0, TrainCB())
 
 # %% ../nbs/02_learner.ipynb #da8c896d
 def default_device()->str:
     "The fastest device that is available: cuda, mps or cpu"
-    return 'cuda' if torch.cuda.is_available() else 'mps' if torch.backends.mps.is_available() else 'cpu'
+    return ('cuda' if torch.cuda.is_available() else 'mps'
+            if torch.backends.mps.is_available() else 'cpu')
 
 # %% ../nbs/02_learner.ipynb #c3d9e619
 def to_device(x, device):
@@ -196,14 +210,16 @@ class DeviceCB(Callback, order=-20):
 
 # %% ../nbs/02_learner.ipynb #e79d43bd
 def frontend()->str:
-    "'live': a notebook whose outputs can change; 'static': one that is being stored; 'terminal': neither"
+    """'live': a notebook whose outputs can change; 'static': one that is being stored;
+    'terminal': neither"""
     ip = sys.modules['IPython'].get_ipython() if 'IPython' in sys.modules else None
     if ip is None or type(ip).__name__ == 'TerminalInteractiveShell': return 'terminal'
     return 'live' if hasattr(ip, 'kernel') else 'static'
 
 # %% ../nbs/02_learner.ipynb #9163b368
 class Live:
-    "One output that changes in place in a notebook, appears at the end in a stored one, and not at all in a terminal"
+    """One output that changes in place in a notebook, appears at the end in a stored one,
+    and not at all in a terminal"""
     def __init__(self): self.where, self.handle, self.last = frontend(), None, None
     def show(self, o):
         self.last = o
@@ -233,19 +249,23 @@ class Table:
 @patch
 def _text(self:Table)->list:
     "All cells as text, floats with three decimals"
-    return [{k:f'{v:.3f}' if isinstance(v, float) else str(v) for k,v in r.items()} for r in self.rows]
+    return [{k:f'{v:.3f}' if isinstance(v, float) else str(v) for k,v in r.items()}
+            for r in self.rows]
 
 # %% ../nbs/02_learner.ipynb #e8fa3e7d
 @patch
 def line(self:Table, i:int)->str:
     "Row `i` as text, in aligned columns; the header is row -1"
     rows = self._text()
-    widths = {k:max(len(k), 6, *(len(r.get(k, '')) for r in rows)) for k in (self.rows[0] if rows else {})}
-    return '  '.join((k if i < 0 else rows[i].get(k, '')).rjust(n) for k,n in widths.items())
+    widths = {k:max(len(k), 6, *(len(r.get(k, '')) for r in rows))
+              for k in (self.rows[0] if rows else {})}
+    return '  '.join((k if i < 0 else rows[i].get(k, '')).rjust(n)
+                     for k,n in widths.items())
 
 # %% ../nbs/02_learner.ipynb #dcf85b5a
 class MetricsCB(Callback, order=10):
-    "A row of metrics for each pass over a split: `MetricsCB(MulticlassAccuracy(), f1=MulticlassF1Score())`"
+    """A row of metrics for each pass over a split: `MetricsCB(MulticlassAccuracy(),
+    f1=MulticlassF1Score())`"""
     def __init__(self,
         *ms, # torcheval metrics, shown under the name of their class
         show:bool=True, # show the rows? they are kept in any case
@@ -260,7 +280,8 @@ class MetricsCB(Callback, order=10):
     def before_epoch(self, learn):
         for m in (*self.metrics.values(), self.loss): m.reset()
     def after_batch(self, learn):
-        y, preds, loss = learn.batch[-1], learn.preds.detach().float(), learn.loss.detach().float()
+        y, preds, loss = (learn.batch[-1], learn.preds.detach().float(),
+                          learn.loss.detach().float())
         for m in self.metrics.values(): m.to(preds.device).update(preds, y)
         self.loss.to(loss.device).update(loss, weight=len(y))
     def cleanup_fit(self, learn):
@@ -270,7 +291,8 @@ class MetricsCB(Callback, order=10):
 @patch
 def after_epoch(self:MetricsCB, learn):
     row = {k:m.compute().item() for k,m in (self.metrics | dict(loss=self.loss)).items()}
-    self.rows.append(row | dict(epoch=learn.epoch, train='train' if learn.training else 'eval'))
+    self.rows.append(row | dict(epoch=learn.epoch,
+                                train='train' if learn.training else 'eval'))
     if self.show: self._show(Table(self.rows))
 
 # %% ../nbs/02_learner.ipynb #c9aa525a
@@ -299,13 +321,17 @@ class ProgressCB(Callback, order=20):
     def before_fit(self, learn):
         tqdm = _tqdm()
         self.losses, self.valid, self.live, self.due = [], [], Live(), 0.
-        total = learn.n_epochs * sum(_len(learn.dls['train' if p else 'test']) for p in learn.phases)
-        quiet = dict(live=False, static=True, terminal=None)[self.live.where]  # None: unless stderr is a terminal
-        self.bar = tqdm(total=total or None, leave=False, disable=quiet, unit='batch', dynamic_ncols=True)
+        total = learn.n_epochs * sum(_len(learn.dls['train' if p else 'test'])
+                                     for p in learn.phases)
+        # None: unless stderr is a terminal
+        quiet = dict(live=False, static=True, terminal=None)[self.live.where]
+        self.bar = tqdm(total=total or None, leave=False, disable=quiet, unit='batch',
+                        dynamic_ncols=True)
     def cleanup_fit(self, learn):
         if self.bar is None: return
         self.bar.close()
-        if self.plot and self.losses and self.live.where != 'terminal': self.live.show(self.picture())
+        if self.plot and self.losses and self.live.where != 'terminal':
+            self.live.show(self.picture())
         self.live.close()
 
 def _len(dl)->int: return len(dl) if hasattr(dl, '__len__') else 0
@@ -321,7 +347,8 @@ def _tqdm():
 @patch
 def before_epoch(self:ProgressCB, learn):
     phase = 'train' if learn.training else 'eval'
-    self.bar.set_description(f'epoch {learn.epoch + 1}/{learn.n_epochs} {phase}', refresh=False)
+    self.bar.set_description(f'epoch {learn.epoch + 1}/{learn.n_epochs} {phase}',
+                             refresh=False)
     self.sum, self.n = 0., 0
 
 # %% ../nbs/02_learner.ipynb #065eb8b6
@@ -336,7 +363,8 @@ def after_batch(self:ProgressCB, learn):
 # %% ../nbs/02_learner.ipynb #811436ed
 @patch
 def after_epoch(self:ProgressCB, learn):
-    if not learn.training and self.n: self.valid.append((len(self.losses), self.sum/self.n))
+    if not learn.training and self.n:
+        self.valid.append((len(self.losses), self.sum/self.n))
     if self.plot and self.live.where == 'live': self.live.show(self.picture())
 
 # %% ../nbs/02_learner.ipynb #7265712b
@@ -347,7 +375,8 @@ def _look(self:ProgressCB, loss:Tensor):
     began = time.monotonic()
     if self.plot and self.live.where == 'live': self.live.show(self.picture())
     now = time.monotonic()
-    self.due = now + max(self.every, 10*(now - began))  # drawing takes a tenth of the time at most
+    # drawing takes a tenth of the time at most
+    self.due = now + max(self.every, 10*(now - began))
 
 # %% ../nbs/02_learner.ipynb #6cf0ab64
 class Picture:
@@ -369,14 +398,16 @@ def picture(self:ProgressCB)->Picture:
     ax.plot([o.item() for o in self.losses], label='train, each batch', lw=1)
     if self.valid:
         batches, losses = zip(*self.valid)
-        ax.plot(batches, [float(o) for o in losses], 'o-', label='eval, mean of the epoch')
+        ax.plot(batches, [float(o) for o in losses], 'o-',
+                label='eval, mean of the epoch')
     ax.set(xlabel='training batches', ylabel='loss')
     ax.legend()
     return Picture(fig)
 
 # %% ../nbs/02_learner.ipynb #f6bf3ef7
 class RecorderCB(Callback, order=30):
-    "Values at each training batch, by name: `RecorderCB(lr=f)` keeps f(learn); default: learning rate and loss"
+    """Values at each training batch, by name: `RecorderCB(lr=f)` keeps f(learn); default:
+    learning rate and loss"""
     def __init__(self, **fs): self.fs = fs or dict(lr=_lr, loss=attrgetter('loss'))
     def before_fit(self, learn): self.values = {k:[] for k in self.fs}
     def after_batch(self, learn):
@@ -384,7 +415,8 @@ class RecorderCB(Callback, order=30):
         for k,f in self.fs.items():
             v = f(learn)
             self.values[k].append(v.detach().clone() if isinstance(v, Tensor) else v)
-    def __getitem__(self, k): return [v.item() if isinstance(v, Tensor) else v for v in self.values[k]]
+    def __getitem__(self, k):
+        return [v.item() if isinstance(v, Tensor) else v for v in self.values[k]]
 
 def _lr(learn)->float: return learn.opt.param_groups[0]['lr']
 
@@ -408,7 +440,8 @@ class SchedulerCB(Callback, order=15):
         every:str='batch', # or "epoch"
     ):
         if every not in ('batch', 'epoch'):
-            raise ValueError(f'SchedulerCB: expected every to be "batch" or "epoch", got {every!r}')
+            raise ValueError(
+                f'SchedulerCB: expected every to be "batch" or "epoch", got {every!r}')
         self.sched_func, self.every = sched_func, every
     def after_batch(self, learn):
         if learn.training and self.every == 'batch': self.sched.step()
@@ -425,7 +458,8 @@ def before_fit(self:SchedulerCB, learn):
 
 # %% ../nbs/02_learner.ipynb #0ba5bf41
 class MomentumCB(Callback):
-    "Momentum by hand: after a step, gradients are multiplied by `momentum` instead of being set to zero"
+    """Momentum by hand: after a step,
+    gradients are multiplied by `momentum` instead of being set to zero"""
     def __init__(self, momentum:float=.9): self.momentum = momentum
     @only
     def zero_grad(self, learn):
@@ -439,11 +473,13 @@ class BatchTransformCB(Callback, order=-10):
     def __init__(self, tfm, on_train:bool=True, on_valid:bool=True):
         self.tfm, self.on_train, self.on_valid = tfm, on_train, on_valid
     def before_batch(self, learn):
-        if self.on_train if learn.training else self.on_valid: learn.batch = self.tfm(learn.batch)
+        if self.on_train if learn.training else self.on_valid:
+            learn.batch = self.tfm(learn.batch)
 
 # %% ../nbs/02_learner.ipynb #f52e92c4
 class MixedPrecisionCB(Callback, order=-5):
-    "Forward pass and loss under autocast, with loss scaling for float16; bfloat16 where the device has it"
+    """Forward pass and loss under autocast, with loss scaling for float16;
+    bfloat16 where the device has it"""
     def __init__(self, dtype:torch.dtype|None=None): self.dtype = dtype
     def before_fit(self, learn):
         self.dev = next(learn.model.parameters()).device.type
@@ -474,7 +510,8 @@ def cleanup_batch(self:MixedPrecisionCB, learn): self.after_loss(learn)
 
 # %% ../nbs/02_learner.ipynb #5b68e54e
 class EarlyStoppingCB(Callback, order=25):
-    "Cancel the fit when a metric of the evaluation rows has not improved for `patience` epochs"
+    """Cancel the fit when a metric of the evaluation rows has not
+    improved for `patience` epochs"""
     def __init__(self,
         metric:str='loss', # a column of MetricsCB
         patience:int=2, # epochs without improvement
@@ -493,7 +530,8 @@ class EarlyStoppingCB(Callback, order=25):
 # %% ../nbs/02_learner.ipynb #8dcdd71c
 @patch
 def before_fit(self:EarlyStoppingCB, learn):
-    have = ['loss', *learn.metrics.metrics] if any(isinstance(o, MetricsCB) for o in learn.cbs) else []
+    have = (['loss', *learn.metrics.metrics]
+            if any(isinstance(o, MetricsCB) for o in learn.cbs) else [])
     if self.metric not in have:
         there = ', '.join(have) or 'none: add a MetricsCB'
         raise ValueError(f'EarlyStoppingCB: no metric {self.metric!r}; there are {there}')
@@ -509,19 +547,23 @@ def after_epoch(self:EarlyStoppingCB, learn):
     else: self.bad += 1
     if self.bad >= self.patience: raise CancelFitException
 
-def _weights(model:nn.Module)->dict: return {k:v.detach().clone() for k,v in model.state_dict().items()}
+def _weights(model:nn.Module)->dict:
+    return {k:v.detach().clone() for k,v in model.state_dict().items()}
 
 # %% ../nbs/02_learner.ipynb #2b1a1524
 class LRFinderCB(Callback, order=35):
-    "Multiply the learning rate by `gamma` at each batch until the loss is `max_mult` times its minimum"
-    def __init__(self, gamma:float=1.2, max_mult:float=3.): self.gamma, self.max_mult = gamma, max_mult
+    """Multiply the learning rate by `gamma` at each batch until the loss is
+    `max_mult` times its minimum"""
+    def __init__(self, gamma:float=1.2, max_mult:float=3.):
+        self.gamma, self.max_mult = gamma, max_mult
     def before_fit(self, learn): self.lrs, self.losses, self.min = [], [], math.inf
     def after_batch(self, learn):
         loss = learn.loss.item()
         self.lrs.append(learn.opt.param_groups[0]['lr'])
         self.losses.append(loss)
         self.min = min(self.min, loss)
-        if not math.isfinite(loss) or loss > self.max_mult*self.min: raise CancelFitException
+        if not math.isfinite(loss) or loss > self.max_mult*self.min:
+            raise CancelFitException
         for g in learn.opt.param_groups: g['lr'] *= self.gamma
 
 # %% ../nbs/02_learner.ipynb #bc1f9bab
@@ -539,12 +581,14 @@ def smooth(
 # %% ../nbs/02_learner.ipynb #81ff16ce
 @patch
 def suggest(self:LRFinderCB)->float:
-    "The learning rate at which the smoothed loss falls fastest, per factor of the rate; ValueError if it never falls"
+    """The learning rate at which the smoothed loss falls fastest, per factor of the rate;
+    ValueError if it never falls"""
     s = smooth(self.losses[:-1] if len(self.losses) > 3 else self.losses)
     end = min(range(len(s)), key=s.__getitem__)
     if end < 2:
-        raise ValueError(f'lr_find: the loss never fell in {len(s)} batches from a rate of {self.lrs[0]:g}; '
-            'start lower, or check the model and its data')
+        raise ValueError(f'lr_find: the loss never fell in {len(s)} batches from a rate '
+                         f'of {self.lrs[0]:g}; start lower, or check the model and its '
+                         'data')
     return self.lrs[max(range(1, end), key=lambda i: s[i-1] - s[i+1])]
 
 # %% ../nbs/02_learner.ipynb #765e6951
@@ -556,8 +600,11 @@ def plot(self:LRFinderCB, ax=None): # the axes
     smoothed = smooth(self.losses)
     ax.plot(self.lrs, self.losses, alpha=.35, label='each batch')
     ax.plot(self.lrs, smoothed, label='smoothed')
-    ax.set(xscale='log', xlabel='learning rate', ylabel='loss', ylim=(0, 1.1*max(self.losses[0], *smoothed[:-2])))
-    try: ax.axvline(self.suggest(), ls=':', color='k', label=f'suggested: {self.suggest():.2g}')
+    ax.set(xscale='log', xlabel='learning rate', ylabel='loss',
+           ylim=(0, 1.1*max(self.losses[0], *smoothed[:-2])))
+    try:
+        ax.axvline(self.suggest(), ls=':', color='k',
+                   label=f'suggested: {self.suggest():.2g}')
     except ValueError: pass
     ax.legend()
     return ax
@@ -573,7 +620,8 @@ def lr_find(self:Learner,
 )->float: # the suggested rate
     "Train with a growing learning rate, restore the weights, and suggest a rate"
     was, mine, finder = _weights(self.model), self.cbs, LRFinderCB(gamma, max_mult)
-    self.cbs = [cb for cb in mine if not isinstance(cb, (MetricsCB, ProgressCB, SchedulerCB, EarlyStoppingCB))]
+    self.cbs = [cb for cb in mine if not isinstance(cb, (MetricsCB, ProgressCB,
+                                                         SchedulerCB, EarlyStoppingCB))]
     try: self.fit(max_epochs, valid=False, cbs=finder, lr=start)
     finally:
         self.cbs = mine

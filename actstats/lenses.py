@@ -19,9 +19,11 @@ __all__ = ['LARGEST', 'SHARP', 'DEAD', 'ENOUGH', 'LONG', 'LENS_RULES', 'attentio
 def _layers(c:Case, kind:str)->dict: # name -> Series
     "The series of a lens, by layer"
     found = {name: s for (name, k),s in c.lens.items() if k == kind and (s.n > 0).any()}
-    return {name: s for name,s in found.items() if not (name.endswith(']') and name.rpartition('[')[0] in found)}
+    return {name: s for name,s in found.items()
+            if not (name.endswith(']') and name.rpartition('[')[0] in found)}
 
-def _all(what:str, names:list)->str: return f'{what} {some(names)}' if len(names) == 1 else f'{what}s {some(names)}'
+def _all(what:str, names:list)->str:
+    return f'{what} {some(names)}' if len(names) == 1 else f'{what}s {some(names)}'
 
 # %% ../nbs/09j_lenses.ipynb #93299ae8
 LARGEST = 100. # attention logits
@@ -35,49 +37,60 @@ def _since(s:Series, ok:np.ndarray)->int:
 def _chart(series:dict, what:str, ylabel:str, **kw)->Chart:
     "A line for each of a few layers"
     few = dict(list(series.items())[:5])
-    return Chart({n: getattr(s, what) for n,s in few.items()}, ylabel, next(iter(few.values())).step, **kw)
+    return Chart({n: getattr(s, what) for n,s in few.items()}, ylabel,
+                 next(iter(few.values())).step, **kw)
 
 # %% ../nbs/09j_lenses.ipynb #8cb8973e
 @rule(remedies='lower_lr')
 def attention_logits(c:Case):
     "The largest attention logit of a layer is above 100, and twice what it was at first"
-    grown = {n: s for n,s in _layers(c, 'logit').items() if now(s.max) > max(LARGEST, 2*start(s.max, 1))}
+    grown = {n: s for n,s in _layers(c, 'logit').items()
+             if now(s.max) > max(LARGEST, 2*start(s.max, 1))}
     if not grown: return
     worst = max(grown, key=lambda n: now(grown[n].max))
     s = grown[worst]
     first, last = start(s.max, 1), now(s.max)
     yield warn(
-        layer=worst, step=_since(s, s.max > LARGEST), evidence=dict(largest=last, first=first, layers=list(grown)),
+        layer=worst, step=_since(s, s.max > LARGEST),
+        evidence=dict(largest=last, first=first, layers=list(grown)),
         sentence=f'the largest attention logit has grown from {first:.3g} to {last:,.0f} '
-                 f'({_all("layer", list(grown))}).',
-        advice=_NORMALISE,
-        chart=_chart(grown, 'max', 'largest attention logit', levels={'100': LARGEST}, log=True))
+                 f'({_all("layer", list(grown))}).', advice=_NORMALISE,
+        chart=_chart(grown, 'max', 'largest attention logit', levels={'100': LARGEST},
+                     log=True))
 
 # %% ../nbs/09j_lenses.ipynb #140a996f
 SHARP = .3 # nats of entropy; e^.3, or 1.35 tokens
-_SCALE = 'Divide logits by the square root of the width of a head, or begin with smaller weights of queries and keys.'
+_SCALE = ('Divide logits by the square root of the width of a head, '
+          'or begin with smaller weights of queries and keys.')
 
 def _is_sharp(c:Case, name:str, s:Series)->bool:
-    "True if all heads of an attention layer look at a single token each, and not at the first"
+    """True if all heads of an attention layer look at a single token each,
+    and not at the first"""
     entropy, first = c.lens.get((name, 'entropy')), c.lens.get((name, 'first'))
     sink = first is not None and now(first.mean) > .5
-    return entropy is not None and now(entropy.mean) < SHARP and now(s.max) > LARGEST and not sink
+    return (entropy is not None and now(entropy.mean) < SHARP and now(s.max) > LARGEST
+            and not sink)
 
 # %% ../nbs/09j_lenses.ipynb #c44b5703
 @rule(remedies=('lower_lr', 'reinit'))
 def attention_collapsed(c:Case):
-    "The mean entropy of attention in a layer is below 0.3 nats, with logits above 100, and the first token is no sink"
-    sharp = {n: c.lens[n, 'entropy'] for n,s in _layers(c, 'logit').items() if _is_sharp(c, n, s)}
+    """The mean entropy of attention in a layer is below 0.3 nats, with logits above 100,
+    and the first token is no sink"""
+    sharp = {n: c.lens[n, 'entropy']
+             for n,s in _layers(c, 'logit').items() if _is_sharp(c, n, s)}
     if not sharp: return
     worst = min(sharp, key=lambda n: now(sharp[n].mean))
     s = sharp[worst]
     first, last = start(s.mean, 1), now(s.mean)
     fell = first > SHARP
-    since = f'the entropy of attention has fallen from {first:.2g} to' if fell else 'the entropy of attention is only'
+    since = (f'the entropy of attention has fallen from {first:.2g} to' if fell
+             else 'the entropy of attention is only')
     yield warn(
-        layer=worst, step=_since(s, s.mean < SHARP), evidence=dict(entropy=last, first=first, layers=list(sharp)),
+        layer=worst, step=_since(s, s.mean < SHARP),
+        evidence=dict(entropy=last, first=first, layers=list(sharp)),
         remedy='lower_lr' if fell else 'reinit', advice=_NORMALISE if fell else _SCALE,
-        sentence=f'{since} {last:.2g} nats: each head looks at a single token ({_all("layer", list(sharp))}).',
+        sentence=f'{since} {last:.2g} nats: '
+                 f'each head looks at a single token ({_all("layer", list(sharp))}).',
         chart=_chart(sharp, 'mean', 'entropy of attention, nats', levels={'0.3': SHARP}))
 
 # %% ../nbs/09j_lenses.ipynb #ee848638
@@ -87,15 +100,18 @@ def _loads(c:Case)->dict: # router -> (series, counts (rows, experts))
     "How often each expert was chosen, by router, row by row"
     facts, out = c.meta.get('experts') or {}, {}
     for name,s in _layers(c, 'index').items():
-        more = max((facts.get(name) or {}).get('experts') or 0, s.load.shape[1]) - s.load.shape[1]
-        if name in facts and s.n_steps.sum() >= LONG: out[name] = s, np.pad(s.load, ((0, 0), (0, more)))
+        more = max((facts.get(name) or {}).get('experts') or 0,
+                   s.load.shape[1]) - s.load.shape[1]
+        if name in facts and s.n_steps.sum() >= LONG:
+            out[name] = s, np.pad(s.load, ((0, 0), (0, more)))
     return out
 
 def _late(load:np.ndarray)->np.ndarray: return load[-max(3, len(load)//5):].sum(0)
 
 # %% ../nbs/09j_lenses.ipynb #df3139a0
 def _few(load:np.ndarray)->np.ndarray: # (..., experts) bool
-    "True for experts that got less than a hundredth of a fair share, if there are enough tokens to tell"
+    """True for experts that got less than a hundredth of a fair share,
+    if there are enough tokens to tell"""
     fair = load.mean(-1, keepdims=True)
     return (load < DEAD*fair) & (fair >= ENOUGH)
 
@@ -105,54 +121,67 @@ def _began(s:Series, load:np.ndarray)->int:
     return min(_since(s, few[:, i]) for i in range(few.shape[1]))
 
 # %% ../nbs/09j_lenses.ipynb #a596e6d5
-_BALANCE = ('Add a balancing loss (as in Switch Transformers, 0.01 times the experts times the sum of load times '
-            'probability), or a bias of the choice (as in DeepSeek-V3); let the router learn no faster than the rest.')
+_BALANCE = (
+    'Add a balancing loss (as in Switch Transformers, 0.01 times the experts times the '
+    'sum of load times probability), or a bias of the choice (as in DeepSeek-V3); let '
+    'the router learn no faster than the rest.')
 
 @rule(remedies='none')
 def dead_experts(c:Case):
-    "Experts that got less than a hundredth of a fair share of the tokens in the last fifth of the rows"
+    """Experts that got less than a hundredth of a fair share of the tokens in the
+    last fifth of the rows"""
     dead = {n: (s, load) for n,(s,load) in _loads(c).items() if _few(_late(load)).any()}
     if not dead: return
     count = {n: int(_few(_late(load)).sum()) for n,(_,load) in dead.items()}
     worst = max(count, key=lambda n: count[n]/dead[n][1].shape[1])
     total, (s, load) = sum(o.shape[1] for _,o in _loads(c).values()), dead[worst]
-    none = {n: (o < DEAD*o.mean(1, keepdims=True)).sum(1) for n,(_,o) in list(dead.items())[:5]}
+    none = {n: (o < DEAD*o.mean(1, keepdims=True)).sum(1)
+            for n,(_,o) in list(dead.items())[:5]}
     yield warn(
         layer=worst, step=_began(s, load), advice=_BALANCE,
-        evidence=dict(dead=count, experts=np.flatnonzero(_few(_late(load))).tolist(), total=total),
-        sentence=f'{sum(count.values())} of {total} experts get no tokens ({_all("router", list(dead))}).',
+        evidence=dict(dead=count, experts=np.flatnonzero(_few(_late(load))).tolist(),
+                      total=total),
+        sentence=f'{sum(count.values())} of {total} experts get '
+                 f'no tokens ({_all("router", list(dead))}).',
         chart=Chart(none, 'experts without tokens', s.step))
 
 # %% ../nbs/09j_lenses.ipynb #250f94b8
 def effective(
     load:np.ndarray, # (..., experts) counts or shares
 )->np.ndarray: # (...)
-    "The effective number of experts: e to the entropy of the shares; NaN where there are no tokens"
+    """The effective number of experts: e to the entropy of the shares;
+    NaN where there are no tokens"""
     f = load/np.where((n := load.sum(-1, keepdims=True)) > 0, n, np.nan)
     return np.exp(-(f*np.log(np.where(f > 0, f, 1))).sum(-1))
 
 # %% ../nbs/09j_lenses.ipynb #dd8dbcf3
 def _used(load:np.ndarray)->float:
-    "The effective share of its experts that a router uses lately; NaN for a single expert or too few tokens"
+    """The effective share of its experts that a router uses lately;
+    NaN for a single expert or too few tokens"""
     late = _late(load)
-    return float(effective(late)/len(late)) if len(late) > 1 and late.mean() >= ENOUGH else math.nan
+    return (float(effective(late)/len(late)) if len(late) > 1 and late.mean() >= ENOUGH
+            else math.nan)
 
 @rule(remedies='none')
 def experts_unbalanced(c:Case):
-    "A router uses its experts as if there were fewer than half of them, in the last fifth of the rows"
+    """A router uses its experts as if there were fewer than half of them,
+    in the last fifth of the rows"""
     few = {n: o for n,o in _loads(c).items() if _used(o[1]) < .5}
     if not few: return
     worst = min(few, key=lambda n: _used(few[n][1]))
     s, load = few[worst]
-    n, e, most = load.shape[1], c.lens.get((worst, 'entropy')), _late(load).max()/_late(load).sum()
+    n, e, most = (load.shape[1], c.lens.get((worst, 'entropy')),
+                  _late(load).max()/_late(load).sum())
     yield warn(
         layer=worst, step=_since(s, effective(load) < n/2), advice=_BALANCE,
         evidence=dict(effective=_used(load)*n, experts=n, largest=float(most),
                       entropy=math.nan if e is None else now(e.mean), routers=list(few)),
-        sentence=f'{n} experts are used as if they were {_used(load)*n:.1f}: one gets {percent(most)} of the tokens, '
-                 f'a fair share is {percent(1/n)} ({_all("router", list(few))}).',
+        sentence=f'{n} experts are used as if they were {_used(load)*n:.1f}: one gets '
+                 f'{percent(most)} of the tokens, a fair share is {percent(1/n)} '
+        f'({_all("router", list(few))}).',
         chart=Chart({m: effective(o)/o.shape[1] for m,(_,o) in list(few.items())[:5]},
                     'share of the experts in use', s.step, {'half': .5}))
 
 # %% ../nbs/09j_lenses.ipynb #5c765616
-LENS_RULES = {f.__name__: f for f in (attention_logits, attention_collapsed, dead_experts, experts_unbalanced)}
+LENS_RULES = {f.__name__: f for f in (attention_logits, attention_collapsed, dead_experts,
+                                      experts_unbalanced)}

@@ -22,7 +22,8 @@ __all__ = ['WatchCallback']
 # %% ../nbs/17b_lightning.ipynb #56271dcc
 def _check_version(package:str, version:str):
     if int(version.partition('.')[0]) >= 2: return
-    raise ImportError(f'actstats.lightning needs {package} 2.0 or newer, got {version}: pip install -U {package}')
+    raise ImportError(f'actstats.lightning needs {package} 2.0 or newer, '
+                      f'got {version}: pip install -U {package}')
 
 try: from lightning.pytorch import Callback, __version__
 except ModuleNotFoundError:
@@ -34,12 +35,14 @@ _check_version(Callback.__module__.partition('.')[0], __version__)
 
 # %% ../nbs/17b_lightning.ipynb #1d7896c0
 class WatchCallback(Callback):
-    "Watch a fit of Lightning's `Trainer`: record what its model does at each step that the `Trainer` counts"
+    """Watch a fit of Lightning's `Trainer`:
+    record what its model does at each step that the `Trainer` counts"""
     def __init__(self,
         path=None, # save the recording here, while it grows and at the end
         *,
         report=None, # write a report here at the end of the fit
-        stop:bool|float=False, # end a fit whose risk is above 0.8 (or this number) at two looks in succession
+        # end a fit whose risk is above 0.8 (or this number) at two looks in succession
+        stop:bool|float=False,
         **watch_arguments, # passed to `watch`
     ): self.adapter = Adapter(path, report=report, stop=stop, **watch_arguments)
 
@@ -50,21 +53,25 @@ class WatchCallback(Callback):
         self.index = self.logged = None
         self.ended = False  # True once we have asked Lightning to end this fit
         self.told = False  # True once manual_backward has passed the loss of this batch
-        self.adapter.begin(pl_module, _optimizers(trainer, pl_module), first_step=trainer.global_step,
+        self.adapter.begin(pl_module, _optimizers(trainer, pl_module),
+            first_step=trainer.global_step,
             total_steps=_planned_steps(trainer))
         self._pause()
     def on_train_end(self, trainer, pl_module):
         self.adapter.end()
         self._headline(trainer, last=True)
-        if self.ended and trainer.is_global_zero: print(self._verdict(trainer.global_step))
+        if self.ended and trainer.is_global_zero:
+            print(self._verdict(trainer.global_step))
     def on_exception(self, trainer, pl_module, exception): self.adapter.end()
     def teardown(self, trainer, pl_module, stage): self.adapter.end()
 
 # %% ../nbs/17b_lightning.ipynb #1829df7d
 def _optimizers(trainer, model):
-    "The optimizers that hold parameters of `model`; if there is none, those that `watch` recognises"
+    """The optimizers that hold parameters of `model`;
+    if there is none, those that `watch` recognises"""
     params = list(model.parameters())
-    found = [o for o in map(unwrap, trainer.optimizers) if isinstance(o, Optimizer) and holds(o, params)]
+    found = [o for o in map(unwrap, trainer.optimizers)
+             if isinstance(o, Optimizer) and holds(o, params)]
     return found or 'auto'
 
 def _planned_steps(trainer)->int|None:
@@ -91,12 +98,15 @@ def on_validation_end(self:WatchCallback, trainer, pl_module): self._pause()
 # %% ../nbs/17b_lightning.ipynb #b43f50c2
 @patch
 def on_train_batch_end(self:WatchCallback, trainer, pl_module, outputs, batch, batch_idx):
-    if not self.told: self._loss(trainer, outputs.get('loss') if isinstance(outputs, dict) else outputs)
+    if not self.told:
+        self._loss(trainer, outputs.get('loss') if isinstance(outputs, dict) else outputs)
     self.adapter.at(trainer.global_step)
     self._pause()
     if self.count == trainer.global_step: return
     self.count = trainer.global_step
-    self.index = getattr(trainer.fit_loop.epoch_loop, '_batches_that_stepped', self.count - 1)  # Lightning's x axis
+    # Lightning's x axis
+    self.index = getattr(trainer.fit_loop.epoch_loop, '_batches_that_stepped',
+                         self.count - 1)
     if self._ends(trainer): trainer.should_stop = self.ended = True
     n = trainer.log_every_n_steps
     if n and (self.index + 1) % n == 0: self._headline(trainer)
@@ -112,13 +122,15 @@ def _ends(self:WatchCallback, trainer)->bool:
 @patch
 def _verdict(self:WatchCallback, steps)->str:
     if self.adapter.diagnosis is not None: return self.adapter.verdict(steps)
-    return f'Stopped after {steps} steps. Another rank will probably fail: see its recording.'
+    return (f'Stopped after {steps} steps. Another rank will probably fail: '
+            'see its recording.')
 
 # %% ../nbs/17b_lightning.ipynb #dc23070b
 @patch
 def _loss(self:WatchCallback, trainer, loss):
     if not isinstance(loss, Tensor) or loss.numel() != 1: return
-    n = trainer.accumulate_grad_batches if trainer.lightning_module.automatic_optimization else 1
+    n = (trainer.accumulate_grad_batches
+         if trainer.lightning_module.automatic_optimization else 1)
     self.adapter.loss(loss.detach() if n == 1 else loss.detach()*n)
 
 @patch
@@ -128,11 +140,13 @@ def on_before_backward(self:WatchCallback, trainer, pl_module, loss):
 
 # %% ../nbs/17b_lightning.ipynb #28d121ec
 @patch
-def on_before_optimizer_step(self:WatchCallback, trainer, pl_module, optimizer): self.adapter.learning_rate(optimizer)
+def on_before_optimizer_step(self:WatchCallback, trainer, pl_module, optimizer):
+    self.adapter.learning_rate(optimizer)
 
 # %% ../nbs/17b_lightning.ipynb #b4f20b50
 @patch
-def on_train_epoch_end(self:WatchCallback, trainer, pl_module): self.adapter.epoch(trainer.current_epoch)
+def on_train_epoch_end(self:WatchCallback, trainer, pl_module):
+    self.adapter.epoch(trainer.current_epoch)
 
 # %% ../nbs/17b_lightning.ipynb #91ddf564
 @patch
@@ -140,7 +154,8 @@ def state_dict(self:WatchCallback)->dict: return self.adapter.state()
 @patch
 def load_state_dict(self:WatchCallback, state_dict): self.adapter.restore(state_dict)
 @patch
-def on_save_checkpoint(self:WatchCallback, trainer, pl_module, checkpoint): self.adapter.saved()
+def on_save_checkpoint(self:WatchCallback, trainer, pl_module, checkpoint):
+    self.adapter.saved()
 
 # %% ../nbs/17b_lightning.ipynb #01cd6632
 @patch(as_prop=True)
@@ -148,7 +163,8 @@ def state_key(self:WatchCallback)->str:
     "The name of this callback's state in a checkpoint"
     path, arguments = self.adapter.path, self.adapter.arguments
     if path is not None: return self._generate_state_key(path=str(path))
-    return self._generate_state_key(path=None, **{k: _name(v) for k,v in sorted(arguments.items())})
+    return self._generate_state_key(path=None,
+                                    **{k: _name(v) for k,v in sorted(arguments.items())})
 
 def _name(value)->str:
     "A name of `value` that is the same in each process, without addresses in memory"
@@ -159,7 +175,8 @@ def _name(value)->str:
 def on_load_checkpoint(self:WatchCallback, trainer, pl_module, checkpoint):
     states = checkpoint.get('callbacks', {})
     taken = {cb.state_key for cb in trainer.callbacks}
-    free = [v for k,v in states.items() if str(k).startswith('WatchCallback') and k not in taken]
+    free = [v for k,v in states.items()
+            if str(k).startswith('WatchCallback') and k not in taken]
     if self.state_key not in states and len(free) == 1: self.adapter.restore(free[0])
 
 # %% ../nbs/17b_lightning.ipynb #f3606196
@@ -168,11 +185,13 @@ def _headline(self:WatchCallback, trainer, last=False):
     if not trainer.loggers or not trainer.is_global_zero or self.index is None: return
     try:
         values = self.adapter.headline(last=last)
-        if not values or (self.index, values) == self.logged: return  # the last values may be logged already
+        # the last values may be logged already
+        if not values or (self.index, values) == self.logged: return
         self.logged = self.index, values
         for logger in trainer.loggers: logger.log_metrics(values, step=self.index)
     except Exception as e: self.rec.note('logger', e)
 
 # %% ../nbs/17b_lightning.ipynb #eb0a109b
 @patch
-def __getstate__(self:WatchCallback): return {k:v for k,v in vars(self).items() if k not in ('log', 'log_dict')}
+def __getstate__(self:WatchCallback):
+    return {k:v for k,v in vars(self).items() if k not in ('log', 'log_dict')}

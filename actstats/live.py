@@ -12,9 +12,10 @@ from fastcore.basics import patch
 
 from .internals import aside
 from .recording import Recording
-from .tables import (HEADS, STYLES, LayerTable, _line, _short_name, console, main_kind,
-                             say, shown_layers, template)
-import actstats.diagnosis, actstats.events, actstats.tensorboard  # add diagnose, events and to_tensorboard
+from .tables import (HEADS, STYLES, LayerTable, _line, _short_name, console,
+                             main_kind, say, shown_layers, template)
+# add diagnose, events and to_tensorboard
+import actstats.diagnosis, actstats.events, actstats.tensorboard
 
 # %% auto #0
 __all__ = ['FindingTable', 'TerminalView', 'NotebookView', 'Live']
@@ -34,7 +35,8 @@ class _Glance:
     events:list # the newest, in words
 
 # %% ../nbs/10c_live.ipynb #63c58dd5
-def _newest(rec:Recording, last:tuple|None, done:bool)->tuple: # step at which they were looked for; lines
+# step at which they were looked for; lines
+def _newest(rec:Recording, last:tuple|None, done:bool)->tuple:
     "The newest events in words; those of `last` if they are recent"
     if last is not None and not done and 0 <= rec.step - last[0] < _EACH: return last
     events = [e for e in rec.events(marks=False) if e.what != 'passed on']
@@ -43,10 +45,12 @@ def _newest(rec:Recording, last:tuple|None, done:bool)->tuple: # step at which t
 # %% ../nbs/10c_live.ipynb #0e8ce415
 def _glance(rec:Recording, most:int, done:bool, events=())->_Glance:
     d = rec.diagnose()
-    severity = {f.layer: f.severity for f in reversed(d.findings)}  # alarms come first in the list, so they win
+    # alarms come first in the list, so they win
+    severity = {f.layer: f.severity for f in reversed(d.findings)}
     kind = main_kind(rec).name
     names = rec._names(kind)
-    hs = [h.by_step() for n in shown_layers(names, set(severity), most) if len(h := rec._history(n, kind))]
+    hs = [h.by_step() for n in shown_layers(names, set(severity), most)
+          if len(h := rec._history(n, kind))]
     return _Glance(_title(rec, d, done), hs, severity, d.findings[:_MOST_FINDINGS],
                    len(names) - len(hs) if hs else 0, list(events))
 
@@ -56,7 +60,8 @@ def _title(rec:Recording, d, done:bool)->str:
     h = rec._history('loss', 'log') if ('loss', 'log') in rec else ()
     total = f' of {n:,}' if (n := rec.meta.get('total_steps')) else ''
     loss = f', loss {h.mean[-1]:.4g}' if len(h) else ''
-    return f'{"Finished at step" if done else "Step"} {rec.step:,}{total}{loss}. {d.summary}'
+    return (f'{"Finished at step" if done else "Step"} {rec.step:,}{total}{loss}. '
+            f'{d.summary}')
 
 # %% ../nbs/10c_live.ipynb #6c5c0764
 class FindingTable:
@@ -74,8 +79,10 @@ class FindingTable:
 def _cells(f, most:int)->tuple:
     from rich.text import Text
     label, style = 'ALARM' if f.severity == 'error' else 'note', STYLES[f.severity]
-    where = Text.assemble((_short_name(f.layer or '(model)', most), style), f'\nstep {f.step:,}', no_wrap=True)
-    return Text(label, style=style, no_wrap=True), where, Text.assemble(f.sentence, '\n→ ', f.advice)
+    where = Text.assemble((_short_name(f.layer or '(model)', most), style),
+                          f'\nstep {f.step:,}', no_wrap=True)
+    return Text(label, style=style, no_wrap=True), where, Text.assemble(f.sentence,
+                                                                        '\n→ ', f.advice)
 
 # %% ../nbs/10c_live.ipynb #960f8998
 class TerminalView:
@@ -89,7 +96,8 @@ class TerminalView:
     def __call__(self, rec:Recording, done:bool):
         from rich.live import Live
         if self.console is None: self.console = console()
-        if not self.console.is_interactive: return say(self.console, self.page(rec, done)) if done else None
+        if not self.console.is_interactive:
+            return say(self.console, self.page(rec, done)) if done else None
         if self.live is None:
             self.live = Live(console=self.console, auto_refresh=False)
             self.live.start()
@@ -111,8 +119,8 @@ def page(self:TerminalView, rec:Recording, done:bool):
     g = _glance(rec, self.most, done, self.newest[1])
     events = [Text(line, style='magenta') for line in g.events]
     hidden = [Text(f'and {g.hidden} more layers', style='dim')] if g.hidden > 0 else []
-    return Group(Text(g.title, style='bold'), LayerTable(g.histories, g.severity), *hidden, *events,
-                 FindingTable(g.findings))
+    return Group(Text(g.title, style='bold'), LayerTable(g.histories, g.severity),
+                 *hidden, *events, FindingTable(g.findings))
 
 # %% ../nbs/10c_live.ipynb #a2fba460
 class NotebookView:
@@ -134,7 +142,8 @@ class NotebookView:
         g = _glance(rec, self.most, done, self.newest[1])
         lines = [_line(h, _COLUMNS, g.severity.get(h.name, '')) for h in g.histories]
         heads = ['layer', 'histogram over time', *_COLUMNS]
-        return str(template('notebook.html').module.live(g.title, heads, lines, g.hidden, g.findings, g.events))
+        return str(template('notebook.html').module.live(g.title, heads, lines, g.hidden,
+                                                         g.findings, g.events))
 
 # %% ../nbs/10c_live.ipynb #d7412132
 class Live:
@@ -146,7 +155,8 @@ class Live:
         steps:int=1, # between two drawings, at least
         share:float=.05, # of the time that drawing may take, at most
     ):
-        self.rec, self.view, self.seconds, self.steps, self.share = rec, view, seconds, steps, share
+        self.rec, self.view, self.seconds, self.steps, self.share = (rec, view, seconds,
+                                                                     steps, share)
         self.due = perf_counter() + min(seconds, 1) # no drawing before this time
         self.last = None # step of the last drawing
         self.took = 0. # seconds that all drawings took
@@ -155,7 +165,8 @@ class Live:
     def __call__(self, begins):
         if begins is None: return self.draw(done=True)
         if self.last is None: self.last = self.rec.step
-        if perf_counter() >= self.due and self.rec.step - self.last >= self.steps: self.draw()
+        if perf_counter() >= self.due and self.rec.step - self.last >= self.steps:
+            self.draw()
 
     def draw(self, done:bool=False):
         "Draw now; never raises"
@@ -163,7 +174,8 @@ class Live:
         try: aside(self.view, self.rec, done)
         except Exception as e: self.rec.note('live', e)
         end = perf_counter()
-        self.took, self.drawn, self.last = self.took + end - began, self.drawn + 1, self.rec.step
+        self.took, self.drawn, self.last = (self.took + end - began, self.drawn + 1,
+                                            self.rec.step)
         self.due = end + max(self.seconds, (end - began)*(1 - self.share)/self.share)
 
 # %% ../nbs/10c_live.ipynb #5619de26
@@ -179,24 +191,30 @@ def _in_notebook()->bool:
 def _view(to, most:int):
     "The function that draws; ValueError or TypeError if `to` is nothing that can draw"
     if to is None: to = 'notebook' if _in_notebook() else 'terminal'
-    if hasattr(to, 'add_histogram_raw'): return lambda rec, done: rec.to_tensorboard(to, rows=_ROWS)
+    if hasattr(to, 'add_histogram_raw'):
+        return lambda rec, done: rec.to_tensorboard(to, rows=_ROWS)
     if isinstance(to, str) and to in _VIEWS: return _VIEWS[to](most)
     if callable(to): return to
-    wanted = f'live: expected one of {", ".join(_VIEWS)}, a SummaryWriter or a function, got '
-    raise ValueError(wanted + repr(to)) if isinstance(to, str) else TypeError(wanted + type(to).__name__)
+    wanted = (
+        f'live: expected one of {", ".join(_VIEWS)}, a SummaryWriter or a function, got ')
+    raise ValueError(wanted + repr(to)) if isinstance(to, str) else TypeError(
+        wanted + type(to).__name__)
 
 # %% ../nbs/10c_live.ipynb #891d8055
 @patch
 def live(self:Recording,
-    to=None, # "notebook", "terminal", a SummaryWriter or a function of (recording, done); None: what the process has
+    # "notebook", "terminal", a SummaryWriter, or f(recording, done); None: what there is
+    to=None,
     seconds:float=2., # between two drawings, at least
     steps:int=1, # between two drawings, at least
     share:float=.05, # of the time that drawing may take, at most
     most:int=16, # layers to show
 )->Recording: # itself
-    "Show the recording while it grows; TypeError or ValueError for arguments that make no sense"
+    """Show the recording while it grows;
+    TypeError or ValueError for arguments that make no sense"""
     if not (0 < share < 1 and seconds >= 0 and steps >= 1 and most >= 1):
-        raise ValueError('live: expected share between 0 and 1, seconds of 0 or more, steps and most of 1 or more; '
-                         f'got {share=}, {seconds=}, {steps=}, {most=}')
+        raise ValueError(
+            'live: expected share between 0 and 1, seconds of 0 or more, '
+            f'steps and most of 1 or more; got {share=}, {seconds=}, {steps=}, {most=}')
     self.listeners = [*self.listeners, Live(self, _view(to, most), seconds, steps, share)]
     return self

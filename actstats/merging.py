@@ -21,11 +21,13 @@ __all__ = ['joined', 'timelines', 'is_of_rank', 'check_alike', 'add_names']
 
 # %% ../nbs/04k_merging.ipynb #75b0be65
 def _starts(parts:list)->list:
-    "Time keys at which a merged row may begin: no part has a row that begins before it and ends at it or later"
+    """Time keys at which a merged row may begin:
+    no part has a row that begins before it and ends at it or later"""
     def free(t, tick):
         i = bisect_left(t.first, tick) - 1
         return i < 0 or t.last[i] < tick
-    return [tick for tick in sorted({tick for t in parts for tick in t.first}) if all(free(t, tick) for t in parts)]
+    return [tick for tick in sorted({tick for t in parts for tick in t.first})
+            if all(free(t, tick) for t in parts)]
 
 # %% ../nbs/04k_merging.ipynb #91ac3b9f
 def joined(parts:list, max_rows:int, add_steps:bool)->Track:
@@ -35,8 +37,8 @@ def joined(parts:list, max_rows:int, add_steps:bool)->Track:
     t.masks = torch.zeros(len(starts), t.width, dtype=torch.uint8, device='cpu')
     for p in parts: _add_part(t, p, starts, add_steps)
     t.n, t.first = len(starts), starts
-    t.last = [max(p.last[bisect_left(p.first, after) - 1] for p in parts if p.first[0] < after)
-              for after in [*starts[1:], math.inf]]
+    t.last = [max(p.last[bisect_left(p.first, after) - 1] for p in parts
+                  if p.first[0] < after) for after in [*starts[1:], math.inf]]
     t.ticks = (sum if add_steps else max)(p.ticks for p in parts)
     t.past.ticks = t.n
     while t.n > max_rows: t.halve()
@@ -56,12 +58,14 @@ def _add_part(t:Track, p:Track, starts:list, add_steps:bool):
     "Merge the rows of `p` into those of `t`, which begin at `starts`"
     into = [bisect_right(starts, tick) - 1 for tick in p.first]
     same = into == list(range(len(starts)))
-    rows, masks = (p.rows, p.masks[:p.n]) if same else regroup(p.rows, p.masks, p.bins, into, len(starts))
+    rows, masks = (p.rows, p.masks[:p.n]) if same else regroup(p.rows, p.masks, p.bins,
+                                                               into, len(starts))
     for key,i in p.slots.items():
         j, (b, u), (c, _) = t.slots[key], p.span[i], t.span[t.slots[key]]
         n, n_bytes = field(t.rows[j], 'n_steps').clone(), -(-u//8)
         t.rows[j] = merge(t.rows[j], rows[i])
-        if not add_steps: field(t.rows[j], 'n_steps').copy_(torch.maximum(n, field(rows[i], 'n_steps')))
+        if not add_steps:
+            field(t.rows[j], 'n_steps').copy_(torch.maximum(n, field(rows[i], 'n_steps')))
         t.masks[:, c:c+n_bytes] |= masks[:, b:b+n_bytes]
 
 # %% ../nbs/04k_merging.ipynb #793130d3
@@ -72,12 +76,14 @@ def timelines(rec)->dict:
         for (timeline,_),t in rec.tracks.items():
             t = t.plain()
             if t.n and t.slots: found.setdefault(timeline, []).append(t)
-    return {timeline: ts[0] if len(ts) == 1 else joined(ts, sum(t.n for t in ts) + 1, False)
+    return {timeline: ts[0] if len(ts) == 1
+            else joined(ts, sum(t.n for t in ts) + 1, False)
             for timeline,ts in found.items()}
 
 # %% ../nbs/04k_merging.ipynb #47ceedc2
 def _shifted(t:Track, by:int, per_step:int, until)->Track|None:
-    "Move `t` later by `by` steps and drop the rows that begin at step `until` or after; None if no row is left"
+    """Move `t` later by `by` steps and drop the rows that begin at step `until` or after;
+    None if no row is left"""
     some, steps = field(t.rows, 'n_steps') > 0, field(t.rows, 'step')
     late = (some & (steps + by >= until)).any(0)
     if late.any():
@@ -87,7 +93,8 @@ def _shifted(t:Track, by:int, per_step:int, until)->Track|None:
         t.hold(t.rows[:, :n], t.masks[:n], t.first[:n], t.last[:n], ticks)
     t.rows = t.rows.clone()
     field(t.rows, 'step').add_(some[:, :t.n] * by)
-    t.first, t.last = ([tick + by*per_step for tick in ticks] for ticks in (t.first, t.last))
+    t.first, t.last = ([tick + by*per_step for tick in ticks]
+                       for ticks in (t.first, t.last))
     return t
 
 # %% ../nbs/04k_merging.ipynb #148b44d0
@@ -95,13 +102,15 @@ def _newest(out, placed:list)->Recording:
     "The newest steps of recordings that follow each other, as `rec.recent` holds them"
     tracks = []
     for r,begin,until in reversed(placed):
-        moved = [(at, _shifted(t, begin, CALLS if at == 'valid' else 1, until)) for at,t in _single_steps(r)]
+        moved = [(at, _shifted(t, begin, CALLS if at == 'valid' else 1, until))
+                 for at,t in _single_steps(r)]
         tracks = [*((at, t) for at,t in moved if t), *tracks]
         if len(out._of_tracks(tracks)) >= out.n_recent: break
     return out._of_tracks(tracks)
 
 def _single_steps(rec)->list: # of (timeline, track)
-    "Copies of the tracks of `rec.recent`; if these have no rows, the newest rows of `rec` that hold one step each"
+    """Copies of the tracks of `rec.recent`; if these have no rows,
+    the newest rows of `rec` that hold one step each"""
     tracks = [(timeline, copy(t)) for (timeline,_),t in rec.recent.tracks.items()]
     if not any(t.n for _,t in tracks):
         tracks = list(timelines(rec).items())
@@ -114,16 +123,18 @@ def _single_steps(rec)->list: # of (timeline, track)
 def merge(cls:Recording,
     *recs, # recordings, or paths of saved ones
     resumed:bool=False, # True: they follow each other; False: they are ranks of one run
-    names=None, # for stages that name layers alike: a function (name, rank) -> name, or a dict rank -> prefix
+    names=None, # for layers named alike: (name, rank) -> name, or a dict rank -> prefix
 )->Recording:
-    "Merge recordings into one; ValueError if there are fewer than two, or they do not fit together"
+    """Merge recordings into one; ValueError if there are fewer than two,
+    or they do not fit together"""
     if len(recs) < 2:
-        raise ValueError('Recording.merge: expected two recordings or more, as in Recording.merge(a, b), '
-                         f'got {len(recs)}')
+        raise ValueError('Recording.merge: expected two recordings or more, '
+                         f'as in Recording.merge(a, b), got {len(recs)}')
     recs = [r if isinstance(r, cls) else cls.load(r) for r in recs]
     if not resumed and any(map(_is_of_several, recs)): return cls._of_ranks(recs, names)
     check_alike(recs)
-    out, parts = cls(recs[0].bins, max(r.max_rows for r in recs), recs[0].sample, **recs[0].meta), {}
+    out, parts = cls(recs[0].bins, max(r.max_rows
+                                       for r in recs), recs[0].sample, **recs[0].meta), {}
     placed = _placed(recs, resumed)
     for r,begin,until in placed:
         for timeline,t in timelines(r).items():
@@ -131,7 +142,8 @@ def merge(cls:Recording,
             if t: parts.setdefault(timeline, []).append(t)
         add_names(out, r)
         out.step = max(out.step, r.step + begin)
-    out.tracks = {(timeline, i): joined(ts, out.max_rows, resumed) for i,(timeline,ts) in enumerate(parts.items())}
+    out.tracks = {(timeline, i): joined(ts, out.max_rows, resumed)
+                  for i,(timeline,ts) in enumerate(parts.items())}
     if resumed:
         out.n_recent = recs[-1].n_recent
         out.beside = _newest(out, placed)
@@ -142,7 +154,8 @@ def is_of_rank(rec:Recording)->bool:
     "True if it was recorded in one of several processes"
     return _is_of_several(rec) and 'rank' in rec.meta['ranks']
 
-def _is_of_several(rec)->bool: return ((rec.meta.get('ranks') or {}).get('world') or 1) > 1
+def _is_of_several(rec)->bool:
+    return ((rec.meta.get('ranks') or {}).get('world') or 1) > 1
 
 # %% ../nbs/04k_merging.ipynb #1dd3bc39
 def check_alike(recs:list):
@@ -150,18 +163,21 @@ def check_alike(recs:list):
     for what in ('bins', 'sample'):
         found = sorted({repr(getattr(r, what)) for r in recs})
         if len(found) > 1:
-            raise ValueError(f'Recording.merge: expected recordings with the same {what}, got {", ".join(found)}')
+            raise ValueError('Recording.merge: expected recordings with '
+                             f'the same {what}, got {", ".join(found)}')
 
 # %% ../nbs/04k_merging.ipynb #57de025b
 def _placed(recs:list, resumed:bool)->list:
-    "(recording, steps by which to move it, first step that the next recordings replace) for each recording"
+    """(recording, steps by which to move it,
+    first step that the next recordings replace) for each recording"""
     if not resumed: return [(r, 0, math.inf) for r in recs]
     begins, end = [], 0
     for r in recs:
         begins.append(0 if r.meta.get('first_step') else end)
         end = begins[-1] + r.step + 1
     froms = [b + (r.meta.get('first_step') or 0) for b,r in zip(begins, recs)]
-    return [(r, b, min(froms[i+1:], default=math.inf)) for i,(r,b) in enumerate(zip(recs, begins))]
+    return [(r, b, min(froms[i+1:], default=math.inf))
+            for i,(r,b) in enumerate(zip(recs, begins))]
 
 # %% ../nbs/04k_merging.ipynb #adfaf32d
 def add_names(out, rec):
@@ -177,14 +193,19 @@ def add_names(out, rec):
 def resume(self:Recording,
     old, # the recording of the earlier part of this run, or the path of its file
 )->Recording:
-    "Take over the rows of `old` that begin before this recording's first step; ValueError if bins or samples differ"
+    """Take over the rows of `old` that begin before this recording's first step;
+    ValueError if bins or samples differ"""
     old = old if isinstance(old, Recording) else Recording.load(old)
     check_alike([old, self])
     first = self.meta.get('first_step') or 0
     if _is_of_several(old) and not is_of_rank(old):
-        raise ValueError('resume: this is the recording of several ranks; take over the file of this rank alone, or '
-                         'none: Recording.load("folder/") joins what was recorded before and after a restart')
-    if self.tracks: raise ValueError('resume: this recording has rows already; take over earlier ones before it starts')
+        raise ValueError(
+            'resume: this is the recording of several ranks; take over the file of this '
+            'rank alone, or none: Recording.load("folder/") joins what was recorded '
+            'before and after a restart')
+    if self.tracks:
+        raise ValueError('resume: this recording has rows already; '
+                         'take over earlier ones before it starts')
     for timeline,t in timelines(old).items():
         t = _shifted(t, 0, 1, first)
         if timeline == 'train' and t is not None and t.last[-1] >= first:
@@ -192,8 +213,10 @@ def resume(self:Recording,
                       f'and those from {first} on are counted again')
         while t is not None and t.n > self.max_rows: t.halve()
         if t is not None: self.tracks[timeline, 0] = t
-    if old.step + 1 < first: self.note('resume', f'steps {old.step + 1} to {first - 1} were not saved')
-    self.meta |= {k: old.meta[k] for k in ('first_step', 'input', 'identical') if k in old.meta}
+    if old.step + 1 < first:
+        self.note('resume', f'steps {old.step + 1} to {first - 1} were not saved')
+    self.meta |= {k: old.meta[k]
+                  for k in ('first_step', 'input', 'identical') if k in old.meta}
     self.dtypes, self.layouts = old.dtypes | self.dtypes, old.layouts | self.layouts
     add_names(self, old)
     return self

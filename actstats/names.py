@@ -19,7 +19,8 @@ __all__ = ['canonical', 'named', 'Parts', 'spellings']
 def canonical(
     name:str, # of a module or a parameter
 )->str:
-    "The name without the parts that wrappers insert; `module` stays, because models use that name too"
+    """The name without the parts that wrappers insert;
+    `module` stays, because models use that name too"""
     return '.'.join(part for part in name.split('.') if part not in INSERTED)
 
 # %% ../nbs/03f_names.ipynb #ab4a432b
@@ -29,7 +30,8 @@ def _is_inserted(
     m:nn.Module, # any module
     child:str, # the name of one of its children
 )->bool:
-    return child in INSERTED or child == 'module' and any(c.__name__ in _PARALLEL for c in type(m).__mro__)
+    return child in INSERTED or child == 'module' and any(c.__name__ in _PARALLEL
+                                                          for c in type(m).__mro__)
 
 def named(
     m:nn.Module, # a model
@@ -37,7 +39,8 @@ def named(
     raw:str='', # its name as PyTorch gives it
     seen:set|None=None, # modules that have a name already
 ): # yields (canonical name, PyTorch's name, module)
-    "Like `m.named_modules()` with canonical names, each module once; a wrapper precedes the module of the same name"
+    """Like `m.named_modules()` with canonical names, each module once;
+    a wrapper precedes the module of the same name"""
     seen = set() if seen is None else seen
     if m in seen: return
     seen.add(m)
@@ -59,7 +62,8 @@ class Parts:
         self.what = type(model).__name__ # in error messages
         if len(self.roots) == 1 or not self._clash(): return
         if isinstance(model, Mapping):
-            raise ValueError(f'the keys {", ".join(map(repr, model))} give two layers one name')
+            raise ValueError(
+                f'the keys {", ".join(map(repr, model))} give two layers one name')
         self.roots = [(str(i), m) for i,(_,m) in enumerate(self.roots)]
 
     @classmethod
@@ -67,14 +71,16 @@ class Parts:
 
     @property
     def training(self)->bool: # is any part in training mode?
-        return self.first.training if len(self.roots) == 1 else any(m.training for _,m in self.roots)
+        return self.first.training if len(self.roots) == 1 else any(m.training
+                                                                    for _,m in self.roots)
 
 # %% ../nbs/03f_names.ipynb #f7ec63ed
 def _roots(model)->list:
     if isinstance(model, nn.Module): return [('', model)]
     pairs = list(model.items()) if isinstance(model, Mapping) else None
     if isinstance(model, (list, tuple)): pairs = [('', m) for m in model]
-    kinds = sorted({type(m).__name__ for _,m in pairs or () if not isinstance(m, nn.Module)})
+    kinds = sorted({type(m).__name__
+                    for _,m in pairs or () if not isinstance(m, nn.Module)})
     if pairs and not kinds: return [(str(k), m) for k,m in pairs]
     got = f'{"an empty " if pairs == [] else ""}{type(model).__name__}'
     if kinds: got = f'one that holds {", ".join(kinds)}'
@@ -83,16 +89,22 @@ def _roots(model)->list:
 # %% ../nbs/03f_names.ipynb #2d1fca97
 @patch
 def _clash(self:Parts)->bool:
-    "True if a module of one part that has parameters or no children shares its name with any module of another part"
+    """True if a module of one part that has parameters or no children shares its name
+    with any module of another part"""
     every = [{k for k,*_ in named(part, prefix)} for prefix,part in self.roots]
-    def counts(m): return next(m.parameters(recurse=False), None) is not None or not any(True for _ in m.children())
-    used = [{k for k,_,m in named(part, prefix) if counts(m)} for prefix,part in self.roots]
-    return any(used[i] & names for i in range(len(used)) for j,names in enumerate(every) if i != j)
+    def counts(m):
+        return (next(m.parameters(recurse=False), None) is not None
+                or not any(True for _ in m.children()))
+    used = [{k for k,_,m in named(part, prefix) if counts(m)}
+            for prefix,part in self.roots]
+    return any(used[i] & names for i in range(len(used))
+               for j,names in enumerate(every) if i != j)
 
 # %% ../nbs/03f_names.ipynb #160751d0
 @patch
 def walk(self:Parts):
-    "Yields (canonical name, PyTorch's name, module) for each module of all parts, each module once"
+    """Yields (canonical name, PyTorch's name, module) for each module of all
+    parts, each module once"""
     seen = set()
     return chain.from_iterable(named(m, prefix, prefix, seen) for prefix,m in self.roots)
 
@@ -125,7 +137,9 @@ def parameters(self:Parts):
 def spellings(
     name, # as the user wrote it
 )->list: # names to look up, in this order
-    "The name, the name without the parts that wrappers insert, and without `module` as well"
+    """The name, the name without the parts that wrappers insert,
+    and without `module` as well"""
     if not isinstance(name, str): return [name]
     short = canonical(name)
-    return list(dict.fromkeys((name, short, '.'.join(part for part in short.split('.') if part != 'module'))))
+    return list(dict.fromkeys((name, short, '.'.join(part for part in short.split('.')
+                                                     if part != 'module'))))

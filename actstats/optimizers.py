@@ -10,7 +10,8 @@ import math
 
 from torch import Tensor
 from torch.optim import Optimizer
-from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+from torch.optim.optimizer import (register_optimizer_step_post_hook,
+                                   register_optimizer_step_pre_hook)
 from torch.utils.weak import WeakIdKeyDictionary
 from fastcore.basics import patch
 
@@ -28,7 +29,8 @@ def unwrap(
     "The optimizer inside a framework's wrapper"
     for _ in range(10):
         found = (getattr(opt, name, None) for name in _INSIDE)
-        inner = next((o for o in found if hasattr(o, 'param_groups') and hasattr(o, 'step') and o is not opt), None)
+        inner = next((o for o in found if hasattr(o, 'param_groups')
+                      and hasattr(o, 'step') and o is not opt), None)
         if inner is None: break
         opt = inner
     return opt
@@ -39,13 +41,17 @@ def torch_optimizers(
 )->list: # of torch.optim.Optimizer
     "The torch optimizers in `given`; TypeError, with what to do, for anything else"
     several = isinstance(given, Iterable) and not isinstance(given, Optimizer)
-    all_given = list(given.values() if isinstance(given, Mapping) else given) if several else [given]
+    all_given = (list(given.values() if isinstance(given, Mapping) else given) if several
+                 else [given])
     found = list({id(o): o for o in map(unwrap, all_given)}.values())
-    odd = list(dict.fromkeys(type(o).__name__ for o in found if not isinstance(o, Optimizer)))
+    odd = list(dict.fromkeys(type(o).__name__
+                             for o in found if not isinstance(o, Optimizer)))
     if found and not odd: return found
     got = ', '.join(odd) or f'an empty {type(given).__name__}'
-    raise TypeError(f'expected a torch.optim.Optimizer, a list of them, "auto" or None as optimizer, got {got}; leave '
-                    'out one of another kind, and call before_step() and after_step() of the watch around its step')
+    raise TypeError(
+        'expected a torch.optim.Optimizer, a list of them, "auto" or None as optimizer, '
+        f'got {got}; leave out one of another kind, and call before_step() and '
+        'after_step() of the watch around its step')
 
 # %% ../nbs/03g_optimizers.ipynb #495f7dcb
 def holds(
@@ -55,7 +61,8 @@ def holds(
     "True if the optimizer steps one of these parameters"
     params = list(params)
     mine = {id(p) for p in params}
-    return any(id(p) in mine for g in opt.param_groups for p in g['params']) or partitioned(opt, params)
+    return (any(id(p) in mine for g in opt.param_groups for p in g['params'])
+            or partitioned(opt, params))
 
 # %% ../nbs/03g_optimizers.ipynb #79332b45
 def partitioned(
@@ -63,26 +70,33 @@ def partitioned(
     params, # of a model
 )->bool:
     "True if the optimizer steps DeepSpeed's partitions of these parameters"
-    marked = [p for p in params if hasattr(p, '_hp_mapping') or hasattr(p, '_z3_optimizer')]
+    marked = [p
+              for p in params if hasattr(p, '_hp_mapping') or hasattr(p, '_z3_optimizer')]
     if not marked: return False
     held = {_memory(p) for g in opt.param_groups for p in g['params']}
-    fragments = (getattr(getattr(p, '_hp_mapping', None), 'hp_fragment', None) for p in marked)
-    owners = (getattr(getattr(p, '_z3_optimizer', None), 'optimizer', None) for p in marked)
-    return any(o is opt for o in owners) or any(f is not None and _memory(f) in held for f in fragments)
+    fragments = (getattr(getattr(p, '_hp_mapping', None), 'hp_fragment', None)
+                 for p in marked)
+    owners = (getattr(getattr(p, '_z3_optimizer', None), 'optimizer', None)
+              for p in marked)
+    return any(o is opt for o in owners) or any(f is not None and _memory(f) in held
+                                                for f in fragments)
 
 def _memory(x:Tensor)->int: return x.untyped_storage().data_ptr()
 
 # %% ../nbs/03g_optimizers.ipynb #2975ccb1
 class StepHooks:
-    "Call `before(opt, args, kwargs)` and `after(...)` around the steps of a model's optimizers, until removed"
+    """Call `before(opt, args, kwargs)` and `after(...)` around the steps of a model's
+    optimizers, until removed"""
     def __init__(self,
         before, # called before a step; must not raise
         after, # called after it; must not raise
         params, # a function that returns the model's parameters
-        given:list|None=None, # only these optimizers; None: all that hold a parameter of the model
+        # only these optimizers; None: all that hold a parameter of the model
+        given:list|None=None,
     ):
         self.before, self.after, self.params, self.given = before, after, params, given
-        self.known = WeakIdKeyDictionary() # optimizer -> number of its parameters when checked, and the result
+        # optimizer -> number of its parameters when checked, and the result
+        self.known = WeakIdKeyDictionary()
         self.others = False # has an optimizer stepped that is not the model's?
         self.me = ref(self, lambda me: _listen(leaves=me))
         _listen(joins=self.me)
@@ -101,7 +115,8 @@ def has(self:StepHooks,
     try:
         size = sum(len(g['params']) for g in opt.param_groups)
         asked, answer = self.known.get(opt, (None, False))
-        if asked != size and not answer: self.known[opt] = size, answer = size, holds(opt, self.params())
+        if asked != size and not answer:
+            self.known[opt] = size, answer = size, holds(opt, self.params())
     except Exception: return False
     self.others = self.others or not answer
     return answer
@@ -113,7 +128,8 @@ _SHARED = dict(listeners=(), handles=[])
 def _listen(joins=None, leaves=None):
     "Add or remove an observer, given as a weak reference"
     with _LOCK:
-        handles, others = _SHARED['handles'], (r for r in _SHARED['listeners'] if r is not leaves)
+        handles, others = _SHARED['handles'], (r for r in _SHARED['listeners']
+                                               if r is not leaves)
         _SHARED['listeners'] = (*others, joins) if joins is not None else tuple(others)
         if _SHARED['listeners'] and not handles:
             handles += [register_optimizer_step_pre_hook(uncompiled(_before_all)),
@@ -126,7 +142,8 @@ def _after_all(opt, args, kwargs): _tell('after', opt, args, kwargs)
 def _tell(when, opt, args, kwargs):
     for r in _SHARED['listeners']:
         listener = r()
-        if listener is not None and listener.has(opt): getattr(listener, when)(opt, args, kwargs)
+        if listener is not None and listener.has(opt):
+            getattr(listener, when)(opt, args, kwargs)
 
 # %% ../nbs/03g_optimizers.ipynb #e7e483fb
 def settings(
@@ -139,7 +156,8 @@ def settings(
 
 def _number(v):
     if isinstance(v, Tensor) and v.numel() == 1 and not v.is_meta: v = v.item()
-    return v if isinstance(v, (bool, int)) or isinstance(v, float) and math.isfinite(v) else None
+    return (v if isinstance(v, (bool, int)) or isinstance(v, float) and math.isfinite(v)
+            else None)
 
 # %% ../nbs/03g_optimizers.ipynb #a8fe59df
 def facts_of(
@@ -147,4 +165,5 @@ def facts_of(
 )->dict: # of text and numbers
     "The names of the optimizers and the settings of all their groups"
     names = dict.fromkeys(type(o).__name__ for o in opts)
-    return dict(name=', '.join(names), groups=[settings(g) for o in opts for g in o.param_groups])
+    return dict(name=', '.join(names),
+                groups=[settings(g) for o in opts for g in o.param_groups])

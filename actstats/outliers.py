@@ -28,14 +28,16 @@ __all__ = ['peaks', 'Outliers']
 
 # %% ../nbs/05f_outliers.ipynb #8df94170
 def _apart(h:History)->tuple: # counts and values, (rows, 3) each
-    "The exact zeros, the smallest and the largest value of each row; a sample may not hold the extremes"
+    """The exact zeros, the smallest and the largest value of each row;
+    a sample may not hold the extremes"""
     both = (h.n > 1) & (h.n + h.n_nonfinite == h.n_total)
     lo, hi = np.nan_to_num(h.min), np.nan_to_num(h.max)
     zeros = h.n_zero - both*((lo == 0)*1 + (hi == 0))
     return np.stack([zeros, both, both], 1).astype(float), np.stack([0*lo, lo, hi], 1)
 
 # %% ../nbs/05f_outliers.ipynb #1852f206
-def _spans(h:History)->tuple: # counts, least and largest value, (rows, spans) each; at the end those of `_apart`
+# counts, least and largest value, (rows, spans) each; at the end those of `_apart`
+def _spans(h:History)->tuple:
     "The spans in which the finite values of each row lie"
     counts, (n, at) = h.finite_hist.astype(float), _apart(h)
     zero = h.bins.zero
@@ -49,16 +51,20 @@ def _spans(h:History)->tuple: # counts, least and largest value, (rows, spans) e
     return np.c_[counts[:, used], n], np.c_[a, at], np.c_[b, at]
 
 # %% ../nbs/05f_outliers.ipynb #9fd64f1e
-def _standard(h:History)->tuple: # shares of the values, least and largest u, (rows, spans) each
-    "The spans in standard deviations from the mean; NaN where there is no standard deviation"
+# shares of the values, least and largest u, (rows, spans) each
+def _standard(h:History)->tuple:
+    """The spans in standard deviations from the mean;
+    NaN where there is no standard deviation"""
     counts, a, b = _spans(h)
     some = (h.n > 1) & (h.min < h.max) & (h.m2 > 0) & (h.m2 < np.inf)
     sigma = np.sqrt(np.where(some, h.m2/np.maximum(h.n, 1), np.nan))[:, None]
-    return counts/np.maximum(h.n, 1)[:, None], (a - h.mean[:, None])/sigma, (b - h.mean[:, None])/sigma
+    return (counts/np.maximum(h.n, 1)[:, None], (a - h.mean[:, None])/sigma,
+            (b - h.mean[:, None])/sigma)
 
 # %% ../nbs/05f_outliers.ipynb #2ad312f5
 def _most(c:np.ndarray, a:np.ndarray, b:np.ndarray)->np.ndarray:
-    "The largest mean of y^2 where shares `c` have y between `a` and `b`, (rows, spans) each, and the mean of y is 1"
+    """The largest mean of y^2 where shares `c` have y between `a` and `b`, (rows,
+    spans) each, and the mean of y is 1"""
     order = np.argsort(-(a + b), 1)
     c, a, b = (np.take_along_axis(v, order, 1) for v in (c, a, b))
     room = c*(b - a)
@@ -67,12 +73,14 @@ def _most(c:np.ndarray, a:np.ndarray, b:np.ndarray)->np.ndarray:
 
 # %% ../nbs/05f_outliers.ipynb #f82e2faf
 def _least(c:np.ndarray, a:np.ndarray, b:np.ndarray)->np.ndarray:
-    "The smallest mean of y^2 where shares `c` have y between `a` and `b`, (rows, spans) each, and the mean of y is 1"
+    """The smallest mean of y^2 where shares `c` have y between `a` and `b`, (rows,
+    spans) each, and the mean of y is 1"""
     at = np.c_[a, b]
     order = np.argsort(at, 1)
     at, rise = (np.take_along_axis(v, order, 1) for v in (at, np.c_[c, -c]))
     rise = rise.cumsum(1)  # slope of the mean between the corners
-    mean = (c*a).sum(1, keepdims=True) + np.c_[np.zeros(len(at)), (rise[:, :-1]*np.diff(at, axis=1)).cumsum(1)]
+    mean = ((c*a).sum(1, keepdims=True)
+            + np.c_[np.zeros(len(at)), (rise[:, :-1]*np.diff(at, axis=1)).cumsum(1)])
     j = np.maximum((mean <= 1).sum(1, keepdims=True) - 1, 0)
     at, rise, mean = (np.take_along_axis(v, j, 1) for v in (at, rise, mean))
     t = at + np.where(rise > 1e-12, (1 - mean)/np.maximum(rise, 1e-12), 0)
@@ -87,19 +95,23 @@ def _squares(a:np.ndarray, b:np.ndarray)->tuple:
 # %% ../nbs/05f_outliers.ipynb #b82a7a30
 @patch(as_prop=True)
 def kurtosis_bounds(self:History)->tuple: # (rows,) each, NaN where there is no kurtosis
-    "The smallest and the largest kurtosis that any values with the histogram, variance and extremes of a row can have"
+    """The smallest and the largest kurtosis that any values with the histogram,
+    variance and extremes of a row can have"""
     c, a, b = _standard(self)
     ends = _squares(a, b)
     most = _most(c, *ends)
-    return np.minimum(_least(c, *ends), most), most  # equal apart from rounding, if all bins are points
+    # equal apart from rounding, if all bins are points
+    return np.minimum(_least(c, *ends), most), most
 
 # %% ../nbs/05f_outliers.ipynb #ba3de5ea
 def _slopes(c:np.ndarray, a:np.ndarray, b:np.ndarray)->np.ndarray:
-    "The rise of the density from the middle of each span to its end, as a share of it: from -1 to 1"
+    """The rise of the density from the middle of each span to its end, as a
+    share of it: from -1 to 1"""
     per = np.divide(c, b - a, out=np.zeros_like(c), where=b > a)
     d, m = np.pad(per, ((0, 0), (1, 1))), np.pad((a + b)/2, ((0, 0), (1, 1)), 'edge')
     gap = (m[:, 2:] - m[:, :-2])*per
-    return np.clip(np.divide((d[:, 2:] - d[:, :-2])*(b - a)/2, gap, out=np.zeros_like(c), where=gap > 0), -1, 1)
+    return np.clip(np.divide((d[:, 2:] - d[:, :-2])*(b - a)/2, gap, out=np.zeros_like(c),
+                             where=gap > 0), -1, 1)
 
 # %% ../nbs/05f_outliers.ipynb #f739a85b
 _AT, _WEIGHTS = np.polynomial.legendre.leggauss(8)
@@ -116,29 +128,38 @@ def _fourth(c:np.ndarray, a:np.ndarray, b:np.ndarray)->np.ndarray:
     y = ((a + b)[..., None]/2 + (b - a)[..., None]/2*_AT)**2
     slopes = np.pad(_slopes(c[:, :-3], a[:, :-3], b[:, :-3]), ((0, 0), (0, 3)))
     weights, theta = _WEIGHTS*(1 + slopes[..., None]*_AT), np.zeros(len(c))
-    most = 4/np.maximum(np.where(c > 0, np.ptp(y, -1), 0).max(1), 1e-12)  # limits the change of theta in a round
+    # limits the change of theta in a round
+    most = 4/np.maximum(np.where(c > 0, np.ptp(y, -1), 0).max(1), 1e-12)
     for _ in range(20):
         w = _tilted(weights, y, theta)
         m = (w*y).sum(-1)
         missing, rate = 1 - (c*m).sum(1), (c*((w*y**2).sum(-1) - m**2)).sum(1)
         if not (np.abs(missing) > 1e-7).any(): break
-        theta += np.clip(np.divide(missing, rate, out=0*rate, where=rate > 1e-12), -most, most)
+        theta += np.clip(np.divide(missing, rate, out=0*rate, where=rate > 1e-12), -most,
+                         most)
     return (c*(w*y**2).sum(-1)).sum(1)
 
 # %% ../nbs/05f_outliers.ipynb #3ffa8d4d
 @patch(as_prop=True)
-def kurtosis(self:History)->np.ndarray: # (rows,), NaN where there are fewer than two values or all are equal
-    "Fourth standardised moment of the finite values of each row, an estimate; 3 for a normal distribution"
+# (rows,), NaN where there are fewer than two values or all are equal
+def kurtosis(self:History)->np.ndarray:
+    """Fourth standardised moment of the finite values of each row, an estimate;
+    3 for a normal distribution"""
     c, a, b = _standard(self)
     return np.clip(_fourth(c, a, b), *self.kurtosis_bounds)
 
 # %% ../nbs/05f_outliers.ipynb #1179b27f
-def _far(h:History, times:float, above, below)->np.ndarray: # (rows,), NaN where there are no finite values
-    "The share of values above `times` x rms or below its negative; `above` and `below` give the shares of a span"
-    if not 0 < times < math.inf: raise ValueError(f'beyond: expected times to be a positive number, got {times!r}')
+# (rows,), NaN where there are no finite values
+def _far(h:History, times:float, above, below)->np.ndarray:
+    """The share of values above `times` x rms or below its negative;
+    `above` and `below` give the shares of a span"""
+    if not 0 < times < math.inf:
+        raise ValueError(f'beyond: expected times to be a positive number, got {times!r}')
     c, a, b = _spans(h)
-    t = (times*(1 + 2**-40)*h.rms)[:, None]  # equal values do not count, however the rms was rounded
-    share = (c*np.where(t > 0, above(t, a, b) + below(-t, a, b), 0)).sum(1)/np.where(h.n > 0, h.n, np.nan)
+    # equal values do not count, however the rms was rounded
+    t = (times*(1 + 2**-40)*h.rms)[:, None]
+    share = (c*np.where(t > 0, above(t, a, b) + below(-t, a, b),
+                        0)).sum(1)/np.where(h.n > 0, h.n, np.nan)
     return np.minimum(share, 1/times**2)
 
 # %% ../nbs/05f_outliers.ipynb #e484f7d5
@@ -146,13 +167,16 @@ def _far(h:History, times:float, above, below)->np.ndarray: # (rows,), NaN where
 def beyond(self:History,
     times:float=10., # multiples of the root mean square of a row
 )->np.ndarray: # (rows,), NaN where there are no finite values
-    "Share of the finite values whose magnitude is above `times` x rms, from the histogram, accurate to one bin"
+    """Share of the finite values whose magnitude is above `times` x rms,
+    from the histogram, accurate to one bin"""
     return _far(self, times, lambda t, a, b: 1 - _below(t, a, b), _below)
 
 # %% ../nbs/05f_outliers.ipynb #6f70a72f
 @patch
-def beyond_bounds(self:History, times:float=10.)->tuple: # (rows,) each, NaN where there are no finite values
-    "The smallest and the largest share that any values with the histogram of a row can have beyond `times` x rms"
+# (rows,) each, NaN where there are no finite values
+def beyond_bounds(self:History, times:float=10.)->tuple:
+    """The smallest and the largest share that any values with the histogram of a row
+    can have beyond `times` x rms"""
     return (_far(self, times, lambda t, a, b: a > t, lambda t, a, b: b < t),
             _far(self, times, lambda t, a, b: b > t, lambda t, a, b: a < t))
 
@@ -161,12 +185,13 @@ def beyond_bounds(self:History, times:float=10.)->tuple: # (rows,) each, NaN whe
 def peaks(
     x:Tensor, # values of any shape, not empty
     dim:int=-1, # dimension of the units
-)->Tensor: # (units,), float32 or float64; no number where the tensor is all zero or holds values that are not finite
+)->Tensor: # (units,), floats; NaN where the tensor is all zero or holds values not finite
     "Largest magnitude of each unit, in root mean squares of the whole tensor"
     if x.ndim == 1: x, dim = x[None], 1
     others = [d for d in range(x.ndim) if d != dim % x.ndim]
     norm = torch.linalg.vector_norm(x, dtype=torch.promote_types(x.dtype, torch.float32))
-    return torch.maximum(x.amax(others), -x.amin(others)).to(norm.dtype)*math.sqrt(x.numel())/norm
+    return torch.maximum(x.amax(others),
+                         -x.amin(others)).to(norm.dtype)*math.sqrt(x.numel())/norm
 
 # %% ../nbs/05f_outliers.ipynb #ffa38f2c
 def _marked(x:Tensor, dim:int, times:float)->Tensor: # (units,)
@@ -176,7 +201,8 @@ def _marked(x:Tensor, dim:int, times:float)->Tensor: # (units,)
 
 # %% ../nbs/05f_outliers.ipynb #8c037259
 class Outliers:
-    "A lens: units whose largest magnitude is above `times` x the root mean square of the output of their layer"
+    """A lens: units whose largest magnitude is above `times` x the root mean square of
+    the output of their layer"""
     def __init__(self,
         modules=None, # as in `watch`; None: those that are watched
         every:int=10, # look at one step in this many
@@ -184,9 +210,12 @@ class Outliers:
     ):
         check_modules(modules)
         if not hasattr(every, '__index__') or isinstance(every, bool) or every < 1:
-            raise ValueError(f'Outliers: expected every to be a whole number, 1 or more, got {every!r}')
-        if not 1 <= times < math.inf: raise ValueError(f'Outliers: expected times to be 1 or more, got {times!r}')
-        self.modules, self.every, self.times = modules, operator.index(every), float(times)
+            raise ValueError('Outliers: expected every to be a whole number, '
+                             f'1 or more, got {every!r}')
+        if not 1 <= times < math.inf:
+            raise ValueError(f'Outliers: expected times to be 1 or more, got {times!r}')
+        self.modules, self.every, self.times = (modules, operator.index(every),
+                                                float(times))
 
 # %% ../nbs/05f_outliers.ipynb #bc3ab812
 @patch
@@ -194,7 +223,8 @@ def attach(self:Outliers, w)->list: # hooks to remove
     "Called by the `watch` `w` when it starts; ValueError if `modules` matches none"
     modules = w.modules if self.modules is None else choose_modules(w.parts, self.modules)
     w.rec.meta['outliers'] = dict(every=self.every, times=self.times)
-    def probe(name, m): return Probe(w, partial(self._saw, w, name), partial(self._in_graph, w, name), m)
+    def probe(name, m):
+        return Probe(w, partial(self._saw, w, name), partial(self._in_graph, w, name), m)
     return [h for name,m in modules.items() for h in w.hook(name, m, probe(name, m))]
 
 # %% ../nbs/05f_outliers.ipynb #858cb693
@@ -214,7 +244,8 @@ def _look(self:Outliers, w, name, m, out):
     if x is None: return
     dim = unit_dim(m, x)
     x, dim = (x.detach(), dim) if is_plain(x) else plain(x, dim)[:2]
-    if dim is not None and x.numel(): w.see(name, 'outlier', _marked(x, dim, self.times), 0)
+    if dim is not None and x.numel():
+        w.see(name, 'outlier', _marked(x, dim, self.times), 0)
 
 @patch
 def _in_graph(self:Outliers, w, name, m, xs, what):
@@ -228,40 +259,51 @@ def _channels(h:History)->dict:
     on, c = ~h.dead, h.finite_hist
     some = np.flatnonzero(on.any(0))
     c[:, h.bins.zero] -= h.n_zero
-    least = np.where(on.sum(1) == 1, h.max, np.maximum(h.edges[(c > 0).argmax(1)], 0))[:, None]
+    least = np.where(on.sum(1) == 1, h.max, np.maximum(h.edges[(c > 0).argmax(1)],
+                                                       0))[:, None]
     on = on[:, some]
     low, high = (np.where(on, v, 0).max(0, initial=0) for v in (least, h.max[:, None]))
-    return dict(layer=h.name, channel=some, step=h.step[on.argmax(0)] if len(some) else some, share=on.mean(0),
-                peak_low=low, peak_high=high)
+    return dict(layer=h.name, channel=some, step=h.step[on.argmax(0)] if len(some)
+                else some, share=on.mean(0), peak_low=low, peak_high=high)
 
 # %% ../nbs/05f_outliers.ipynb #d3faf259
 @patch
 def outliers(self:Recording,
     layers=None, # names, one or several; None: all that the lens `Outliers` saw
-): # a pandas frame: layer, channel, step (the first), share (of the rows), peak_low and peak_high (in rms)
-    "The outlier channels of each layer, those of the largest share of rows first; KeyError for an unknown layer"
+# a pandas frame: layer, channel, step (the first),
+# share (of the rows), peak_low and peak_high (in rms)
+):
+    """The outlier channels of each layer, those of the largest share of rows first;
+    KeyError for an unknown layer"""
     import pandas as pd
-    parts = [pd.DataFrame(_channels(h), columns=_COLUMNS) for h in _chosen(self, layers, 'outlier')]
+    parts = [pd.DataFrame(_channels(h), columns=_COLUMNS)
+             for h in _chosen(self, layers, 'outlier')]
     if not parts: return _without_lines(_COLUMNS, self, _nothing('outlier'))
-    return pd.concat(parts, ignore_index=True).sort_values(['share', 'peak_high'], ascending=False, ignore_index=True)
+    return pd.concat(parts, ignore_index=True).sort_values(
+        ['share', 'peak_high'], ascending=False, ignore_index=True)
 
 # %% ../nbs/05f_outliers.ipynb #0bed1278
 @patch
 def outlier_map(self:Recording,
     layers=None, # names, one or several; None: all that the lens `Outliers` saw
     ax=None, # axes to draw on
-    most:int=40, # the largest number of channels; those of the largest share of rows are drawn
+    # the largest number of channels; those of the largest share of rows are drawn
+    most:int=40,
 ): # the axes
-    "Outlier channels over the steps: a line for each, coloured by the layer's peak where the channel is an outlier"
+    """Outlier channels over the steps:
+    a line for each, coloured by the layer's peak where the channel is an outlier"""
     ax = _axes(1, 1, 7, 3.2, ax)[0]
     df, hs = self.outliers(layers), _chosen(self, layers, 'outlier')
     if not len(df): return _empty(ax, 'no outlier channel' if hs else _nothing('outlier'))
-    lines = [(h, u) for h in hs for u in sorted(df[:most].channel[df[:most].layer == h.name])]
+    lines = [(h, u) for h in hs
+             for u in sorted(df[:most].channel[df[:most].layer == h.name])]
     rows = [(h.step, np.where(h.dead[:, u], np.nan, h.max)) for h,u in lines]
     names = [f'{_named(h.name)} · {u}' for h,u in lines]
-    _draw_by_layer(ax, names, rows, max(h.end for h in hs), 'largest peak of the layer, in rms', cmap='viridis')
+    _draw_by_layer(ax, names, rows, max(h.end for h in hs),
+                   'largest peak of the layer, in rms', cmap='viridis')
     _mark_epochs(ax, self, 'w')
     left = f'; {len(df) - most} more are not shown' if len(df) > most else ''
     times = self.meta.get('outliers', {}).get('times')
-    ax.set_title(f'channels above {times:g} rms{left}' if times else f'outlier channels{left}', fontsize=10)
+    ax.set_title(f'channels above {times:g} rms{left}' if times
+                 else f'outlier channels{left}', fontsize=10)
     return ax

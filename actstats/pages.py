@@ -18,31 +18,38 @@ from .rows import HEAD, empty_rows, merged
 __all__ = ['PAGE', 'Page', 'Past', 'widened']
 
 # %% ../nbs/03k_pages.ipynb #cd12d841
-_SIZES = ((np.uint8, 0, 255), (np.uint16, 255, 65535), (np.uint32, 65535, 2**32 - 1), (np.int64, 2**32 - 1, 2**63 - 1))
+_SIZES = ((np.uint8, 0, 255), (np.uint16, 255, 65535), (np.uint32, 65535, 2**32 - 1),
+          (np.int64, 2**32 - 1, 2**63 - 1))
 PAGE = 16 # rows
 
 class Page:
-    "Closed rows of many keys: counts in the smallest integers that hold them, without the columns that are all zero"
+    """Closed rows of many keys: counts in the smallest integers that hold them,
+    without the columns that are all zero"""
     def __init__(self,
         rows:Tensor, # int64 (keys, rows, fields), on the CPU
         masks:Tensor, # uint8 (rows, bytes)
     ):
         self.keys, self.n, self.fields = rows.shape
         self.heads = rows[..., :HEAD].clone(memory_format=torch.contiguous_format)
-        self.parts = _parts(rows.transpose(0, 1).contiguous().view(self.n, -1).numpy(), self.fields)
+        self.parts = _parts(rows.transpose(0, 1).contiguous().view(self.n, -1).numpy(),
+                            self.fields)
         masks = masks.numpy()
         self.mask = masks[0].copy()
-        self.odd = np.flatnonzero((masks != self.mask).any(0)).astype(np.int32)  # bytes that differ between the rows
+        # bytes that differ between the rows
+        self.odd = np.flatnonzero((masks != self.mask).any(0)).astype(np.int32)
         self.odd_masks = masks[:, self.odd]
 
 # %% ../nbs/03k_pages.ipynb #9bb82479
-def _parts(rows:np.ndarray, fields:int)->list: # of (where each key begins, columns, counts)
+# of (where each key begins, columns, counts)
+def _parts(rows:np.ndarray, fields:int)->list:
     "The counts of `rows`, int64 (rows, keys*fields), for each size of integer"
     most, begins = rows.max(0), np.arange(0, rows.shape[1] + 1, fields)
     most.reshape(-1, fields)[:, :HEAD] = 0
-    found = ((np.flatnonzero((least < most) & (most <= largest)), dtype) for dtype,least,largest in _SIZES)
+    found = ((np.flatnonzero((least < most) & (most <= largest)), dtype)
+             for dtype,least,largest in _SIZES)
     index = np.min_scalar_type(fields)
-    return [(np.searchsorted(at, begins), (at % fields).astype(index), rows[:, at].astype(dtype)) for at,dtype in found]
+    return [(np.searchsorted(at, begins), (at % fields).astype(index),
+             rows[:, at].astype(dtype)) for at,dtype in found]
 
 # %% ../nbs/03k_pages.ipynb #64b08825
 @patch
@@ -51,7 +58,8 @@ def read(self:Page)->tuple: # int64 (keys, rows, fields), uint8 (rows, bytes)
     rows = torch.zeros(self.n, self.keys, self.fields, dtype=torch.int64, device='cpu')
     flat = rows.view(self.n, -1).numpy()
     for begins,columns,counts in self.parts:
-        flat[:, columns + np.repeat(np.arange(self.keys)*self.fields, np.diff(begins))] = counts
+        flat[:, columns + np.repeat(np.arange(self.keys)*self.fields,
+                                    np.diff(begins))] = counts
     rows[..., :HEAD] = self.heads.transpose(0, 1)
     return rows.transpose(0, 1), self.masks()
 
@@ -63,7 +71,8 @@ def masks(self:Page, some=slice(None))->Tensor: # uint8 (rows, bytes)
     return torch.from_numpy(masks[:, some])
 
 # %% ../nbs/03k_pages.ipynb #adacdcb4
-def _empty(keys:int, n:int, fields:int)->Tensor: return empty_rows(keys, n, bins=range(fields - HEAD), device='cpu')
+def _empty(keys:int, n:int, fields:int)->Tensor:
+    return empty_rows(keys, n, bins=range(fields - HEAD), device='cpu')
 
 @patch
 def of(self:Page,
@@ -95,17 +104,23 @@ class Past:
 
     def _clear(self):
         self.pages = []       # the oldest first
-        self.old, self.new = [], []  # then pages still to merge in pairs; then newer pages, of the new stride
-        self.rows = _empty(0, 0, self.fields)   # int64 (keys, rows, fields): the last rows, not packed yet
-        with real_memory(): self.masks = torch.zeros(0, 0, dtype=torch.uint8, device='cpu')
+        # then pages still to merge in pairs; then newer pages, of the new stride
+        self.old, self.new = [], []
+        # int64 (keys, rows, fields): the last rows, not packed yet
+        self.rows = _empty(0, 0, self.fields)
+        with real_memory():
+            self.masks = torch.zeros(0, 0, dtype=torch.uint8, device='cpu')
 
-    def __len__(self): return PAGE*(len(self.pages) + len(self.old)//2 + len(self.new)) + self.rows.shape[1]
+    def __len__(self):
+        return (PAGE*(len(self.pages) + len(self.old)//2 + len(self.new))
+                + self.rows.shape[1])
 
 # %% ../nbs/03k_pages.ipynb #f5204250
 def _or(masks:Tensor, k:int)->Tensor: # uint8 (rows/k, bytes)
     "The masks of each `k` rows together"
     n, width = masks.shape
-    return torch.from_numpy(np.bitwise_or.reduce(masks.numpy().reshape(n//k, k, width), axis=1))
+    return torch.from_numpy(np.bitwise_or.reduce(masks.numpy().reshape(n//k, k, width),
+                                                 axis=1))
 
 def _merged(rows:Tensor, masks:Tensor, k:int)->tuple:
     "Merge each group of `k` rows; rows left over become one row"
@@ -125,7 +140,9 @@ def _joined(a:tuple, b:tuple)->tuple:
 def widened(rows:Tensor, masks:Tensor, keys:int, width:int)->tuple:
     "The same rows and masks with room for `keys` keys and `width` bytes"
     more, n = keys - len(rows), rows.shape[1]
-    if more: rows = torch.cat([rows, empty_rows(more, n, bins=range(rows.shape[2] - HEAD), device=rows.device)])
+    if more:
+        rows = torch.cat([rows, empty_rows(more, n, bins=range(rows.shape[2] - HEAD),
+                                           device=rows.device)])
     return rows, torch.nn.functional.pad(masks, (0, width - masks.shape[1]))
 
 # %% ../nbs/03k_pages.ipynb #b44fa84f
@@ -146,14 +163,17 @@ def _grouped(self:Past, rows, masks, k:int)->tuple:
     "The last row if it is not full, and these rows, in groups of `stride` time keys"
     room = (k - self.ticks) % self.stride
     if not room: return _merged(rows, masks, self.stride)
-    last, self.rows, self.masks = (self.rows[:, -1:], self.masks[-1:]), self.rows[:, :-1], self.masks[:-1]
+    last, self.rows, self.masks = ((self.rows[:, -1:], self.masks[-1:]),
+                                   self.rows[:, :-1], self.masks[:-1])
     first = _merged(*_joined(last, (rows[:, :room], masks[:room])), 1 + room)
-    return first if k <= room else _joined(first, _merged(rows[:, room:], masks[room:], self.stride))
+    return (first if k <= room
+            else _joined(first, _merged(rows[:, room:], masks[room:], self.stride)))
 
 @patch
 def _add(self:Past, rows, masks):
     if len(self.masks): rows, masks = _joined((self.rows, self.masks), (rows, masks))
-    full, pages, begin = len(masks) - (self.ticks % self.stride > 0), self.new if self.old else self.pages, 0
+    full, pages, begin = (len(masks) - (self.ticks % self.stride > 0),
+                          self.new if self.old else self.pages, 0)
     while full - begin >= PAGE:
         pages.append(Page(rows[:, begin:begin+PAGE], masks[begin:begin+PAGE]))
         begin += PAGE
@@ -162,9 +182,11 @@ def _add(self:Past, rows, masks):
 # %% ../nbs/03k_pages.ipynb #1b94dc0d
 @patch
 def halve(self:Past):
-    "Merge neighbouring rows: half the rows, twice the stride; an odd row takes further time keys"
+    """Merge neighbouring rows: half the rows, twice the stride;
+    an odd row takes further time keys"""
     self.tidy()
-    odd, self.old, self.pages = self.pages[len(self.pages)//2*2:], self.pages[:len(self.pages)//2*2], []
+    odd, self.old, self.pages = (self.pages[len(self.pages)//2*2:],
+                                 self.pages[:len(self.pages)//2*2], [])
     self.stride = 2*self.stride
     rows = _merged(self.rows, self.masks, 2)
     self.rows, self.masks = _joined(_merged(*odd[0].read(), 2), rows) if odd else rows
@@ -184,7 +206,8 @@ def tidy(self:Past,
 @patch
 def of(self:Past, i:int)->Tensor: # int64 (rows, fields)
     "The rows of one key"
-    rest = self.rows[i] if i < len(self.rows) else _empty(1, len(self.masks), self.fields)[0]
+    rest = (self.rows[i] if i < len(self.rows)
+            else _empty(1, len(self.masks), self.fields)[0])
     return torch.cat([*(p.of(i) for p in self.pages), rest])
 
 @patch
@@ -192,21 +215,24 @@ def heads(self:Past, keys:int, begin:int=0)->Tensor: # int64 (keys, rows, HEAD)
     "The rows of all keys from `begin` on, without their histograms"
     first = min(begin//PAGE, len(self.pages))
     parts = [*(p.heads for p in self.pages[first:]), self.rows[..., :HEAD]]
-    return torch.cat([widened(h, self.masks[:0, :0], keys, 0)[0] for h in parts], 1)[:, begin - first*PAGE:]
+    return torch.cat([widened(h, self.masks[:0, :0], keys, 0)[0]
+                      for h in parts], 1)[:, begin - first*PAGE:]
 
 @patch
 def read(self:Past, keys:int, begin:int=0)->Tensor: # int64 (keys, rows, fields)
     "The rows of all keys from `begin` on"
     first = min(begin//PAGE, len(self.pages))
     parts = [*(p.read()[0] for p in self.pages[first:]), self.rows]
-    return torch.cat([widened(r, self.masks[:0, :0], keys, 0)[0] for r in parts], 1)[:, begin - first*PAGE:]
+    return torch.cat([widened(r, self.masks[:0, :0], keys, 0)[0]
+                      for r in parts], 1)[:, begin - first*PAGE:]
 
 @patch
 def bits(self:Past, some:slice, begin:int=0)->Tensor: # uint8 (rows, bytes)
     "The masks from row `begin` on: a slice of their bytes"
     first, width = min(begin//PAGE, len(self.pages)), some.stop - some.start
     parts = [*(p.masks(some) for p in self.pages[first:]), self.masks[:, some]]
-    return torch.cat([torch.nn.functional.pad(m, (0, width - m.shape[1])) for m in parts])[begin - first*PAGE:]
+    return torch.cat([torch.nn.functional.pad(m, (0, width - m.shape[1]))
+                      for m in parts])[begin - first*PAGE:]
 
 # %% ../nbs/03k_pages.ipynb #07a59cef
 @patch
@@ -219,7 +245,7 @@ def copy(self:Past)->Past:
 @patch
 def changed(self:Page,
     r:int, # index of a row
-    f, # f(rows, masks) changes the rows of all keys, int64 (keys, fields), and their masks, uint8 (bytes,), in place
+    f, # changes in place rows, int64 (keys, fields), and masks, uint8 (bytes,)
     keys:int, # room that it needs: keys
     width:int, # and bytes
 )->Page:
@@ -235,10 +261,12 @@ def change(self:Past, r:int, f, keys:int, width:int):
     j, rest = divmod(r, PAGE)
     if j < len(self.pages): self.pages[j] = self.pages[j].changed(rest, f, keys, width)
     else:
-        self.rows, self.masks = widened(self.rows.clone(), self.masks.clone(), keys, width)
+        self.rows, self.masks = widened(self.rows.clone(), self.masks.clone(), keys,
+                                        width)
         f(self.rows[:, r - PAGE*len(self.pages)], self.masks[r - PAGE*len(self.pages)])
 
 @patch(as_prop=True)
 def nbytes(self:Past)->int:
     "Bytes of memory"
-    return sum(p.nbytes for p in (*self.pages, *self.old, *self.new)) + self.rows.nbytes + self.masks.nbytes
+    return sum(p.nbytes for p in (*self.pages, *self.old,
+                                  *self.new)) + self.rows.nbytes + self.masks.nbytes

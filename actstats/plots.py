@@ -23,16 +23,19 @@ def _plt():
 
 # %% ../nbs/05a_plots.ipynb #96e442dd
 def depth_colors(n:int):
-    "`n` colours from dark to light, all of them visible on the background that matplotlib is set to"
+    """`n` colours from dark to light,
+    all of them visible on the background that matplotlib is set to"""
     from matplotlib.colors import to_rgb
     dark = sum(to_rgb(_plt().rcParams['axes.facecolor'])) < 1.5
-    return _plt().get_cmap('viridis')(np.linspace(.3, 1, n) if dark else np.linspace(0, .9, n))
+    return _plt().get_cmap('viridis')(np.linspace(.3, 1, n) if dark
+                                      else np.linspace(0, .9, n))
 
 # %% ../nbs/05a_plots.ipynb #c2683169
 def _listed(names)->list: return [names] if isinstance(names, str) else list(names)
 
 def _chosen(rec:Recording, layers, kind:str)->list:
-    "Histories of the chosen layers, with one row for each step; None chooses all that have this kind"
+    """Histories of the chosen layers, with one row for each step;
+    None chooses all that have this kind"""
     check_kind(kind)
     names = _forward_order(rec, rec._names(kind)) if layers is None else _listed(layers)
     return [rec[n, kind].by_step() for n in names]
@@ -40,11 +43,13 @@ def _chosen(rec:Recording, layers, kind:str)->list:
 # %% ../nbs/05a_plots.ipynb #874e6ed0
 def _forward_order(rec:Recording, names:list)->list:
     place = {n: i for i,n in enumerate(rec.layers)}
-    return sorted(names, key=lambda n: place.get(n, -1))  # gradients arrive in the opposite order
+    # gradients arrive in the opposite order
+    return sorted(names, key=lambda n: place.get(n, -1))
 
 # %% ../nbs/05a_plots.ipynb #59bee232
 def _empty(ax, what='nothing recorded'):
-    ax.text(.5, .5, what, ha='center', va='center', transform=ax.transAxes, alpha=.6, fontsize=9)
+    ax.text(.5, .5, what, ha='center', va='center', transform=ax.transAxes, alpha=.6,
+            fontsize=9)
     return ax
 
 # %% ../nbs/05a_plots.ipynb #437c021a
@@ -65,14 +70,16 @@ def _label(h:History)->str: return _named(h.name)
 
 # %% ../nbs/05a_plots.ipynb #c085c9af
 def _mark_epochs(ax, rec:Recording, color='.5'):
-    for s in rec.epochs: ax.axvline(s - .5, color=color, lw=.7, ls=':', alpha=.8, zorder=1.5)
+    for s in rec.epochs:
+        ax.axvline(s - .5, color=color, lw=.7, ls=':', alpha=.8, zorder=1.5)
 
 def _steps_axis(ax): ax.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
 
 # %% ../nbs/05a_plots.ipynb #dcf1f8d6
 def _given_axes(n:int, axs)->np.ndarray:
     axs = np.atleast_1d(np.asarray(axs, object)).ravel()
-    if len(axs) < n: raise ValueError(f'axs: expected {n} axes, one for each picture, got {len(axs)}')
+    if len(axs) < n:
+        raise ValueError(f'axs: expected {n} axes, one for each picture, got {len(axs)}')
     return axs[:n]
 
 # %% ../nbs/05a_plots.ipynb #f2c1ae94
@@ -82,7 +89,8 @@ def _axes(n:int, ncols:int, width:float, height:float, axs=None, **kwargs)->np.n
     ncols = max(1, min(ncols, n))
     nrows = -(-n//ncols)
     size = width*ncols, height*nrows
-    fig, axs = _plt().subplots(nrows, ncols, figsize=size, squeeze=False, layout='constrained', **kwargs)
+    fig, axs = _plt().subplots(nrows, ncols, figsize=size, squeeze=False,
+                               layout='constrained', **kwargs)
     for ax in axs.ravel()[n:]: ax.set_visible(False)
     return axs.ravel()[:n]
 
@@ -90,7 +98,8 @@ def _axes(n:int, ncols:int, width:float, height:float, axs=None, **kwargs)->np.n
 STATS = ('mean', 'std', 'rms', 'min', 'max', 'kurtosis', 'frac_zero', 'frac_dead',
          'n', 'n_total', 'n_zero', 'n_nan', 'n_posinf', 'n_neginf')
 _TITLES = dict(mean='mean', std='standard deviation', rms='root mean square',
-               frac_zero='share of exact zeros', frac_dead='share of dead units')  # the others go by their names
+               # the others go by their names
+               frac_zero='share of exact zeros', frac_dead='share of dead units')
 _SIGNED = ('mean', 'min', 'max')
 _WANTED = dict(mean=0., std=1.)
 
@@ -103,7 +112,8 @@ def _log_if_wide(ax, values:np.ndarray):
 # %% ../nbs/05a_plots.ipynb #e768e179
 def _mark_wanted(ax, stat:str, kind:Kind):
     "A dotted line where the statistic of an output should be"
-    if kind.outputs and stat in _WANTED: ax.axhline(_WANTED[stat], ls=':', color='.5', lw=1)
+    if kind.outputs and stat in _WANTED:
+        ax.axhline(_WANTED[stat], ls=':', color='.5', lw=1)
 
 # %% ../nbs/05a_plots.ipynb #aca9a95a
 def _depth_bar(ax, names:list, label:str):
@@ -117,9 +127,12 @@ def _depth_bar(ax, names:list, label:str):
 
 # %% ../nbs/05a_plots.ipynb #add13b8f
 def _legend(ax, names:list, against=None, what='layers'):
-    "Names beside the picture, or a colour bar if they are too many; and the meaning of dashed lines"
+    """Names beside the picture, or a colour bar if they are too many;
+    and the meaning of dashed lines"""
     dashed = 'dashed: the other run' if against is not None else ''
-    if len(names) > 24: return _depth_bar(ax, names, f'{len(names)} {what}' + (f'; {dashed}' if dashed else ''))
+    if len(names) > 24:
+        return _depth_bar(ax, names,
+                          f'{len(names)} {what}' + (f'; {dashed}' if dashed else ''))
     style = dict(title=dashed or None, title_fontsize=7, fontsize=7, frameon=False)
     ax.legend(loc='upper left', bbox_to_anchor=(1.01, 1), **style)
 
@@ -127,15 +140,18 @@ def _legend(ax, names:list, against=None, what='layers'):
 def _others(against, hs:list)->list:
     "The same layers of another recording; None for each that it does not have"
     if against is None: return [None]*len(hs)
-    return [against[h.name, h.kind].by_step() if (h.name, h.kind) in against else None for h in hs]
+    return [against[h.name, h.kind].by_step() if (h.name, h.kind) in against else None
+            for h in hs]
 
 # %% ../nbs/05a_plots.ipynb #66629190
 def _lines(ax, hs:list, values, named=True, **style):
     "A line for each history that is there: `values(h)` over the steps"
     for h,c in zip(hs, depth_colors(len(hs))):
         if h is None: continue
-        marker = '.' if len(h) < 3 else None  # one or two points are hard to see as a line
-        ax.plot(h.middle, values(h), color=c, marker=marker, label=_label(h) if named else None, **style)
+        # one or two points are hard to see as a line
+        marker = '.' if len(h) < 3 else None
+        ax.plot(h.middle, values(h), color=c, marker=marker,
+                label=_label(h) if named else None, **style)
 
 # %% ../nbs/05a_plots.ipynb #d67a4e6c
 def _draw_lines(ax, values, title:str, *, rec:Recording, hs:list, kind:str, against):
@@ -152,7 +168,8 @@ def _draw_stat(ax, stat:str, *, rec:Recording, hs:list, kind:str, against):
     k, title = kind_of(kind), _TITLES.get(stat, stat)
     number = k.of == 'number'
     if number: title = f'{k.plural}: {title}'
-    _draw_lines(ax, lambda h: getattr(h, stat), title, rec=rec, hs=hs, kind=kind, against=against)
+    _draw_lines(ax, lambda h: getattr(h, stat), title, rec=rec, hs=hs, kind=kind,
+                against=against)
     _mark_wanted(ax, stat, k)
     drawn = [getattr(h, stat) for h in (*hs, *_others(against, hs)) if h is not None]
     if drawn and (number or stat not in _SIGNED): _log_if_wide(ax, np.concatenate(drawn))
@@ -166,12 +183,14 @@ def plot_stats(self:Recording,
     axs=None, # axes to draw on, one for each statistic
     against:Recording|None=None, # another run, drawn dashed
 ): # the axes, an array
-    "Statistics of each layer over the steps; KeyError or ValueError for a name that does not exist"
+    """Statistics of each layer over the steps;
+    KeyError or ValueError for a name that does not exist"""
     hs, stats = _chosen(self, layers, kind), _listed(stats)
     if bad := [s for s in stats if s not in STATS]:
         raise ValueError(f'stats: expected some of {", ".join(STATS)}, got {bad[0]!r}')
     axs = _axes(len(stats), len(stats), 5.2, 3.4, axs)
-    for ax,stat in zip(axs, stats): _draw_stat(ax, stat, rec=self, hs=hs, kind=kind, against=against)
+    for ax,stat in zip(axs, stats):
+        _draw_stat(ax, stat, rec=self, hs=hs, kind=kind, against=against)
     if hs: _legend(axs[-1], [_label(h) for h in hs], against, f'{kind_of(kind).of}s')
     return axs
 
@@ -189,12 +208,15 @@ def dead_chart(self:Recording,
     near:float=.05, # magnitudes below this are near zero; 0: exact zeros
     against:Recording|None=None, # another run, drawn dashed
 ): # the two axes
-    "Share of dead units of each layer over the steps, and beside it the share of values near zero"
-    if not 0 <= near < np.inf: raise ValueError(f'near: expected a finite magnitude, 0 or more, got {near!r}')
+    """Share of dead units of each layer over the steps,
+    and beside it the share of values near zero"""
+    if not 0 <= near < np.inf:
+        raise ValueError(f'near: expected a finite magnitude, 0 or more, got {near!r}')
     hs, axs = _chosen(self, layers, kind), _axes(2, 2, 5.2, 3.4, axs)
     draw = partial(_draw_lines, rec=self, hs=hs, kind=kind, against=against)
     draw(axs[0], lambda h: h.frac_dead, _TITLES['frac_dead'])
-    close = f'share of values nearer to zero than {near:g}' if near else _TITLES['frac_zero']
+    close = (f'share of values nearer to zero than {near:g}' if near
+             else _TITLES['frac_zero'])
     draw(axs[1], lambda h: h.near_zero(near), close)
     for ax in axs: _percent_axis(ax)
     if hs: _legend(axs[-1], [_label(h) for h in hs], against, f'{kind_of(kind).of}s')
@@ -210,21 +232,25 @@ _BANDS = ((.01, .99, .2, '1% to 99%'), (.25, .75, .35, '25% to 75%'))
 
 def _draw_bands(ax, hs:list, step:int|None):
     "The ranges in which most values of each layer lie"
-    x, wide = (np.arange(len(hs)), 1) if len(hs) > 1 else ([-.3, .3], 2)  # the band of a single layer needs some width
+    # the band of a single layer needs some width
+    x, wide = (np.arange(len(hs)), 1) if len(hs) > 1 else ([-.3, .3], 2)
     for lo,hi,alpha,label in _BANDS:
-        ends = [np.repeat(_at_step(hs, step, lambda h: h.quantile(q)), wide) for q in (lo, hi)]
+        ends = [np.repeat(_at_step(hs, step, lambda h: h.quantile(q)), wide)
+                for q in (lo, hi)]
         ax.fill_between(x, *ends, alpha=alpha, color='C0', lw=0, label=label)
 
 # %% ../nbs/05a_plots.ipynb #b1dae786
 def _draw_profile(axs, hs:list, step:int|None, ls:str, *labels):
     "Medians on the left, standard deviations on the right"
     for ax,values,label in zip(axs, (lambda h: h.quantile(.5), lambda h: h.std), labels):
-        ax.plot(np.arange(len(hs)), _at_step(hs, step, values), 'C0' + ls, marker='.', lw=1.2, label=label)
+        ax.plot(np.arange(len(hs)), _at_step(hs, step, values), 'C0' + ls, marker='.',
+                lw=1.2, label=label)
 
 # %% ../nbs/05a_plots.ipynb #15ffd448
 def _profile_axes(left, right, hs:list, step:int|None):
     "Choose the scales of a profile's axes"
-    _log_if_wide(right, np.concatenate([np.asarray(l.get_ydata(), float) for l in right.lines]))
+    _log_if_wide(right,
+                 np.concatenate([np.asarray(l.get_ydata(), float) for l in right.lines]))
     ends = [_at_step(hs, step, lambda h: h.quantile(q)) for q in (.01, .99)]
     if np.nanmax(np.abs(ends), initial=0) > 100: left.set_yscale('symlog', linthresh=1)
     for ax in (left, right):
@@ -246,14 +272,18 @@ def depth_profile(self:Recording,
     layers=None, # names, one or several; None: all
     kind:str='act', # as in rec[layer, kind]
     axs=None, # two axes to draw on
-    against:Recording|None=None, # another run, its medians and standard deviations drawn dashed
+    # another run, its medians and standard deviations drawn dashed
+    against:Recording|None=None,
 ): # the two axes
-    "Where the values of each layer lie at one step, and how far they spread, with the layers from left to right"
-    hs, axs = [h for h in _chosen(self, layers, kind) if len(h)], _axes(2, 2, 5.6, 3.6, axs)
+    """Where the values of each layer lie at one step, and how far they spread,
+    with the layers from left to right"""
+    hs, axs = [h for h in _chosen(self, layers, kind) if len(h)], _axes(2, 2, 5.6, 3.6,
+                                                                        axs)
     if not hs: return np.array([_empty(ax, _nothing(kind)) for ax in axs])
     _draw_bands(axs[0], hs, step)
     _draw_profile(axs, hs, step, '-', 'median', 'this run')
-    if any(others := _others(against, hs)): _draw_profile(axs, others, step, '--', 'median, other run', 'the other run')
+    if any(others := _others(against, hs)):
+        _draw_profile(axs, others, step, '--', 'median, other run', 'the other run')
     _mark_wanted(axs[1], 'std', kind_of(kind))
     _profile_axes(*axs, hs, step)
     axs[0].legend(fontsize=7, frameon=False)
@@ -266,23 +296,28 @@ def depth_profile(self:Recording,
 # %% ../nbs/05a_plots.ipynb #0f8e4bf2
 @patch
 def update_ratios(self:Recording,
-    params=None, # names of parameters, one or several; None: all weights, without biases and the scales of norms
+    # names of parameters, one or several; None: all weights without biases and norms
+    params=None,
     ax=None, # matplotlib axes
     against:Recording|None=None, # another run, drawn dashed
 ): # the axes
-    "Ratio of update to weight, of each parameter over the steps; a mean over a row that holds several steps"
-    names = [n for n in self.weights if (n, 'update') in self] if params is None else _listed(params)
+    """Ratio of update to weight, of each parameter over the steps;
+    a mean over a row that holds several steps"""
+    names = ([n for n in self.weights if (n, 'update') in self] if params is None
+             else _listed(params))
     ratios = [self.update_ratio(n) for n in names]
     ax = _axes(1, 1, 6.4, 3.4, ax)[0]
     if not names: _empty(ax, _nothing('update'))
     for n,ratio,c in zip(names, ratios, depth_colors(len(names))):
         ax.plot(*ratio, color=c, lw=1.2, label=_named(n))
-        if against is None or not all((n, k) in against for k in ('param', 'update')): continue
+        if against is None or not all((n, k) in against for k in ('param', 'update')):
+            continue
         ax.plot(*against.update_ratio(n), color=c, lw=1, ls='--')
     if any((l.get_ydata() > 0).any() for l in ax.lines): ax.set_yscale('log')
     ax.axhline(1e-3, ls=':', color='.5', lw=1)
     _mark_epochs(ax, self)
-    ax.set(xlabel='step', ylabel='update / weight', title='size of the updates relative to the weights')
+    ax.set(xlabel='step', ylabel='update / weight',
+           title='size of the updates relative to the weights')
     _steps_axis(ax)
     if names: _legend(ax, list(map(_named, names)), against, f'{kind_of("update").of}s')
     return ax

@@ -30,8 +30,10 @@ class Format:
     normal:float # the smallest normal value, a power of two
     eps:float # distance from 1 to the next larger value
     block:int = 0 # number of values that share a scale; 0: the whole tensor
-    slack:float = 1. # the scale of a block may be this much coarser than its largest value needs
-    reach:float = 0. # blocks whose largest value, relative to the tensor's, is smaller have still coarser scales
+    # the scale of a block may be this much coarser than its largest value needs
+    slack:float = 1.
+    # blocks below this share of the largest value have still coarser scales
+    reach:float = 0.
 
     @property
     def tiny(self)->float:
@@ -46,10 +48,13 @@ def _format(name:str, dtype, **block)->Format:
 # %% ../nbs/05d_precision.ipynb #60b7f427
 _E4M3 = _format('e4m3', torch.float8_e4m3fn)
 FORMATS = {f.name: f for f in (
-    _E4M3, _format('e5m2', torch.float8_e5m2), _format('fp16', torch.float16), _format('bf16', torch.bfloat16),
-    _format('mxfp8_e4m3', torch.float8_e4m3fn, block=32, slack=2), # scales are powers of two
+    _E4M3, _format('e5m2', torch.float8_e5m2), _format('fp16', torch.float16),
+    _format('bf16', torch.bfloat16),
+    # scales are powers of two
+    _format('mxfp8_e4m3', torch.float8_e4m3fn, block=32, slack=2),
     _format('mxfp8_e5m2', torch.float8_e5m2, block=32, slack=2),
-    Format('nvfp4', 6., 1., .5, 16, slack=1 + _E4M3.eps/2, reach=_E4M3.normal/_E4M3.max))} # scales are E4M3
+    # scales are E4M3
+    Format('nvfp4', 6., 1., .5, 16, slack=1 + _E4M3.eps/2, reach=_E4M3.normal/_E4M3.max))}
 
 # %% ../nbs/05d_precision.ipynb #10707d42
 def spacing(
@@ -70,7 +75,8 @@ def nearest(
 
 # %% ../nbs/05d_precision.ipynb #eefdffec
 def _sizes(edges:np.ndarray)->tuple:
-    "The smallest and largest magnitude in bins with these edges, without repeats (sizes, 2), and the index of each bin"
+    """The smallest and largest magnitude in bins with these edges,
+    without repeats (sizes, 2), and the index of each bin"""
     ends = np.c_[edges[:-1], edges[1:]]
     across = (ends[:, 0] < 0) & (ends[:, 1] > 0)
     ends = np.sort(np.abs(ends), 1)
@@ -81,7 +87,7 @@ def _sizes(edges:np.ndarray)->tuple:
 # %% ../nbs/05d_precision.ipynb #560800a5
 def _magnitudes(
     h:History, # with bins of any kind
-)->tuple: # counts, smallest and largest magnitude of each bin, (rows, bins) each, and the largest of each row, (rows,)
+)->tuple: # counts, least, largest magnitude by bin (rows, bins); largest by row (rows,)
     "The counts of the finite values that are not zero, by magnitude"
     counts, (ends, place) = h.finite_hist, _sizes(h.edges)
     zero = h.bins.zero
@@ -89,7 +95,8 @@ def _magnitudes(
     sums = np.zeros((len(ends), len(h)))
     np.add.at(sums, place, counts.T)
     some = sums.any(1)
-    least, most = (np.nan_to_num(v) for v in (np.maximum(np.maximum(h.min, -h.max), 0), np.maximum(h.max, -h.min)))
+    least, most = (np.nan_to_num(v) for v in (np.maximum(np.maximum(h.min, -h.max), 0),
+                                              np.maximum(h.max, -h.min)))
     a = np.maximum(ends[some, 0], least[:, None])
     return sums[some].T, a, np.maximum(a, np.minimum(ends[some, 1], most[:, None])), most
 
@@ -99,7 +106,8 @@ def _area(x:np.ndarray, f:Format)->np.ndarray:
     q = nearest(x, f)
     above = np.maximum(q, f.normal)
     p = np.ldexp(1., np.frexp(above)[1] - 1)
-    cells = f.tiny**2*np.minimum(q, f.normal) + f.eps**2*((p**3 - f.normal**3)/7 + p**2*(above - p))
+    cells = f.tiny**2*np.minimum(q, f.normal) + f.eps**2*((p**3 - f.normal**3)/7
+                                                          + p**2*(above - p))
     return cells/12 + (x - q)**3/3
 
 # %% ../nbs/05d_precision.ipynb #6cdc8efb
@@ -110,7 +118,8 @@ def mean_error(
 )->np.ndarray: # of the same shape
     "The mean squared rounding error of values that are spread evenly between `a` and `b`"
     wide = b - a > 1e-9*b
-    return np.where(wide, (_area(b, f) - _area(a, f))/np.where(wide, b - a, 1), (b - nearest(b, f))**2)
+    return np.where(wide, (_area(b, f) - _area(a, f))/np.where(wide, b - a, 1),
+                    (b - nearest(b, f))**2)
 
 # %% ../nbs/05d_precision.ipynb #bf18befc
 def _error_limits(a:np.ndarray, b:np.ndarray, f:Format)->tuple:
@@ -119,14 +128,16 @@ def _error_limits(a:np.ndarray, b:np.ndarray, f:Format)->tuple:
     at_a, at_b = np.abs(a - q), np.abs(b - r)
     ends = np.maximum(at_a, at_b)
     most = np.where(q == r, ends, np.maximum(ends, spacing(np.nextafter(b, 0), f)/2))
-    first = np.where(q < a, q + spacing(q, f), q)  # the first value of the format that is not below a
+    # the first value of the format that is not below a
+    first = np.where(q < a, q + spacing(q, f), q)
     return np.where(first <= np.minimum(b, f.max), 0, np.minimum(at_a, at_b))**2, most**2
 
 # %% ../nbs/05d_precision.ipynb #6236a409
 _MOST = 2.**127 # scales are float32
 
 def _scales(most:np.ndarray, f:Format, scale)->np.ndarray:
-    "The scale of each row with these largest magnitudes; NaN where all values are zero, or none is finite"
+    """The scale of each row with these largest magnitudes; NaN where all values are
+    zero, or none is finite"""
     room = f.max/most
     if scale is None: s = np.ones_like(most)
     elif scale == 'tensor': s = room
@@ -143,25 +154,31 @@ def _shares(counts:np.ndarray, a:np.ndarray, b:np.ndarray, n:np.ndarray, f:Forma
     t, T = f.tiny/2, f.max + spacing(f.max, f)/2
     return dict(
         underflow=share(_below(t, a, b)),
-        underflow_low=share(b <= t*(1 - _ROUNDED)), underflow_high=share(a <= t*(1 + _ROUNDED)),
-        overflow=share(1 - _below(T, a, b)),
-        overflow_low=share(a >= T*(1 + _ROUNDED)), overflow_high=share(b >= T*(1 - _ROUNDED)))
+        underflow_low=share(b <= t*(1 - _ROUNDED)),
+        underflow_high=share(a <= t*(1 + _ROUNDED)), overflow=share(1 - _below(T, a, b)),
+        overflow_low=share(a >= T*(1 + _ROUNDED)),
+        overflow_high=share(b >= T*(1 - _ROUNDED)))
 
 # %% ../nbs/05d_precision.ipynb #ad64e232
 def _db(energy:np.ndarray, noise:np.ndarray)->np.ndarray:
     return np.where(energy > 0, 10*np.log10(energy/noise), np.nan)
 
-def _ratios(counts:np.ndarray, a:np.ndarray, b:np.ndarray, energy:np.ndarray, f:Format, exact:bool)->dict:
-    "The ratio of signal to noise, and its limits; `exact`: normal values are values of the format"
+def _ratios(counts:np.ndarray, a:np.ndarray, b:np.ndarray, energy:np.ndarray, f:Format,
+            exact:bool)->dict:
+    """The ratio of signal to noise, and its limits; `exact`:
+    normal values are values of the format"""
     kept = exact & (a >= f.normal) & (b <= f.max)
-    errors = dict(zip(('snr', 'snr_high', 'snr_low'), (mean_error(a, b, f), *_error_limits(a, b, f))))
-    return {k: _db(energy, (counts*np.where(kept, 0, e)).sum(1)) for k,e in errors.items()}
+    errors = dict(zip(('snr', 'snr_high', 'snr_low'),
+                      (mean_error(a, b, f), *_error_limits(a, b, f))))
+    return {k: _db(energy, (counts*np.where(kept, 0, e)).sum(1))
+            for k,e in errors.items()}
 
 # %% ../nbs/05d_precision.ipynb #baea9c17
 def _energy(h:History)->np.ndarray: return h.m2 + h.n*h.mean**2
 
 def _tensor_wise(h:History, f:Format, scale, eps:float)->dict:
-    "The columns of the ledger if the values of a row, which were recorded with this `eps`, share a scale"
+    """The columns of the ledger if the values of a row,
+    which were recorded with this `eps`, share a scale"""
     counts, a, b, most = _magnitudes(h)
     s = _scales(most, f, scale)
     by = np.where(s > 0, s, 1)
@@ -176,22 +193,25 @@ def _check_scale(scale):
     number = isinstance(scale, Real) and not isinstance(scale, bool)
     named = isinstance(scale, str) and scale in ('tensor', 'pow2')
     if not (scale is None or named or number and 0 < scale <= _MOST):
-        raise ValueError(f'precision: expected scale to be "tensor", "pow2", None or a positive number, got {scale!r}')
+        raise ValueError('precision: expected scale to be "tensor", "pow2", '
+                         f'None or a positive number, got {scale!r}')
 
 # %% ../nbs/05d_precision.ipynb #dc889bc5
 def _check_format(name:str, scale)->Format:
     if not isinstance(name, str) or name not in FORMATS:
-        raise ValueError(f'precision: expected a format, one of {", ".join(FORMATS)}, got {name!r}')
+        raise ValueError(
+            f'precision: expected a format, one of {", ".join(FORMATS)}, got {name!r}')
     _check_scale(scale)
     if FORMATS[name].block and scale != 'tensor':
-        raise ValueError(f'precision: the blocks of {name} have scales of their own; expected scale="tensor", '
-                         f'got {scale!r}')
+        raise ValueError(f'precision: the blocks of {name} have scales of their own; '
+                         f'expected scale="tensor", got {scale!r}')
     return FORMATS[name]
 
 # %% ../nbs/05d_precision.ipynb #75b8bb4d
 def _eps(dtype)->float:
     "`eps` of a type of floating-point numbers; 0 if it is another or unknown"
-    return torch.finfo(dtype).eps if isinstance(dtype, torch.dtype) and dtype.is_floating_point else 0
+    return (torch.finfo(dtype).eps
+            if isinstance(dtype, torch.dtype) and dtype.is_floating_point else 0)
 
 # %% ../nbs/05d_precision.ipynb #e1014705
 _PRECISION = ('scale', 'headroom', 'underflow', 'underflow_low', 'underflow_high',
@@ -207,9 +227,12 @@ def _lines(h:History, f:Format, scale, dtype)->dict:
 def _asked_for(rec:Recording, layers, kinds)->list:
     "The keys of these layers and kinds; KeyError for a layer that has none of them"
     if kinds is None: kinds = [k for k in rec.kinds if kind_of(k).of != 'number']
-    else: kinds = [check_kind(k, {**KINDS, **dict.fromkeys(rec.kinds)}) for k in _listed(kinds)]
+    else:
+        kinds = [check_kind(k, {**KINDS, **dict.fromkeys(rec.kinds)})
+                 for k in _listed(kinds)]
     if layers is None: return [key for key in rec.keys() if key[1] in kinds]
-    keys = {n: [key for k in kinds if (key := rec._known((n, k))) in rec] for n in _listed(layers)}
+    keys = {n: [key for k in kinds if (key := rec._known((n, k))) in rec]
+            for n in _listed(layers)}
     for n,found in keys.items():
         if not found: rec[n, (kinds or ['act'])[0]]  # raises, and says what there is
     return [key for found in keys.values() for key in found]
@@ -226,55 +249,74 @@ def _without_lines(columns, rec:Recording, why:str):
 @patch
 def precision(self:Recording,
     format:str, # one of `FORMATS`: e4m3, e5m2, fp16, bf16, mxfp8_e4m3, mxfp8_e5m2, nvfp4
-    scale='tensor', # "tensor": the best for each row; "pow2": the best power of two; None: none; a number: this one
+    # "tensor": the best by row; "pow2": the best power of two; None; a number
+    scale='tensor',
     layers=None, # names of layers or parameters, one or several; None: all
-    kinds=None, # as in rec[layer, kind], one or several; None: all that are not single numbers
-): # a pandas frame with a line for each row: layer, kind, step, n_steps, n, and the columns of the table below
-    "What a cast to `format` would do to each tensor; ValueError for a wrong argument, KeyError for an unknown layer"
+    # as in rec[layer, kind], one or several; None: all that are not single numbers
+    kinds=None,
+# a pandas frame with a line for each row: layer, kind,
+# step, n_steps, n, and the columns of the table below
+):
+    """What a cast to `format` would do to each tensor; ValueError for a wrong argument,
+    KeyError for an unknown layer"""
     import pandas as pd
     f, parts = _check_format(format, scale), []
     for key in _asked_for(self, layers, kinds):
         h = self[key]
         at = {k: getattr(h, k) for k in ('step', 'n_steps', 'n')}
         lines = _lines(h, f, scale, self.dtypes.get(key))
-        if len(h): parts.append(pd.DataFrame(dict(layer=h.name, kind=h.kind, **at, **lines), index=range(len(h))))
+        if len(h):
+            parts.append(pd.DataFrame(dict(layer=h.name, kind=h.kind, **at, **lines),
+                                      index=range(len(h))))
     if parts: return pd.concat(parts, ignore_index=True)
     why = _nothing('act' if kinds is None else _listed(kinds)[0])
-    return _without_lines(('layer', 'kind', 'step', 'n_steps', 'n', *_PRECISION), self, why)
+    return _without_lines(('layer', 'kind', 'step', 'n_steps', 'n', *_PRECISION), self,
+                          why)
 
 # %% ../nbs/05d_precision.ipynb #9d28a145
-def _lost_at_most(counts:np.ndarray, a:np.ndarray, b:np.ndarray, most:np.ndarray, f:Format)->np.ndarray:
+def _lost_at_most(counts:np.ndarray, a:np.ndarray, b:np.ndarray, most:np.ndarray,
+                  f:Format)->np.ndarray:
     "The largest number of values that blocks can lose, (rows,), whatever their order"
     if not counts.shape[1]: return np.zeros(len(counts))
     lo, hi, ratio = a.min(0), b.max(0), 2*f.max/(f.slack*f.tiny)
-    up_to = counts @ (lo[:, None] <= hi)  # values at most as large as the end of each bin: a threshold
+    # values at most as large as the end of each bin: a threshold
+    up_to = counts @ (lo[:, None] <= hi)
     larger = np.where(most[:, None] > ratio*hi, counts @ (hi[:, None] > ratio*hi), 0)
     lost = np.where(hi >= f.reach*most[:, None], up_to + (f.block - 1)*larger, np.inf)
     return np.minimum(lost.min(1), counts.sum(1))
 
 # %% ../nbs/05d_precision.ipynb #14d1a0a0
-def _block_noise(counts:np.ndarray, b:np.ndarray, most:np.ndarray, energy:np.ndarray, f:Format)->np.ndarray:
-    "The largest squared errors, summed over each row, of values below the normal numbers of their blocks"
+def _block_noise(counts:np.ndarray, b:np.ndarray, most:np.ndarray, energy:np.ndarray,
+                 f:Format)->np.ndarray:
+    """The largest squared errors, summed over each row,
+    of values below the normal numbers of their blocks"""
     half, least = f.slack*f.tiny/f.max/2, f.reach*most[:, None]
-    below = np.minimum((f.block - 1)*half**2*energy, (counts*np.minimum(b, half*most[:, None])**2).sum(1))
+    below = np.minimum((f.block - 1)*half**2*energy,
+                       (counts*np.minimum(b, half*most[:, None])**2).sum(1))
     return below + (counts*np.minimum(b, least)**2).sum(1)
 
 # %% ../nbs/05d_precision.ipynb #42d7a535
-def _own_noise(counts:np.ndarray, a:np.ndarray, b:np.ndarray, energy:np.ndarray, f:Format)->tuple:
-    "The squared errors of the digits alone, summed over each row: expected (NaN if unknown), least and most"
+def _own_noise(counts:np.ndarray, a:np.ndarray, b:np.ndarray, energy:np.ndarray,
+               f:Format)->tuple:
+    """The squared errors of the digits alone, summed over each row:
+    expected (NaN if unknown), least and most"""
     if f.slack < 2: return np.nan*energy, 0*energy, (f.eps/(2 + f.eps))**2*energy
     free = replace(f, max=2.**200, normal=2.**-200)
-    return tuple((counts*e).sum(1) for e in (mean_error(a, b, free), *_error_limits(a, b, free)))
+    return tuple((counts*e).sum(1)
+                 for e in (mean_error(a, b, free), *_error_limits(a, b, free)))
 
 # %% ../nbs/05d_precision.ipynb #d7846e95
 def _block_wise(h:History, f:Format)->dict:
-    "The columns of the ledger if blocks of values have their own scales: bounds, since their order is unknown"
+    """The columns of the ledger if blocks of values have their own scales:
+    bounds, since their order is unknown"""
     counts, a, b, most = _magnitudes(h)
     n, energy = np.where(h.n > 0, h.n, np.nan), _energy(h)
     expected, least, worst = _own_noise(counts, a, b, energy, f)
-    snr = dict(snr=expected, snr_high=least, snr_low=worst + _block_noise(counts, b, most, energy, f))
+    snr = dict(snr=expected, snr_high=least,
+               snr_low=worst + _block_noise(counts, b, most, energy, f))
     unknown = dict.fromkeys(('scale', 'headroom', 'underflow'), np.nan*n)
-    zero = dict.fromkeys(('underflow_low', 'overflow', 'overflow_low', 'overflow_high'), 0*n)
+    zero = dict.fromkeys(('underflow_low', 'overflow', 'overflow_low', 'overflow_high'),
+                         0*n)
     return dict(**unknown, **zero, underflow_high=_lost_at_most(counts, a, b, most, f)/n,
                 **{k: _db(energy, v) for k,v in snr.items()})
 
@@ -283,7 +325,8 @@ _GRADIENTS = ('grad', 'param_grad', 'update')  # kinds for E5M2, if no format is
 _PRODUCTS = ('act', 'grad', 'param')  # kinds that enter matrix products
 _FLOOR = 1e-4  # the smallest share that has a colour of its own
 
-def _lost(o:dict, f:Format)->np.ndarray: return o['underflow_high' if f.block else 'underflow'] + o['overflow']
+def _lost(o:dict, f:Format)->np.ndarray:
+    return o['underflow_high' if f.block else 'underflow'] + o['overflow']
 
 # %% ../nbs/05d_precision.ipynb #1a1878c9
 def _draw_precision(ax, rec:Recording, hs:list, f:Format, scale, least:float):
@@ -293,11 +336,14 @@ def _draw_precision(ax, rec:Recording, hs:list, f:Format, scale, least:float):
     rows = [(h.step, np.maximum(_lost(o, f), _FLOOR)) for h,o in zip(hs, lines)]
     style = dict(cmap='viridis', norm=LogNorm(_FLOOR, 1))
     label = 'share lost' + ', at most'*bool(f.block)
-    _draw_by_layer(ax, list(map(_label, hs)), rows, max(h.end for h in hs), label, **style)
-    ax.figure.axes[-1].yaxis.set_major_formatter(lambda v,_: '≤ '*bool(v <= _FLOOR) + f'{100*v:g}%')
+    _draw_by_layer(ax, list(map(_label, hs)), rows, max(h.end for h in hs), label,
+                   **style)
+    ax.figure.axes[-1].yaxis.set_major_formatter(lambda v,_: '≤ '*bool(v <= _FLOOR)
+                                                 + f'{100*v:g}%')
     for i,(h,o) in enumerate(zip(hs, lines)):
         bad = h.middle[o['snr_low' if f.block else 'snr'] < least]
-        ax.scatter(bad, np.full(len(bad), i), s=16, marker='X', color='w', edgecolors='k', linewidths=.5)
+        ax.scatter(bad, np.full(len(bad), i), s=16, marker='X', color='w', edgecolors='k',
+                   linewidths=.5)
     _mark_epochs(ax, rec, 'w')
     ax.set_title(f'{kind_of(hs[0].kind).plural}, {f.name}', fontsize=10)
 
@@ -311,7 +357,8 @@ def _drawn(rec:Recording, kind:str, layers, columns:int)->list:
 # %% ../nbs/05d_precision.ipynb #b87f988f
 @patch
 def precision_map(self:Recording,
-    format:str|None=None, # one of `FORMATS`; None: e5m2 for gradients and updates, e4m3 for the others
+    # one of `FORMATS`; None: e5m2 for gradients and updates, e4m3 for the others
+    format:str|None=None,
     scale='tensor', # as that of `precision`
     kinds=_PRODUCTS, # pictures side by side, those that were recorded
     layers=None, # names, one or several; None: all, of parameters the weights
@@ -319,39 +366,55 @@ def precision_map(self:Recording,
     least:float=20., # dB; a cross marks a lower ratio of signal to noise
     columns:int=60, # at most this many along the steps; further rows are merged
 ): # the axes, an array
-    "Which layers can go down to a format, over the steps: the share of their values that a cast would lose"
+    """Which layers can go down to a format, over the steps:
+    the share of their values that a cast would lose"""
     if format is not None: _check_format(format, scale)
     kinds = [check_kind(k) for k in _listed(kinds)]
     found = {k: hs for k in kinds if (hs := _drawn(self, k, layers, columns))}
-    axs = _axes(max(1, len(found)), 3, 5.6, min(2 + .16*max(map(len, found.values()), default=4), 8), axs)
-    if not found: return np.array([_empty(axs[0], _nothing(kinds[0] if kinds else 'act'))])
+    axs = _axes(max(1, len(found)), 3, 5.6,
+                min(2 + .16*max(map(len, found.values()), default=4), 8), axs)
+    if not found:
+        return np.array([_empty(axs[0], _nothing(kinds[0] if kinds else 'act'))])
     for ax,(kind,hs) in zip(axs, found.items()):
         f = _check_format(format or ('e5m2' if kind in _GRADIENTS else 'e4m3'), scale)
         _draw_precision(ax, self, hs, f, scale, least)
     return axs
 
 # %% ../nbs/05d_precision.ipynb #8e30fa31
-_ROUNDED_AWAY = ('layer', 'step', 'n_steps', 'dtype', 'n', 'unchanged', 'no_gradient', 'at_least', 'at_most')
+_ROUNDED_AWAY = ('layer', 'step', 'n_steps', 'dtype', 'n', 'unchanged', 'no_gradient',
+                 'at_least', 'at_most')
 
 @patch
 def rounded_away(self:Recording,
-    params=None, # names of parameters, one or several; None: all whose gradients and updates were recorded
-): # a pandas frame: layer (a parameter), step, n_steps, dtype, n; shares: unchanged, no_gradient, at_least, at_most
-    "The share of each parameter that steps left unchanged although its gradient was not zero, between two bounds"
+    # names of parameters, one or several; None: all with gradients and updates
+    params=None,
+# a pandas frame: layer (a parameter), step, n_steps, dtype,
+# n; shares: unchanged, no_gradient, at_least, at_most
+):
+    """The share of each parameter that steps left unchanged although its gradient was
+    not zero, between two bounds"""
     import pandas as pd
     both = [n for n in self._names('update') if (n, 'param_grad') in self]
-    names = both if params is None else [self._known((n, 'update'))[0] for n in _listed(params)]
-    parts = [_rounded_away(self[n, 'update'], self[n, 'param_grad'], self.dtypes.get((n, 'update'))) for n in names]
-    parts = [pd.DataFrame(p, columns=list(_ROUNDED_AWAY)) for p in parts if len(p['step'])]
-    return pd.concat(parts, ignore_index=True) if parts else _without_lines(_ROUNDED_AWAY, self, _nothing('update'))
+    names = both if params is None else [self._known((n, 'update'))[0]
+                                         for n in _listed(params)]
+    parts = [_rounded_away(self[n, 'update'], self[n, 'param_grad'],
+                           self.dtypes.get((n, 'update'))) for n in names]
+    parts = [pd.DataFrame(p, columns=list(_ROUNDED_AWAY))
+             for p in parts if len(p['step'])]
+    return (pd.concat(parts, ignore_index=True) if parts
+            else _without_lines(_ROUNDED_AWAY, self, _nothing('update')))
 
 # %% ../nbs/05d_precision.ipynb #8fc2536c
 def _rounded_away(u:History, g:History, dtype)->dict:
-    "The columns for one parameter; NaN where updates and gradients are not of the same values, or not all finite"
+    """The columns for one parameter; NaN where updates and gradients are not of the
+    same values, or not all finite"""
     step, i, j = np.intersect1d(u.step, g.step, return_indices=True)
     n, still, flat = u.n[i], u.n_zero[i], g.n_zero[j]
-    ok = (n > 0) & (n == g.n[j]) & (u.n_total[i] == g.n_total[j]) & (u.n_nonfinite[i] + g.n_nonfinite[j] == 0)
+    ok = ((n > 0) & (n == g.n[j]) & (u.n_total[i] == g.n_total[j])
+          & (u.n_nonfinite[i] + g.n_nonfinite[j] == 0))
     per = np.where(ok, n, np.nan)
-    return dict(layer=u.name, step=step, n_steps=u.n_steps[i], dtype=str(dtype).removeprefix('torch.'), n=n,
-                unchanged=still/per, no_gradient=flat/per, at_least=np.maximum(still - flat, 0)/per,
+    return dict(layer=u.name, step=step, n_steps=u.n_steps[i],
+                dtype=str(dtype).removeprefix('torch.'), n=n,
+                unchanged=still/per, no_gradient=flat/per,
+                at_least=np.maximum(still - flat, 0)/per,
                 at_most=np.minimum(still, n - flat)/per)

@@ -17,17 +17,20 @@ from .internals import hooks_of, is_exporting, mark_with_kwargs
 __all__ = ['OUTPUT', 'OUTPUTS', 'GRAD', 'GRADS_IN_GRAPHS', 'Probe', 'RootProbe', 'take_off']
 
 # %% ../nbs/04e_probes.ipynb #e99bf636
-# kinds of report: a tensor; a container of tensors; a gradient; from 3 on, the gradient of one of several tensors
+# kinds of report: a tensor; a container of tensors; a
+# gradient; from 3 on, the gradient of one of several tensors
 OUTPUT, OUTPUTS, GRAD = 0, 1, 2
 
-GRADS_IN_GRAPHS = torch.__version__ >= (2, 13)  # can compiled graphs contain hooks on tensors?
+# can compiled graphs contain hooks on tensors?
+GRADS_IN_GRAPHS = torch.__version__ >= (2, 13)
 
 class Probe(Tap):
     "A tap that stays in a compiled graph as one operation"
     def __init__(self,
         owner, # the object that attached it, for take_off
         f, # called in eager code as f(module, inputs, output)
-        from_graph, # called from graphs as from_graph(module, tensors, what); None: not in graphs
+        # called from graphs as from_graph(module, tensors, what); None: not in graphs
+        from_graph,
         m:nn.Module, # the module to observe
         all:bool=False, # report all tensors of an output; False: only the first
         grads:bool=False, # also report the gradients with respect to them
@@ -51,7 +54,9 @@ class Probe(Tap):
         call_back(xs, self.id, OUTPUT if bare else OUTPUTS)
         if not (self.grads and GRADS_IN_GRAPHS): return
         for i,x in enumerate(xs):
-            if x.requires_grad: x.register_hook(partial(_leave_grad, self.id, GRAD if bare else GRAD + 1 + i))
+            if x.requires_grad:
+                x.register_hook(partial(_leave_grad, self.id,
+                                        GRAD if bare else GRAD + 1 + i))
 
 # %% ../nbs/04e_probes.ipynb #2b6e6087
 def _leave_grad(id, what, g): return hand_on(g, id, what)
@@ -59,7 +64,8 @@ def _leave_grad(id, what, g): return hand_on(g, id, what)
 # %% ../nbs/04e_probes.ipynb #938e1aa3
 class RootProbe(Probe):
     "A probe called before the forward pass, with the inputs"
-    def __call__(self, m, args, kwargs=None): super().__call__(m, args, (args, kwargs or {}))
+    def __call__(self, m, args, kwargs=None):
+        super().__call__(m, args, (args, kwargs or {}))
     def attach(self, m):
         super().attach(partial(m.register_forward_pre_hook, with_kwargs=True))
         mark_with_kwargs(m, self.handle, self)  # instead of True: copies leave it out
@@ -73,4 +79,5 @@ def take_off(
     "Remove all probes of `owner` from the modules of `model`, inherited ones too"
     for m in model.modules():
         for hooks in hooks_of(m):
-            for k in [k for k,v in hooks.items() if isinstance(v, Probe) and v.owner is owner]: del hooks[k]
+            for k in [k for k,v in hooks.items()
+                      if isinstance(v, Probe) and v.owner is owner]: del hooks[k]

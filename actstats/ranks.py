@@ -31,32 +31,40 @@ __all__ = []
 def _by_rank(recs:list)->dict:
     "The recordings by their ranks; ValueError if they are not those of one run"
     if not all('rank' in (r.meta.get('ranks') or {}) for r in recs):
-        raise ValueError('merge: expected the recordings of all ranks at once, each of one rank; got those of '
+        raise ValueError('merge: expected the recordings of all ranks at once, '
+                         'each of one rank; got those of '
                          + '; '.join(whose(r.meta) or 'a single process' for r in recs))
     check_alike(recs)
     every = {r.meta.get('every') or 1 for r in recs}
-    if len(every) > 1: raise ValueError(f'merge: expected ranks that record every so many steps alike, got {every}')
+    if len(every) > 1:
+        raise ValueError(
+            f'merge: expected ranks that record every so many steps alike, got {every}')
     worlds = sorted({r.meta['ranks']['world'] for r in recs})
     if len(worlds) > 1:
         raise ValueError('merge: expected ranks of one run, got recordings of runs with '
                          f'{" and ".join(map(str, worlds))} processes')
     counts = Counter(r.meta['ranks']['rank'] for r in recs)
     twice = [r for r,n in counts.items() if n > 1]
-    if twice: raise ValueError(f'merge: expected each rank once, got {ranks_text(twice)} more than once')
-    return {r.meta['ranks']['rank']: r for r in sorted(recs, key=lambda r: r.meta['ranks']['rank'])}
+    if twice:
+        raise ValueError(
+            f'merge: expected each rank once, got {ranks_text(twice)} more than once')
+    return {r.meta['ranks']['rank']: r
+            for r in sorted(recs, key=lambda r: r.meta['ranks']['rank'])}
 
 # %% ../nbs/04l_ranks.ipynb #1a5dde30
 def _stage(rec:Recording)->tuple: # (dimension, coordinate) pairs; () if there are none
     "The pipeline stage of this rank"
     ranks = rec.meta['ranks']
-    dims = sorted({d for layout in rec.layouts.values() for d,role in layout.items() if role == 'stage'})
+    dims = sorted({d for layout in rec.layouts.values()
+                   for d,role in layout.items() if role == 'stage'})
     return tuple((d, ranks['dims'][d].index(ranks['rank'])) for d in dims)
 
 # %% ../nbs/04l_ranks.ipynb #5f8752f0
 def _prefixes(recs:dict)->dict: # rank -> prefix; empty if names are unique
     held = defaultdict(set)
     for rec in recs.values(): held[_stage(rec)] |= set(rec.watched)
-    if len(held) < 2 or sum(map(len, held.values())) == len(set().union(*held.values())): return {}
+    if len(held) < 2 or sum(map(len, held.values())) == len(set().union(*held.values())):
+        return {}
     return {r: '.'.join(f'{d}{i}' for d,i in _stage(rec)) for r,rec in recs.items()}
 
 # %% ../nbs/04l_ranks.ipynb #f48303ae
@@ -64,21 +72,24 @@ def _check_names(names, recs:dict):
     "TypeError or ValueError if `names` cannot name the layers of these ranks"
     if callable(names): return
     if not isinstance(names, dict) or not all(isinstance(v, str) for v in names.values()):
-        raise TypeError('names: expected a function (name, rank) -> name, or a dict of a prefix for each rank, '
-                        f'got {names!r}')
+        raise TypeError('names: expected a function (name, rank) -> name, '
+                        f'or a dict of a prefix for each rank, got {names!r}')
     if unknown := [r for r in names if r not in recs]:
-        raise ValueError(f'names: expected some of {ranks_text(recs)}, got {unknown[0]!r}')
+        raise ValueError(
+            f'names: expected some of {ranks_text(recs)}, got {unknown[0]!r}')
 
 def _called_anew(rec:Recording, rank:int, names)->dict:
     "Old name -> new name; ValueError if two layers get the same one"
     recorded = [n for n,kind in rec.dtypes if kind_of(kind).of not in ('input', 'number')]
-    old = dict.fromkeys([*rec.watched, *rec.called, *recorded, *(rec.meta.get('modules') or ())])
+    old = dict.fromkeys([*rec.watched, *rec.called, *recorded,
+                         *(rec.meta.get('modules') or ())])
     if callable(names): new = {n: names(n, rank) for n in old}
     else: new = {n: f'{names.get(rank, "")}.{n}'.strip('.') for n in old}
     if odd := [n for n,v in new.items() if not isinstance(v, str)]:
         raise TypeError(f'names: expected a string for {odd[0]!r}, got {new[odd[0]]!r}')
     if twice := [v for v,n in Counter(new.values()).items() if n > 1]:
-        raise ValueError(f'names: {ranks_text([rank])} would have several layers with the name {twice[0]!r}')
+        raise ValueError(f'names: {ranks_text([rank])} would have several layers '
+                         f'with the name {twice[0]!r}')
     return new
 
 # %% ../nbs/04l_ranks.ipynb #7f29e210
@@ -90,8 +101,10 @@ def _renamed(rec:Recording, rank:int, names)->Recording:
     out = copy(rec)
     out.tracks = {at: copy(t) for at,t in rec.tracks.items()}
     for t in out.tracks.values(): t.slots = {key(k): i for k,i in t.slots.items()}
-    for d in ('dtypes', 'layouts'): setattr(out, d, {key(k): v for k,v in getattr(rec, d).items()})
-    out.watched, out.called = [new(n) for n in rec.watched], {new(n): None for n in rec.called}
+    for d in ('dtypes', 'layouts'):
+        setattr(out, d, {key(k): v for k,v in getattr(rec, d).items()})
+    out.watched, out.called = [new(n) for n in rec.watched], {new(n): None
+                                                              for n in rec.called}
     some = [k for k in ('modules', 'in_eval') if k in rec.meta]
     out.meta = rec.meta | {k: {new(n): v for n,v in rec.meta[k].items()} for k in some}
     out.meta['identical'] = [new(n) for n in rec.meta.get('identical') or ()]
@@ -104,7 +117,8 @@ def _later_stages(recs:dict)->set: # ranks
     if any(stages.values()): return {r for r,i in stages.items() if i}
     sets = {r: frozenset(rec.watched) for r,rec in recs.items()}
     different = set(sets.values())
-    if len(different) < 2 or sum(map(len, different)) > len(frozenset().union(*different)): return set()
+    if (len(different) < 2
+        or sum(map(len, different)) > len(frozenset().union(*different))): return set()
     return {r for r in recs if sets[r] != sets[min(recs)]}
 
 # %% ../nbs/04l_ranks.ipynb #f9e55c78
@@ -122,11 +136,13 @@ def _common(tracks:dict, key)->dict: # rank -> rows (n, fields), in the same ord
     at = {r: np.searchsorted(first, firsts) for r,(_, first, _) in times.items()}
     lasts = np.stack([last[at[r]] for r,(_, _, last) in times.items()])
     same = (lasts == lasts[0]).all(0)
-    return {r: t.rows[t.slots[key], torch.from_numpy(times[r][0][at[r]][same])] for r,t in tracks.items()}
+    return {r: t.rows[t.slots[key], torch.from_numpy(times[r][0][at[r]][same])]
+            for r,t in tracks.items()}
 
 # %% ../nbs/04l_ranks.ipynb #c6be4ae0
 def _difference(tracks:dict, key)->dict|None: # step, ranks, among; None if all are equal
-    "The first step at which the rows of replicas differ, and which ranks are in the minority"
+    """The first step at which the rows of replicas differ,
+    and which ranks are in the minority"""
     rows = _common(tracks, key)
     first, *others = rows.values()
     unequal = reduce(torch.logical_or, ((first != o).any(-1) for o in others))
@@ -134,24 +150,29 @@ def _difference(tracks:dict, key)->dict|None: # step, ranks, among; None if all 
     i, sides = int(unequal.int().argmax()), defaultdict(list)
     for r,o in rows.items(): sides[tuple(o[i].tolist())].append(r)
     most = max(sides.values(), key=len)
-    minority = [r for r in rows if r not in most] if 2*len(most) > len(rows) else list(rows)
+    minority = ([r for r in rows if r not in most] if 2*len(most) > len(rows)
+                else list(rows))
     return dict(step=int(field(first[i], 'step')), ranks=minority, among=list(rows))
 
 # %% ../nbs/04l_ranks.ipynb #580039cb
 def _layout(rec:Recording, key)->dict:
-    "The layout of `key`; roles unknown for gradients or in evaluation mode are taken from the outputs in training"
+    """The layout of `key`; roles unknown for gradients or in evaluation mode are taken
+    from the outputs in training"""
     own, like = rec.layouts.get(key) or {}, rec.layouts.get((key[0], 'act')) or {}
     if key[1] not in ('valid', 'grad'): return own
     return {d: like.get(d, role) if role == 'unknown' else role for d,role in own.items()}
 
 def _units_of_layer(rec:Recording, name:str)->int|None:
-    "The number of units of the whole layer, read from the description of the module; None if it does not say"
-    found = re.search(r'out_features=(\d+)|^Embedding\(\d+, (\d+)', (rec.meta.get('modules') or {}).get(name, ''))
+    """The number of units of the whole layer, read from the description of the module;
+    None if it does not say"""
+    found = re.search(r'out_features=(\d+)|^Embedding\(\d+, (\d+)',
+                      (rec.meta.get('modules') or {}).get(name, ''))
     return int(found[1] or found[2]) if found else None
 
 # %% ../nbs/04l_ranks.ipynb #4f0f084d
 def _are_alike(tracks:dict, key)->bool|None:
-    "True if these ranks are replicas, by the first row whose values are not all equal; None if there is no such row"
+    """True if these ranks are replicas, by the first row whose values are not all equal;
+    None if there is no such row"""
     rows = list(_common(tracks, key).values())
     varied = (field(rows[0], 'min') < field(rows[0], 'max')).numpy().nonzero()[0]
     some = [0, *varied[:1]] if len(rows[0]) else []
@@ -162,41 +183,55 @@ def _are_near(a:Tensor, b:Tensor)->bool:
     "True if these rows are of the same values, up to rounding"
     size = torch.maximum(field(a, 'min').abs(), field(a, 'max').abs())
     pairs = [(field(a, k), field(b, k)) for k in ('min', 'max', 'mean')]
-    close = [(x == y) | ((x - y).abs() <= 1e-4*size) for x,y in pairs]  # rows without values have infinite ends
-    return all(map(torch.all, close)) and all(torch.equal(field(a, k), field(b, k)) for k in ('n_total', 'n', 'n_nan'))
+    # rows without values have infinite ends
+    close = [(x == y) | ((x - y).abs() <= 1e-4*size) for x,y in pairs]
+    return all(map(torch.all, close)) and all(torch.equal(field(a, k), field(b, k))
+                                              for k in ('n_total', 'n', 'n_nan'))
 
 # %% ../nbs/04l_ranks.ipynb #34331772
 def _settled(held:dict, tracks:dict, key, settled:dict, units:int|None)->dict:
-    "The layouts with a role derived from the values in place of `unknown`; also stored in `settled`"
-    unknown = {d for layout,_ in held.values() for d,role in layout.items() if role == 'unknown'}
+    """The layouts with a role derived from the values in place of `unknown`;
+    also stored in `settled`"""
+    unknown = {d for layout,_ in held.values()
+               for d,role in layout.items() if role == 'unknown'}
     for d in unknown:
-        groups = {tuple(o for o in dims[d] if o in tracks) for _,dims in held.values() if d in dims}
+        groups = {tuple(o for o in dims[d] if o in tracks)
+                  for _,dims in held.values() if d in dims}
         found = {_are_alike({r: tracks[r] for r in g}, key) for g in groups if len(g) > 1}
-        whole = key[1] == 'input' or units in {t.span[t.slots[key]][1] for t in tracks.values()}
+        whole = key[1] == 'input' or units in {t.span[t.slots[key]][1]
+                                               for t in tracks.values()}
         if False in found: settled[d] = 'sample' if whole else 'shard'
         elif True in found or d not in settled: settled[d] = 'replica'
-    return {r: ({d: settled[d] if role == 'unknown' else role for d,role in layout.items()}, dims)
+    return {r: ({d: settled[d] if role == 'unknown' else role
+                 for d,role in layout.items()}, dims)
             for r,(layout, dims) in held.items()}
 
 # %% ../nbs/04l_ranks.ipynb #066e38e0
-def _places(share:dict, tracks:dict, key)->dict: # rank -> (first unit, units of the whole, units of the part)
+# rank -> (first unit, units of the whole, units of the part)
+def _places(share:dict, tracks:dict, key)->dict:
     "The rank taken from each group of replicas, and the place of its units"
     def steps(r): return int(field(tracks[r].rows[tracks[r].slots[key]], 'n_steps').sum())
     groups = dict.fromkeys(s.group for s in share.values())
-    taken = [g[0] if len(g) == 1 else max(g, key=lambda r: (steps(r), -r)) for g in groups]
+    taken = [g[0] if len(g) == 1 else max(g, key=lambda r: (steps(r), -r))
+             for g in groups]
     units = defaultdict(int)
-    for r in taken: units[share[r].part] = max(units[share[r].part], tracks[r].span[tracks[r].slots[key]][1])
+    for r in taken:
+        units[share[r].part] = max(units[share[r].part],
+                                   tracks[r].span[tracks[r].slots[key]][1])
     begins, total = {}, 0
     for part in sorted(units): begins[part], total = total, total + units[part]
     return {r: (begins[share[r].part], total, units[share[r].part]) for r in taken}
 
 # %% ../nbs/04l_ranks.ipynb #955c2f04
-def _part(t:Track, places:dict)->Track: # key -> (first unit, units of the whole, units of the part)
-    "The part that this rank adds: the keys that are taken from it, with its units at their place"
+# key -> (first unit, units of the whole, units of the part)
+def _part(t:Track, places:dict)->Track:
+    """The part that this rank adds: the keys that are taken from it,
+    with its units at their place"""
     out = Track(t.bins, t.max_rows)
     for key,(_, units, _) in places.items(): out.add(key, units)
     out.n, out.first, out.last, out.ticks = t.n, t.first, t.last, t.ticks
-    out.rows, out.masks = t.rows[[t.slots[k] for k in places]], torch.zeros(t.n, out.width, dtype=torch.uint8)
+    out.rows, out.masks = (t.rows[[t.slots[k] for k in places]],
+                           torch.zeros(t.n, out.width, dtype=torch.uint8))
     for key,(begin, units, own) in places.items():
         i, (b, u), (c, _) = out.slots[key], t.span[t.slots[key]], out.span[out.slots[key]]
         alive = torch.zeros(t.n, units, dtype=torch.bool)
@@ -210,8 +245,11 @@ def _part(t:Track, places:dict)->Track: # key -> (first unit, units of the whole
 def _forget_units(t:Track, key, tracks:dict, share:dict):
     "Mark the units as unknown in rows in which a part is missing"
     seen = {s.part: np.zeros(t.n, bool) for s in share.values()}
-    for r,s in share.items(): seen[s.part][np.searchsorted(t.first, _times(tracks[r], key)[1], 'right') - 1] = True
-    missing = ~np.stack(list(seen.values())).all(0) & (field(t.rows[t.slots[key], :t.n], 'units') > 0).numpy()
+    for r,s in share.items():
+        seen[s.part][np.searchsorted(t.first, _times(tracks[r], key)[1], 'right')
+                     - 1] = True
+    missing = (~np.stack(list(seen.values())).all(0)
+               & (field(t.rows[t.slots[key], :t.n], 'units') > 0).numpy())
     field(t.rows[t.slots[key], :t.n], 'units')[torch.from_numpy(missing)] = -1
 
 # %% ../nbs/04l_ranks.ipynb #5d1dead5
@@ -221,28 +259,36 @@ class _Whole:
         self.recs, self.tracks, self.later = recs, tracks, later
         self.places = {r: {} for r in tracks} # rank -> key -> place of its units
         self.shares, self.layouts, self.differ = {}, {}, []
-        self.settled = {} # dimension -> the role that was found in place of the last `unknown`
-        for key in dict.fromkeys(k for t in tracks.values() for k in t.slots): self.share(key)
+        # dimension -> the role that was found in place of the last `unknown`
+        self.settled = {}
+        for key in dict.fromkeys(k for t in tracks.values() for k in t.slots):
+            self.share(key)
 
     def share(self, key):
         "Find the share that each rank adds to `key`, and compare replicas"
-        ranks = [r for r,t in self.tracks.items() if key in t.slots and (key[1] != 'input' or r not in self.later)]
+        ranks = [r for r,t in self.tracks.items()
+                 if key in t.slots and (key[1] != 'input' or r not in self.later)]
         tracks = {r: self.tracks[r] for r in ranks}
-        held = {r: (_layout(self.recs[r], key), self.recs[r].meta['ranks']['dims']) for r in ranks}
-        held = _settled(held, tracks, key, self.settled, _units_of_layer(self.recs[min(ranks)], key[0]))
+        held = {r: (_layout(self.recs[r], key), self.recs[r].meta['ranks']['dims'])
+                for r in ranks}
+        held = _settled(held, tracks, key, self.settled,
+                        _units_of_layer(self.recs[min(ranks)], key[0]))
         share = shares(key[1], held)
         for group in dict.fromkeys(s.group for s in share.values()):
-            odd = _difference({r: tracks[r] for r in group}, key) if len(group) > 1 else None
+            odd = (_difference({r: tracks[r] for r in group}, key) if len(group) > 1
+                   else None)
             if odd: self.differ.append(dict(name=key[0], kind=key[1]) | odd)
         for r,place in _places(share, tracks, key).items(): self.places[r][key] = place
         self.shares[key], self.layouts[key] = share, held[ranks[0]][0]
 
     def join(self, max_rows:int)->Track:
-        parts = [_part(t, self.places[r]) for r,t in self.tracks.items() if self.places[r]]
+        parts = [_part(t, self.places[r])
+                 for r,t in self.tracks.items() if self.places[r]]
         t = joined(parts, max_rows, False)
         for key,share in self.shares.items():
             several = len({s.part for s in share.values()}) > 1
-            if several and t.span[t.slots[key]][1]: _forget_units(t, key, self.tracks, share)
+            if several and t.span[t.slots[key]][1]:
+                _forget_units(t, key, self.tracks, share)
         return t
 
 # %% ../nbs/04l_ranks.ipynb #a654055e
@@ -254,17 +300,21 @@ def _of_ranks(cls:Recording, recs:list, names=None)->Recording:
     else: _check_names(names, own)
     recs = {r: _renamed(rec, r, names) for r,rec in own.items()} if names else own
     out, later, parts = cls(recs[min(recs)].bins, max(r.max_rows for r in recs.values()),
-                            recs[min(recs)].sample), _later_stages(recs), defaultdict(dict)
+                            recs[min(recs)].sample), _later_stages(recs), defaultdict(
+        dict)
     for r,rec in recs.items():
         for timeline,t in timelines(rec).items(): parts[timeline][r] = t
         add_names(out, rec)
     wholes = {timeline: _Whole(recs, tracks, later) for timeline,tracks in parts.items()}
-    out.tracks = {(timeline, i): w.join(out.max_rows) for i,(timeline, w) in enumerate(wholes.items())}
+    out.tracks = {(timeline, i): w.join(out.max_rows)
+                  for i,(timeline, w) in enumerate(wholes.items())}
     out.layouts = {k: layout for w in wholes.values() for k,layout in w.layouts.items()}
     out.step, out._problems = max(rec.step for rec in recs.values()), _problems(recs)
     out.meta, out.ranks = _meta(recs, wholes), recs
     missing = out.meta['ranks']['missing']
-    if missing: out.note('ranks', f'no recording of {ranks_text(missing)} of {out.meta["ranks"]["world"]}')
+    if missing:
+        out.note('ranks',
+                 f'no recording of {ranks_text(missing)} of {out.meta["ranks"]["world"]}')
     return out
 
 # %% ../nbs/04l_ranks.ipynb #554ce17b
@@ -273,7 +323,8 @@ def _problems(recs:dict)->dict:
     ranks = defaultdict(list)
     for r,rec in recs.items():
         for k in rec._problems: ranks[k].append(r)
-    return {k if len(rs) == len(recs) > 1 else f'{ranks_text(rs)}: {k}': max(recs[r]._problems[k] for r in rs)
+    return {k if len(rs) == len(recs) > 1
+            else f'{ranks_text(rs)}: {k}': max(recs[r]._problems[k] for r in rs)
             for k,rs in ranks.items()}
 
 # %% ../nbs/04l_ranks.ipynb #d2850534
@@ -288,16 +339,21 @@ def _meta(recs:dict, wholes:dict)->dict:
     "The facts about the whole"
     metas = [rec.meta for rec in recs.values()]
     first, world = metas[0], metas[0]['ranks']['world']
-    meta = first | {k: _united(m.get(k) or {} for m in metas) for k in ('modules', 'in_eval')}
-    meta['identical'] = list(dict.fromkeys(n for m in metas for n in m.get('identical') or ()))
+    meta = first | {k: _united(m.get(k) or {} for m in metas)
+                    for k in ('modules', 'in_eval')}
+    meta['identical'] = list(dict.fromkeys(n for m in metas
+                                           for n in m.get('identical') or ()))
     places = wholes['train'].places if 'train' in wholes else {}
-    shapes = [recs[r].meta['input'] for r in places if ('input', 'input') in places[r] and recs[r].meta.get('input')]
+    shapes = [recs[r].meta['input'] for r in places
+              if ('input', 'input') in places[r] and recs[r].meta.get('input')]
     if shapes: meta['input'] = [sum(s[0] for s in shapes), *shapes[0][1:]]
-    differ = sorted((o for w in wholes.values() for o in w.differ), key=lambda o: o['step'])
+    differ = sorted((o for w in wholes.values() for o in w.differ),
+                    key=lambda o: o['step'])
     if differ: meta['replicas_differ'] = differ
     dims = {d: len(ranks) for m in metas for d,ranks in m['ranks']['dims'].items()}
     missing = [r for r in range(world) if r not in recs]
-    return meta | dict(ranks=dict(world=world, merged=list(recs), missing=missing, dims=dims, attempts=1))
+    return meta | dict(ranks=dict(world=world, merged=list(recs), missing=missing,
+                                  dims=dims, attempts=1))
 
 # %% ../nbs/04l_ranks.ipynb #f08840e5
 _NAME = re.compile(r'rank\d{5,}of\d{5,}(\.restart\d+)?(\.from\d+)?\.actstats')
@@ -306,17 +362,23 @@ _NAME = re.compile(r'rank\d{5,}of\d{5,}(\.restart\d+)?(\.from\d+)?\.actstats')
 def _load_folder(cls:Recording, folder:Path, max_bytes:int, names)->Recording:
     files, damaged = sorted(f for f in folder.iterdir() if _NAME.fullmatch(f.name)), {}
     if not files:
-        raise FileNotFoundError(f'{folder}: no recordings of ranks are there; autosave("{folder.resolve().name}/") '
-                                'writes such files as rank00000of00002.actstats')
+        raise FileNotFoundError(
+            f'{folder}: no recordings of ranks are there; '
+            f'autosave("{folder.resolve().name}/") writes such files as '
+            'rank00000of00002.actstats')
     recs = {}
     for f in files:
         try: recs[f] = _with_rank(cls.load(f, max_bytes))
         except (ValueError, OSError) as e: damaged[f] = e
-    if not recs: raise ValueError(f'{folder}: no file of it can be read: {next(iter(damaged.values()))}')
+    if not recs:
+        raise ValueError(
+            f'{folder}: no file of it can be read: {next(iter(damaged.values()))}')
     starts = _starts_of(recs)
     wholes = [cls._of_ranks(list(some), names) for some in starts]
     whole = wholes[0] if len(wholes) == 1 else _in_succession(wholes)
-    for f,e in damaged.items(): whole.note('ranks', f'{f.name} was left out: {e}'.replace(f'{folder}{os.sep}', ''))
+    for f,e in damaged.items():
+        whole.note('ranks',
+                   f'{f.name} was left out: {e}'.replace(f'{folder}{os.sep}', ''))
     return whole
 
 # %% ../nbs/04l_ranks.ipynb #63fb9ea4
@@ -326,24 +388,32 @@ def _with_rank(rec:Recording)->Recording:
 
 # %% ../nbs/04l_ranks.ipynb #a7c9a2c3
 def _starts_of(recs:dict)->list: # of lists of recordings
-    "The recordings of each start, in order, without those that a later one replaces; ValueError if of two runs"
+    """The recordings of each start, in order, without those that a later one replaces;
+    ValueError if of two runs"""
     _check_one_run(recs)
     starts = []  # (first step and world, rank -> recording), in the order of time
-    for rec in sorted(recs.values(), key=lambda rec: rec.meta['ranks'].get('started') or 0):
-        rank, what = rec.meta['ranks']['rank'], (rec.meta.get('first_step') or 0, rec.meta['ranks']['world'])
-        if not starts or starts[-1][0] != what or rank in starts[-1][1]: starts.append((what, {}))
+    for rec in sorted(recs.values(),
+                      key=lambda rec: rec.meta['ranks'].get('started') or 0):
+        rank, what = rec.meta['ranks']['rank'], (rec.meta.get('first_step') or 0,
+                                                 rec.meta['ranks']['world'])
+        if not starts or starts[-1][0] != what or rank in starts[-1][1]:
+            starts.append((what, {}))
         starts[-1][1][rank] = rec
     last = max((i for i,((first, _), _) in enumerate(starts) if first == 0), default=0)
     return [list(some.values()) for _,some in starts[last:]]
 
 # %% ../nbs/04l_ranks.ipynb #720611fc
 def _check_one_run(recs:dict):
-    "ValueError if files that begin at the same step, after as many restarts, are of several runs"
+    """ValueError if files that begin at the same step, after as many restarts,
+    are of several runs"""
     alike = defaultdict(dict)
-    for f,rec in recs.items(): alike[rec.meta['ranks'].get('restart', 0), rec.meta.get('first_step') or 0][f] = rec
+    for f,rec in recs.items():
+        alike[rec.meta['ranks'].get('restart',
+                                    0), rec.meta.get('first_step') or 0][f] = rec
     for some in alike.values():
         runs = {rec.meta['ranks'].get('run') or None for rec in some.values()}
-        if len(runs) > 1 or None in runs: _check_one(some, 'world', lambda v: f'a run with {v} processes')
+        if len(runs) > 1 or None in runs:
+            _check_one(some, 'world', lambda v: f'a run with {v} processes')
         _check_one(some, 'run', lambda v: f'run {v}')
 
 # %% ../nbs/04l_ranks.ipynb #38c51c49
@@ -352,9 +422,10 @@ def _check_one(recs:dict, what:str, say):
     for f,rec in recs.items():
         if rec.meta['ranks'].get(what): found[rec.meta['ranks'][what]].append(f.name)
     if len(found) < 2: return
-    files = '; '.join(f'{", ".join(names[:4])}{", ..."*(len(names) > 4)} of {say(v)}' for v,names in found.items())
-    raise ValueError(f'{next(iter(recs)).parent}: expected the files of one run, got {files}. '
-                     'Move those of the other run to a folder of their own')
+    files = '; '.join(f'{", ".join(names[:4])}{", ..."*(len(names) > 4)} of {say(v)}'
+                      for v,names in found.items())
+    raise ValueError(f'{next(iter(recs)).parent}: expected the files of one run, '
+                     f'got {files}. Move those of the other run to a folder of their own')
 
 # %% ../nbs/04l_ranks.ipynb #39c79857
 def _in_succession(wholes:list)->Recording:
@@ -362,7 +433,9 @@ def _in_succession(wholes:list)->Recording:
     out = Recording.merge(*wholes, resumed=True)
     out.meta['ranks'] = wholes[-1].meta['ranks'] | dict(attempts=len(wholes))
     differ = [o for w in wholes for o in w.meta.get('replicas_differ', ())]
-    if differ: out.meta['replicas_differ'] = list({(o['name'], o['kind']): o for o in reversed(differ)}.values())[::-1]
+    if differ:
+        out.meta['replicas_differ'] = list({(o['name'], o['kind']): o
+                                            for o in reversed(differ)}.values())[::-1]
     for r in {r: None for w in wholes for r in w.ranks}:
         own = [w.ranks[r] for w in wholes if r in w.ranks]
         out.ranks[r] = own[0] if len(own) == 1 else Recording.merge(*own, resumed=True)
@@ -374,17 +447,23 @@ def by_rank(self:Recording,
     name:str, # of a layer, a parameter or a logged number
     kind:str='act', # one of `KINDS`
 ):
-    "A pandas frame with a row for each rank, the worst first; ValueError if the ranks are not kept apart"
+    """A pandas frame with a row for each rank, the worst first;
+    ValueError if the ranks are not kept apart"""
     import pandas as pd
     if not self.ranks:
-        raise ValueError('by_rank: this recording does not keep its ranks apart; ask what Recording.load("folder/") '
-                         'makes of their files, Recording.merge of their recordings, or gather')
-    rows = {r: _summary(rec[name, kind]) for r,rec in self.ranks.items() if (name, kind) in rec}
+        raise ValueError(
+            'by_rank: this recording does not keep its ranks apart; ask what '
+            'Recording.load("folder/") makes of their files, Recording.merge of their '
+            'recordings, or gather')
+    rows = {r: _summary(rec[name, kind])
+            for r,rec in self.ranks.items() if (name, kind) in rec}
     if not rows: self[name, kind]  # raises, with the nearest names
     df = pd.DataFrame.from_dict(rows, orient='index').rename_axis('rank')
     others = (df['mean'].sum() - df['mean'])/max(1, len(df) - 1)
-    df['distance'] = (df['mean'] - others).abs()/np.nanmax(self[name, kind].coarser(1).std, initial=0)
-    return df.sort_values(['first_nonfinite', 'distance'], ascending=[True, False], na_position='last')
+    df['distance'] = (df['mean'] - others).abs()/np.nanmax(
+        self[name, kind].coarser(1).std, initial=0)
+    return df.sort_values(['first_nonfinite', 'distance'], ascending=[True, False],
+                          na_position='last')
 
 # %% ../nbs/04l_ranks.ipynb #678325f6
 def _summary(h)->dict:
@@ -392,7 +471,8 @@ def _summary(h)->dict:
     bad, whole = h.step[h.n_nonfinite > 0], h.coarser(1)
     names = ('n', 'mean', 'std', 'min', 'max', 'frac_zero', 'frac_dead', 'n_nonfinite')
     some = {k: getattr(whole, k)[0] if len(whole) else np.nan for k in names}
-    return dict(steps=int(h.n_steps.sum()), **some, first_nonfinite=bad[0] if len(bad) else np.nan)
+    return dict(steps=int(h.n_steps.sum()), **some,
+                first_nonfinite=bad[0] if len(bad) else np.nan)
 
 # %% ../nbs/04l_ranks.ipynb #5c91a4d0
 @patch
@@ -400,38 +480,47 @@ def gather(self:Recording,
     dst:int=0, # the rank that gets the whole
     timeout:float=600, # seconds to wait for the others
 )->Recording|None:
-    "The merged recording of all ranks on rank `dst`, None on others; RuntimeError if one of them does not call it"
+    """The merged recording of all ranks on rank `dst`, None on others;
+    RuntimeError if one of them does not call it"""
     rank, world = rank_and_world()
-    if not 0 <= dst < world: raise ValueError(f'gather: expected dst to be a rank, 0 to {world - 1}, got {dst}')
+    if not 0 <= dst < world:
+        raise ValueError(
+            f'gather: expected dst to be a rank, 0 to {world - 1}, got {dst}')
     if world == 1: return self
     if not dist.is_initialized():
-        raise RuntimeError('gather: torch.distributed is not initialised, or not any more; call it before '
-                           'destroy_process_group()')
+        raise RuntimeError('gather: torch.distributed is not initialised, '
+                           'or not any more; call it before destroy_process_group()')
     try:
         group = dist.new_group(backend='gloo', timeout=timedelta(seconds=timeout))
         try: found = _gathered(self._bytes_or_nothing(), dst, group)
         finally: dist.destroy_process_group(group)
     except RuntimeError as e:
-        raise RuntimeError(f'gather: expected all {world} ranks to call it within {timeout:g} s: {e}') from None
+        raise RuntimeError(f'gather: expected all {world} ranks to call '
+                           f'it within {timeout:g} s: {e}') from None
     if rank != dst: return None
     recs = [Recording.from_bytes(b, f'rank {r}') for r,b in enumerate(found) if b]
-    if not recs: raise ValueError('gather: expected the recording of a watch on each rank, got none')
+    if not recs:
+        raise ValueError(
+            'gather: expected the recording of a watch on each rank, got none')
     return Recording._of_ranks(recs)
 
 # %% ../nbs/04l_ranks.ipynb #3c0e40df
 @patch
 def _bytes_or_nothing(self:Recording)->bytes:
-    "The bytes that this rank sends; none on failure or without the recording of a rank, since the others wait"
+    """The bytes that this rank sends; none on failure or without the recording of a rank,
+    since the others wait"""
     try:
         if is_of_rank(self): return self.to_bytes()
-        self.note('gather', 'expected the recording of a watch on this rank; nothing was sent')
+        self.note('gather',
+                  'expected the recording of a watch on this rank; nothing was sent')
         return b''
     except Exception as e:
         self.note('gather', e)
         return b''
 
 # %% ../nbs/04l_ranks.ipynb #6532de99
-def _gathered(data:bytes, dst:int, group)->list: # of bytes, of each rank; empty on other ranks
+# of bytes, of each rank; empty on other ranks
+def _gathered(data:bytes, dst:int, group)->list:
     sizes = [torch.zeros(1, dtype=torch.int64) for _ in range(dist.get_world_size())]
     dist.all_gather(sizes, torch.tensor([len(data)]), group=group)
     sizes = [int(n) for n in sizes]

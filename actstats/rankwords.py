@@ -36,19 +36,23 @@ def _mesh(ranks:dict)->str:
     return ' × '.join(f'{n} ({k})' for k,n in (ranks.get('dims') or {}).items())
 
 # %% ../nbs/09l_rankwords.ipynb #a4bb4148
-_MERGED = dict(sample='added up', shard='side by side', replica='one copy', stage='one stage', unknown='not known')
+_MERGED = dict(sample='added up', shard='side by side', replica='one copy',
+               stage='one stage', unknown='not known')
 
 # %% ../nbs/09l_rankwords.ipynb #433644ee
 def _columns(ranks:dict)->dict:
-    "The dimensions of the mesh and their sizes; ranks outside the known dimensions make one more"
+    """The dimensions of the mesh and their sizes;
+    ranks outside the known dimensions make one more"""
     dims = {k: n for k,n in (ranks.get('dims') or {}).items() if n > 1}
     rest = ranks['world']//max(1, math.prod(dims.values()))
     return dims | ({'others' if dims else 'ranks': rest} if rest > 1 else {})
 
 # %% ../nbs/09l_rankwords.ipynb #afe4fe86
 def _roles(rec:Recording, key:tuple, dims)->tuple:
-    "The role of the ranks along each dimension, for one name and kind: sample, shard, replica, stage or unknown"
-    if sum(key in r.dtypes for r in rec.ranks.values()) == 1 < len(rec.ranks): return ('stage',)*len(dims)
+    """The role of the ranks along each dimension, for one name and kind:
+    sample, shard, replica, stage or unknown"""
+    if sum(key in r.dtypes for r in rec.ranks.values()) == 1 < len(rec.ranks):
+        return ('stage',)*len(dims)
     layout = rec.layouts.get(key) or {}
     return tuple(layout.get(d, usual_role(key[1])) for d in dims)
 
@@ -66,18 +70,20 @@ def merged_how(
     return ['rows of', 'how many', *(f'{k} ({n})' for k,n in dims.items()), 'names'], rows
 
 # %% ../nbs/09l_rankwords.ipynb #892ccfbf
-_OF_RANK = {'steps': 'steps', 'n': 'values', 'mean': 'mean', 'std': 'std', 'min': 'min', 'max': 'max',
-            'n_nonfinite': 'not finite', 'first_nonfinite': 'first at step'}
+_OF_RANK = {'steps': 'steps', 'n': 'values', 'mean': 'mean', 'std': 'std', 'min': 'min',
+            'max': 'max', 'n_nonfinite': 'not finite', 'first_nonfinite': 'first at step'}
 _MOST_RANKS = 64
 
 # %% ../nbs/09l_rankwords.ipynb #bdbd669b
 def _compared_by(rec:Recording)->tuple|None:
     "The name and kind by which ranks are compared; None if there is nothing"
     loss, outputs = Case(rec, kinds=('log',)).losses, rec._names('act')
-    return (loss.name, 'log') if loss is not None else (outputs[-1], 'act') if outputs else None
+    return ((loss.name, 'log') if loss is not None else (outputs[-1], 'act') if outputs
+            else None)
 
 # %% ../nbs/09l_rankwords.ipynb #70fb8b60
-def _number_text(v)->str: return '' if v != v else f'{v:,.0f}' if float(v).is_integer() else f'{v:.4g}'
+def _number_text(v)->str:
+    return '' if v != v else f'{v:,.0f}' if float(v).is_integer() else f'{v:.4g}'
 
 # %% ../nbs/09l_rankwords.ipynb #b1b093ac
 def rank_table(
@@ -104,7 +110,10 @@ def first_not_finite(
     early = steps.index[steps == steps.min()]
     if len(early) in (0, len(steps)): return ''
     late = steps[steps > steps.min()].min()
-    others = f'others have them from step {late:,.0f} on.' if late == late else 'the other ranks have none.'
+    others = (f'others have them from step {late:,.0f} on.' if late == late
+              else 'the other ranks have none.')
     kind = kind_of(s.kind)
-    where = {'input': 'the input', 'number': s.name}.get(kind.of, f'{s.name or "(model)"} ({kind.label})')
-    return f'Values that are not finite began on {ranks_text(early)}, at step {steps.min():,.0f}, in {where}; {others}'
+    where = {'input': 'the input',
+             'number': s.name}.get(kind.of, f'{s.name or "(model)"} ({kind.label})')
+    return (f'Values that are not finite began on {ranks_text(early)}, '
+            f'at step {steps.min():,.0f}, in {where}; {others}')

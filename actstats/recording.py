@@ -29,29 +29,40 @@ __all__ = ['CALLS', 'Recording', 'update_ratio', 'is_weight']
 
 # %% ../nbs/04d_recording.ipynb #1f9b56f8
 _LOG = LinearBins(0, 1, 1)  # a logged number needs no histogram: its row is small
-CALLS = 1 << 32  # time key of validation: the training step before it, times this, plus the number of the call
+# time key of validation: the training step before
+# it, times this, plus the number of the call
+CALLS = 1 << 32
 _LOCK = lock()  # modules may run in several threads; backward passes do
 
 class Recording:
-    "What was recorded: `rec[layer]` or `rec[layer, kind]` is a `History`; `len` counts steps"
-    def __init__(self, bins=None, max_rows:int=1024, sample:int=0, *, n_recent:int=0, **meta):
-        self.bins, self.max_rows, self.sample, self.meta = bins or FloatBins(), max_rows, sample, meta
-        self.n_recent = n_recent # how many of the newest steps stay apart from the rows that merge
+    """What was recorded: `rec[layer]` or `rec[layer, kind]` is a `History`;
+    `len` counts steps"""
+    def __init__(self, bins=None, max_rows:int=1024, sample:int=0, *, n_recent:int=0,
+                 **meta):
+        self.bins, self.max_rows, self.sample, self.meta = (bins or FloatBins(), max_rows,
+                                                            sample, meta)
+        # how many of the newest steps stay apart from the rows that merge
+        self.n_recent = n_recent
         self.begun = time()  # tells this run from another one in a file of the same name
         self.tracks = {}     # (timeline, device) -> Track
         self.dtypes = {}     # (name, kind) -> dtype, in the order first recorded
         self.watched = []    # names of the watched modules
         self.called = {}     # names of the watched modules that were called
         self._problems = {}  # problem -> number of times
-        # called with (timeline, time key) when a row begins, with None at the end; must not raise. One that has a
+        # called with (timeline, time key) when a row begins,
+        # with None at the end; must not raise. One that has a
         # method should_stop(above) decides for the recording
         self.listeners = []
         self.step = 0        # the step whose forward pass ran last
         self.place = None    # the `Ranks` of a process that is one of several
-        self.layouts = {}    # (name, kind) -> its layout: name of a dimension of the mesh -> role
+        # (name, kind) -> its layout: name of a dimension of the mesh -> role
+        self.layouts = {}
         self.ranks = {}      # of a merged recording: rank -> its own recording
-        self.kept = []       # the last two moments of trouble: pairs (timeline, `Track` of single steps) of each
-        self.beside = None   # of a recording from a file: the newest steps, from the file beside it
+        # the last two moments of trouble: pairs
+        # (timeline, `Track` of single steps) of each
+        self.kept = []
+        # of a recording from a file: the newest steps, from the file beside it
+        self.beside = None
 
 # %% ../nbs/04d_recording.ipynb #9a0a2550
 @patch
@@ -70,14 +81,16 @@ def put(self:Recording,
     else:
         with real_memory(): self._put(tick, step, (name, kind), *plain(x, dim))
     if left_out: self._count_left_out((name, kind), left_out)
-    if self.place is not None and (name, kind) not in self.layouts: self._lay_out(name, kind, x, dim)
+    if self.place is not None and (name, kind) not in self.layouts:
+        self._lay_out(name, kind, x, dim)
 
 @patch
 def _count_left_out(self:Recording, key, n:int):
     "Count values that were seen in a sample only"
     with _LOCK:
         for t in self.tracks.values():
-            if key in t.slots and t.tick is not None: field(t.now[t.slots[key]], 'n_total').add_(n)
+            if key in t.slots and t.tick is not None:
+                field(t.now[t.slots[key]], 'n_total').add_(n)
 
 @patch
 def _lay_out(self:Recording, name, kind, x, dim):
@@ -89,9 +102,12 @@ def _lay_out(self:Recording, name, kind, x, dim):
 # %% ../nbs/04d_recording.ipynb #4f87654f
 @patch
 def _put(self:Recording, tick, step, key, x, dim, zeros=0):
-    if capturing(x): raise RuntimeError('values inside a CUDA graph capture are not recorded')  # before a row is closed
+    # before a row is closed
+    if capturing(x):
+        raise RuntimeError('values inside a CUDA graph capture are not recorded')
     timeline, dev = KINDS[key[1]].timeline, x.device
-    if x.is_mps: x, dev = x.detach().cpu(), torch.device('cpu')  # Apple's GPUs have no float64
+    # Apple's GPUs have no float64
+    if x.is_mps: x, dev = x.detach().cpu(), torch.device('cpu')
     with _LOCK:
         t = self.tracks.get((timeline, dev))
         if t is None: t = self.tracks[timeline, dev] = self._track(timeline, dev)
@@ -107,7 +123,8 @@ def _put(self:Recording, tick, step, key, x, dim, zeros=0):
 # %% ../nbs/04d_recording.ipynb #80b186a1
 @patch
 def way(self:Recording, name:str, kind:str, x:Tensor, dim:int|None)->tuple|None:
-    "The first argument of `put_again` for values like `x`, just put in a training step; None if they need `put`"
+    """The first argument of `put_again` for values like `x`, just put in a training step;
+    None if they need `put`"""
     t = self.tracks.get(('train', x.device))
     i = None if t is None or not is_plain(x) else t.slots.get((name, kind))
     if i is None or t.recorders[i] is None: return None
@@ -115,10 +132,13 @@ def way(self:Recording, name:str, kind:str, x:Tensor, dim:int|None)->tuple|None:
 
 @patch
 def put_again(self:Recording, way:tuple, x:Tensor, step:int)->bool:
-    "Put values that arrive in eager code just as earlier ones did; False if anything has changed"
+    """Put values that arrive in eager code just as earlier ones did;
+    False if anything has changed"""
     t, i, recorder, dtype, ndim, dim = way
-    if t.tick != step or x.dtype is not dtype or x.device != t.device or x.ndim != ndim: return False
-    if x.layout is not torch.strided or x.is_nested or not x.data_ptr(): return False  # no values in memory
+    if t.tick != step or x.dtype is not dtype or x.device != t.device or x.ndim != ndim:
+        return False
+    # no values in memory
+    if x.layout is not torch.strided or x.is_nested or not x.data_ptr(): return False
     if capturing(x): return False
     with _LOCK:
         if t.recorders[i] is not recorder: return False
@@ -131,22 +151,26 @@ def put_again(self:Recording, way:tuple, x:Tensor, step:int)->bool:
 def _track(self:Recording, timeline, device):
     bins = _LOG if timeline == 'log' else self.bins
     t = Track(bins, self.max_rows, device, self.sample, self.n_recent, values_of)
-    t.ticks = max((o.ticks for (at,dev),o in self.tracks.items() if at == timeline and _is_past(dev)), default=0)
+    t.ticks = max((o.ticks for (at,dev),o in self.tracks.items()
+                   if at == timeline and _is_past(dev)), default=0)
     return t
 
 # %% ../nbs/04d_recording.ipynb #62e3dd54
-def _is_past(device)->bool: return not isinstance(device, torch.device)  # rows of a file, or of a run that is resumed
+# rows of a file, or of a run that is resumed
+def _is_past(device)->bool: return not isinstance(device, torch.device)
 
 @patch
 def collapse(self:Recording,
     step:int, # of all rows
 ):
-    "Make all rows of this run one row, still in progress; those of an earlier run that is resumed stay as they are"
+    """Make all rows of this run one row, still in progress;
+    those of an earlier run that is resumed stay as they are"""
     with _LOCK:
         for (timeline, dev),t in self.tracks.items():
             if _is_past(dev): continue
             if timeline != 'valid': t.collapse(step, step)
-            elif max(t.tick or 0, *t.last[-1:], 0) >= (step + 1)*CALLS: t.collapse(step*CALLS, step)
+            elif max(t.tick or 0, *t.last[-1:], 0) >= (step + 1)*CALLS:
+                t.collapse(step*CALLS, step)
         self.step = step
 
 # %% ../nbs/04d_recording.ipynb #b11ec15f
@@ -156,7 +180,9 @@ def flush(self:Recording):
     for t in list(self.tracks.values()):
         try:
             with _LOCK, real_memory(): t.flush()
-        except Exception as e: self.note('recording', f'its last step could not be closed: {type(e).__name__}: {e}')
+        except Exception as e:
+            self.note('recording',
+                      f'its last step could not be closed: {type(e).__name__}: {e}')
     for f in self.listeners: f(None)
 
 # %% ../nbs/04d_recording.ipynb #2252e843
@@ -167,7 +193,8 @@ def __getstate__(self:Recording):
 
 # %% ../nbs/04d_recording.ipynb #4d386b66
 @patch
-def _names(self:Recording, *kinds): return list(dict.fromkeys(n for n,k in self.dtypes if k in kinds))
+def _names(self:Recording, *kinds):
+    return list(dict.fromkeys(n for n,k in self.dtypes if k in kinds))
 
 @patch(as_prop=True)
 def layers(self:Recording)->list:
@@ -189,7 +216,8 @@ def logs(self:Recording)->list:
 # %% ../nbs/04d_recording.ipynb #f7080a82
 @patch(as_prop=True)
 def kinds(self:Recording)->list:
-    "Names of the recorded kinds, in the order of the table; those that it lacks come last"
+    """Names of the recorded kinds, in the order of the table;
+    those that it lacks come last"""
     seen = dict.fromkeys(k for _,k in self.keys())
     return [*(k for k in KINDS if k in seen), *(k for k in seen if k not in KINDS)]
 
@@ -225,9 +253,11 @@ def note(self:Recording,
     what, # the problem in words, or an exception
 ):
     "Keep a problem as data; never raises into the training loop"
-    if isinstance(what, Exception) and not isinstance(what, TypeError): what = f'{type(what).__name__}: {what}'
+    if isinstance(what, Exception) and not isinstance(what, TypeError):
+        what = f'{type(what).__name__}: {what}'
     k = f'{where or "model"}: {what}'
-    if k not in self._problems and len(self._problems) >= 100: k = 'further problems of other kinds'
+    if k not in self._problems and len(self._problems) >= 100:
+        k = 'further problems of other kinds'
     self._problems[k] = self._problems.get(k, 0) + 1
 
 # %% ../nbs/04d_recording.ipynb #c85165da
@@ -241,13 +271,15 @@ def __getitem__(self:Recording,
     return self._history(name, kind)
 
 # %% ../nbs/04d_recording.ipynb #f44d8ba5
-def _name_and_kind(key)->tuple: return key if isinstance(key, tuple) and len(key) == 2 else (key, 'act')
+def _name_and_kind(key)->tuple:
+    return key if isinstance(key, tuple) and len(key) == 2 else (key, 'act')
 
 @patch
 def _known(self:Recording, key)->tuple:
     "(name, kind) with the canonical name, if `key` has the one that PyTorch gives"
     name, kind = _name_and_kind(key)
-    return next(((s, kind) for s in spellings(name) if (s, kind) in self.dtypes), (name, kind))
+    return next(((s, kind) for s in spellings(name) if (s, kind) in self.dtypes),
+                (name, kind))
 
 # %% ../nbs/04d_recording.ipynb #e541785a
 @patch
@@ -256,18 +288,23 @@ def _missing(self:Recording, name, kind)->str:
     if kind not in KINDS: return f'kind {kind!r}: expected one of {", ".join(KINDS)}'
     have = [k for n,k in self.dtypes if n == name]
     if have:
-        return (f'{name!r} was not recorded as {kind!r}, only as {", ".join(map(repr, have))}: '
-                f'ask for rec[{name!r}, {have[0]!r}]')
+        return (f'{name!r} was not recorded as {kind!r}, only as '
+                f'{", ".join(map(repr, have))}: ask for rec[{name!r}, {have[0]!r}]')
     if name in self.never_called: return f'{name!r} was watched and never called'
     if name in self.called:
-        return (f'{name!r} was called, but nothing of it was recorded: see rec.problems, and check whether the model '
-                'was in eval mode, which is recorded with on_valid=True')
-    return f'no {name!r} in this recording{_nearest(name, self._names(kind) or self._names(*KINDS))}'
+        return (
+            f'{name!r} was called, but nothing of it was recorded: see rec.problems, and '
+            'check whether the model was in eval mode, which is recorded with '
+            'on_valid=True')
+    return (f'no {name!r} in this '
+            f'recording{_nearest(name, self._names(kind) or self._names(*KINDS))}')
 
 # %% ../nbs/04d_recording.ipynb #782226c6
 @patch
 def _history(self:Recording, name, kind)->History:
-    with _LOCK: parts = [(t.bins, *t.read((name, kind))) for t in self.tracks.values() if (name, kind) in t.slots]
+    with _LOCK:
+        parts = [(t.bins, *t.read((name, kind)))
+                 for t in self.tracks.values() if (name, kind) in t.slots]
     width = max(m.shape[1] for *_,m in parts)
     rows = torch.cat([r for _,r,_ in parts])
     masks = torch.cat([nn.functional.pad(m, (0, width - m.shape[1])) for *_,m in parts])
@@ -282,11 +319,13 @@ def statistics(self:Recording,
     kinds, # names of kinds
 )->dict: # (name, kind) -> name of a statistic -> array (rows,)
     "The statistics of all histories of some kinds, without histograms, read at once"
-    with _LOCK: read = [({k: i for k,i in t.slots.items() if k[1] in kinds}, t.span, t.heads())
-                        for t in self.tracks.values() if any(k[1] in kinds for k in t.slots)]
+    with _LOCK:
+        read = [({k: i for k,i in t.slots.items() if k[1] in kinds}, t.span, t.heads())
+                for t in self.tracks.values() if any(k[1] in kinds for k in t.slots)]
     times = Counter(k for slots,*_ in read for k in slots)
     found = {k: self._history(*k).statistics for k,n in times.items() if n > 1}
-    for slots,span,heads in read: found |= _of_track({k: i for k,i in slots.items() if times[k] == 1}, span, *heads)
+    for slots,span,heads in read:
+        found |= _of_track({k: i for k,i in slots.items() if times[k] == 1}, span, *heads)
     return {k: found[k] for k in self.dtypes if k in found}
 
 def _of_track(slots:dict, span:list, rows, masks)->dict:
@@ -295,7 +334,8 @@ def _of_track(slots:dict, span:list, rows, masks)->dict:
     for k,i in slots.items():
         some, (b, u) = c['n_steps'][i] > 0, span[i]
         one = {name: v[i][some] for name,v in c.items()}
-        out[k] = one | dict(frac_dead=dead_share(one['units'], one['n_total'], masks[some, b:b+-(-u//8)]))
+        out[k] = one | dict(frac_dead=dead_share(one['units'], one['n_total'],
+                                                 masks[some, b:b+-(-u//8)]))
     return out
 
 # %% ../nbs/04d_recording.ipynb #89bb163f
@@ -313,7 +353,8 @@ def __iter__(self:Recording):
 @patch
 def __len__(self:Recording)->int:
     "Number of steps recorded, not of keys"
-    return max((t.ticks for (timeline,_),t in self.tracks.items() if timeline == 'train'), default=0)
+    return max((t.ticks for (timeline,_),t in self.tracks.items() if timeline == 'train'),
+               default=0)
 
 @patch
 def __bool__(self:Recording)->bool: return True
@@ -338,17 +379,19 @@ def items(self:Recording)->list:
 # %% ../nbs/04d_recording.ipynb #7bbfd8ad
 @patch
 def __repr__(self:Recording)->str:
-    kinds = ', '.join(k for k in self.kinds if k != 'run')  # recorded without being requested
+    # recorded without being requested
+    kinds = ', '.join(k for k in self.kinds if k != 'run')
     odd = ((self.never_called, 'never called'), (self.problems, 'problems'))
     more = ''.join(f', {len(o)} {what}' for o,what in odd if o)
     ranks = f'{ranks}; ' if (ranks := whose(self.meta)) else ''
-    return (f'Recording: {ranks}{len(self.layers)} layers, {len(self)} steps, {self.bins} '
-            f'({kinds or "nothing recorded"}{more})')
+    return (f'Recording: {ranks}{len(self.layers)} layers, {len(self)} steps, '
+            f'{self.bins} ({kinds or "nothing recorded"}{more})')
 
 # %% ../nbs/04d_recording.ipynb #0072fe05
 @patch
 def to_df(self:Recording,
-    hist:bool=False, # add two columns of lists, the histogram's counts and bin edges (empty for logged numbers)
+    # add columns of lists: counts and bin edges (empty for logged numbers)
+    hist:bool=False,
 ):
     "A tidy pandas frame of everything: layer, kind, step, then the statistics"
     import pandas as pd
@@ -364,7 +407,9 @@ def log(self:Recording, **values):
         try:
             if modes() or type(v) not in (Tensor, float, int): aside(self._log, k, v)
             else: self._log(k, v)
-        except Exception: self.note(f'log({k}=...)', f'expected a real number, got {type(v).__name__}; not recorded')
+        except Exception:
+            self.note(f'log({k}=...)',
+                      f'expected a real number, got {type(v).__name__}; not recorded')
 
 # %% ../nbs/04d_recording.ipynb #ef813ea7
 @patch
@@ -388,17 +433,20 @@ def update_ratio(
     update, # History of the updates, or any object with `step` and `rms`
     param, # the same for the parameter
 )->tuple: # steps and ratios, (rows,) each
-    "Root mean square of a parameter's updates, divided by that of the parameter after the update"
+    """Root mean square of a parameter's updates,
+    divided by that of the parameter after the update"""
     both, i, j = np.intersect1d(update.step, param.step, return_indices=True)
     size = param.rms[j]
-    return both, np.divide(update.rms[i], size, out=np.full(len(both), np.nan), where=size > 0)
+    return both, np.divide(update.rms[i], size, out=np.full(len(both), np.nan),
+                           where=size > 0)
 
 # %% ../nbs/04d_recording.ipynb #77bfbafc
 @patch
 def update_ratio(self:Recording,
     name:str, # of a parameter
 )->tuple: # steps and ratios, (rows,) each
-    "Size of a parameter's updates relative to the parameter; KeyError if they were not recorded"
+    """Size of a parameter's updates relative to the parameter;
+    KeyError if they were not recorded"""
     return update_ratio(self[name, 'update'], self[name, 'param'])
 
 # %% ../nbs/04d_recording.ipynb #16100af0
@@ -407,10 +455,13 @@ def is_weight(
     param, # its History, or any object with `n_total` and `n_steps`
     modules:dict, # names of modules -> their descriptions
 )->bool:
-    "True if the parameter is a weight, judged by its names: not a bias, the scale of a norm or a single number"
+    """True if the parameter is a weight, judged by its names:
+    not a bias, the scale of a norm or a single number"""
     owner, _, last = name.rpartition('.')
-    many = len(param.n_total) > 0 and param.n_total[-1] > param.n_steps[-1]  # a row may hold several steps
-    return bool(many) and 'bias' not in last and 'Norm' not in modules.get(owner, '').partition('(')[0]
+    # a row may hold several steps
+    many = len(param.n_total) > 0 and param.n_total[-1] > param.n_steps[-1]
+    return (bool(many) and 'bias' not in last
+            and 'Norm' not in modules.get(owner, '').partition('(')[0])
 
 # %% ../nbs/04d_recording.ipynb #4724f30c
 @patch(as_prop=True)
@@ -422,10 +473,14 @@ def weights(self:Recording)->list:
 # %% ../nbs/04d_recording.ipynb #c155122c
 @patch(as_prop=True)
 def recent(self:Recording)->Recording:
-    "The newest steps and those around the last moments of trouble, one row each; empty if `n_recent` is 0"
+    """The newest steps and those around the last moments of trouble, one row each;
+    empty if `n_recent` is 0"""
     if self.ranks: return self._recent_of_ranks()
-    if self.beside is not None and (self.beside.step >= self.step or self._has_merged()): return self.beside
-    with _LOCK: blocks = [*self.kept, [(timeline, t.newest()) for (timeline,_),t in self.tracks.items()]]
+    if self.beside is not None and (self.beside.step >= self.step or self._has_merged()):
+        return self.beside
+    with _LOCK:
+        blocks = [*self.kept,
+                  [(timeline, t.newest()) for (timeline,_),t in self.tracks.items()]]
     tracks, since = [], {}
     for block in reversed(blocks):  # no step is in two of them
         block = [(timeline, _before(t, since.get(timeline))) for timeline,t in block]
@@ -445,17 +500,21 @@ def _before(t:Track, tick)->Track:
 @patch
 def _has_merged(self:Recording)->bool:
     "True if any row holds several steps"
-    return any(t.n and t.slots and int(field(t.heads()[0], 'n_steps').max()) > 1 for t in self.tracks.values())
+    return any(t.n and t.slots and int(field(t.heads()[0], 'n_steps').max()) > 1
+               for t in self.tracks.values())
 
 @patch
 def _of_tracks(self:Recording, tracks:list)->Recording:
     "The same run with other rows: pairs (timeline, track)"
     out = copy(self)
     out.tracks = {(timeline, i): t for i,(timeline,t) in enumerate(tracks)}
-    for timeline,t in tracks: t.ticks = len({tick for at,o in tracks if at == timeline for tick in o.first})
+    for timeline,t in tracks:
+        t.ticks = len({tick for at,o in tracks if at == timeline for tick in o.first})
     keys = {k for _,t in tracks for k in t.slots}
-    out.dtypes, out.layouts = ({k: v for k,v in d.items() if k in keys} for d in (self.dtypes, self.layouts))
+    out.dtypes, out.layouts = ({k: v for k,v in d.items() if k in keys}
+                               for d in (self.dtypes, self.layouts))
     out.max_rows = max(self.max_rows, self.n_recent)
-    out.called, out._problems, out.meta = dict(self.called), dict(self._problems), dict(self.meta)
+    out.called, out._problems, out.meta = (dict(self.called), dict(self._problems),
+                                           dict(self.meta))
     out.listeners, out.kept, out.beside = [], [], None
     return out

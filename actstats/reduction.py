@@ -40,7 +40,8 @@ def _cut(
     t:Track, # with rows of which some were sent
     sent:int, # how many of its steps were sent
     last:bool, # True: send all that is left
-)->tuple|None: # the first row to send, and the row after the last; None: the rows sent so far end within a row
+# rows to send: (first, after the last); None: the last one sent ends within a row
+)->tuple|None:
     begin, rest = divmod(sent, t.stride)
     if rest: return None
     full = t.n - (t.filled < t.stride)
@@ -63,16 +64,19 @@ class _Part:
 def _weights(first:int, n:int, stride:int)->Tensor:
     "An odd int64 for each row and column, (n, HEAD), the same for the same steps"
     steps = torch.arange(first, first + n*stride, stride, device='cpu')[:, None]
-    w = (steps*HEAD + torch.arange(HEAD, device='cpu') + 1)*-7046029254386353131  # 2**64 divided by the golden ratio
+    # 2**64 divided by the golden ratio
+    w = (steps*HEAD + torch.arange(HEAD, device='cpu') + 1)*-7046029254386353131
     return (w ^ (w >> 29))*-4658895280553007687 | 1
 
 # %% ../nbs/18b_reduction.ipynb #dc6dbef4
 def _part(t:Track, begin:int, end:int)->_Part:
     "The rows of `t` from `begin` to `end`"
     rows, masks = (x[..., :end-begin, :] for x in t._all(Past.read, slice(None), begin))
-    checks = (rows[..., :HEAD]*_weights(begin*t.stride, end - begin, t.stride)).sum((1, 2))
+    checks = (rows[..., :HEAD]*_weights(begin*t.stride, end - begin,
+                                        t.stride)).sum((1, 2))
     ticks = (end - begin - 1)*t.stride + (t.filled if end == t.n else t.stride)
-    return _Part(list(t.slots), t.span, merged(rows), _any(masks), checks, t.first[begin], t.last[end-1], ticks)
+    return _Part(list(t.slots), t.span, merged(rows), _any(masks), checks, t.first[begin],
+                 t.last[end-1], ticks)
 
 # %% ../nbs/18b_reduction.ipynb #163ba360
 def _both(a:_Part, b:_Part)->_Part:
@@ -86,7 +90,8 @@ def _both(a:_Part, b:_Part)->_Part:
 
 def _done(p)->_Part: return p if isinstance(p, _Part) else _part(*p)
 
-def _join(a:dict, b:dict)->dict: return a | {k: _both(_done(a[k]), _done(p)) if k in a else p for k,p in b.items()}
+def _join(a:dict, b:dict)->dict:
+    return a | {k: _both(_done(a[k]), _done(p)) if k in a else p for k,p in b.items()}
 
 # %% ../nbs/18b_reduction.ipynb #d31b99cb
 _SOON = 4
@@ -104,7 +109,8 @@ def _due(
 def _next(step:int, every:int, recorded:int=1)->int:
     "The step of the next round after `step`"
     at = _due(step, every, recorded)
-    return next(s for s in range(step + 1, step + every + 1) if _due(s, every, recorded) > at)
+    return next(s for s in range(step + 1, step + every + 1)
+                if _due(s, every, recorded) > at)
 
 # %% ../nbs/18b_reduction.ipynb #f08a730d
 _LAST = 1 << 61 # the number of the last round
@@ -114,15 +120,18 @@ class _Entry:
     "The data that a rank sends in a round"
     number:int # of the round: the step at which it is due
     parts:dict # key of the track -> _Part, or the arguments of `_part`
-    anew:bool = False # True: these are all rows so far, including those that were sent before
+    # True: these are all rows so far, including those that were sent before
+    anew:bool = False
 
     def then(self, other:_Entry)->_Entry:
         "This entry and the next one in a single round"
-        return other if other.anew else _Entry(other.number, _join(self.parts, other.parts), self.anew)
+        return other if other.anew else _Entry(other.number,
+                                               _join(self.parts, other.parts), self.anew)
 
 # %% ../nbs/18b_reduction.ipynb #acdae91e
 class Reduction:
-    "Adds up the rows of all ranks, in rounds and in the background: a listener of the recording"
+    """Adds up the rows of all ranks, in rounds and in the background:
+    a listener of the recording"""
     def __init__(self, rec:Recording, every:int, timeout:float):
         self.rec, self.every, self.timeout = rec, every, timeout
         self.rank, self.world = rank_and_world()
@@ -139,7 +148,8 @@ class Reduction:
         self.group = dist.new_group(backend='gloo', timeout=timedelta(days=365))
         self.thread = Thread(target=self._run, name='actstats-reduce', daemon=True)
 
-    def __reduce__(self): return type(None), ()  # a recording that is copied or pickled has no listeners
+    # a recording that is copied or pickled has no listeners
+    def __reduce__(self): return type(None), ()
 
 # %% ../nbs/18b_reduction.ipynb #fcd65e5b
 @patch
@@ -158,11 +168,13 @@ def _begin(self:Reduction, tick:int):
     if self.tick is None: self.next = self._next(tick)
     elif tick < self.tick: self._restart(tick)
     self.tick = tick
-    if tick >= self.next: aside(self._enqueue, _due(tick, self.every, self.rec.meta.get('every') or 1))
+    if tick >= self.next:
+        aside(self._enqueue, _due(tick, self.every, self.rec.meta.get('every') or 1))
 
 # %% ../nbs/18b_reduction.ipynb #f8c9fa9a
 @patch
-def _next(self:Reduction, step:int)->int: return _next(step, self.every, self.rec.meta.get('every') or 1)
+def _next(self:Reduction, step:int)->int:
+    return _next(step, self.every, self.rec.meta.get('every') or 1)
 
 # %% ../nbs/18b_reduction.ipynb #12437cc0
 @patch
@@ -196,7 +208,8 @@ def _parts(self:Reduction, last:bool)->dict:
             self.anew = True
             return self._parts(last)
         self.sent |= {k: end*tracks[k].stride for k,(_, end) in cuts.items()}
-        return {k: (tracks[k].snapshot(close=False), *cut) for k,cut in cuts.items() if cut[1] > cut[0]}
+        return {k: (tracks[k].snapshot(close=False), *cut)
+                for k,cut in cuts.items() if cut[1] > cut[0]}
 
 # %% ../nbs/18b_reduction.ipynb #58b8f6cd
 @patch
@@ -205,7 +218,8 @@ def _finish(self:Reduction):
     self._enqueue(_LAST)
     seconds = self.timeout if sys.exc_info()[0] is None else min(1, self.timeout)
     self.thread.join(seconds)
-    if self.thread.is_alive(): self._note(f'the last round had not ended {seconds:g} s after this rank')
+    if self.thread.is_alive():
+        self._note(f'the last round had not ended {seconds:g} s after this rank')
 
 # %% ../nbs/18b_reduction.ipynb #5b3ad8b9
 @patch
@@ -229,7 +243,8 @@ def _run(self:Reduction):
 # %% ../nbs/18b_reduction.ipynb #8fdc46d1
 @patch
 def _until(self:Reduction)->str:
-    return 'before the first one' if self.done is None else f'after that of step {self.done:,}'
+    return ('before the first one' if self.done is None
+            else f'after that of step {self.done:,}')
 
 # %% ../nbs/18b_reduction.ipynb #245cfeaa
 @patch
@@ -250,7 +265,8 @@ def _end(self:Reduction):
     group, self.group = self.group, None
     try: dist.destroy_process_group(group)
     except Exception: pass  # the loop has destroyed all groups
-    self.total, self.plan, self.rec = {}, None, None  # a reference to this listener keeps no rows alive
+    # a reference to this listener keeps no rows alive
+    self.total, self.plan, self.rec = {}, None, None
     if self.shared is not None: self._tell(None)
 
 # %% ../nbs/18b_reduction.ipynb #847796d7
@@ -269,7 +285,8 @@ def _all(self:Reduction, collective, *args, **kwargs):
 
 # %% ../nbs/18b_reduction.ipynb #39470c75
 @patch
-def _reduce(self:Reduction, x:Tensor, op)->Tensor: return self._all(dist.all_reduce, x, op)
+def _reduce(self:Reduction, x:Tensor, op)->Tensor:
+    return self._all(dist.all_reduce, x, op)
 
 # %% ../nbs/18b_reduction.ipynb #4e0cd966
 @patch
@@ -284,11 +301,13 @@ def _watch_out(self:Reduction):
 # %% ../nbs/18b_reduction.ipynb #b3502bac
 @patch
 def _reset_rounds(self:Reduction):
-    self.began = 0, monotonic() # the round in progress, and the time since which it waits for others
+    # the round in progress, and the time since which it waits for others
+    self.began = 0, monotonic()
     self.noted = None     # the round whose wait was noted
     self.done = None      # the last complete round
     self.held = {}        # (timeline, name, kind) -> units, of all keys that were sent
-    self.schema = None, 0, b'' # number of keys and dimensions of the mesh; the schema's hash; the schema
+    # number of keys and dimensions of the mesh; the schema's hash; the schema
+    self.schema = None, 0, b''
     self.plan = None      # the keys of all ranks, from their last exchange
     self.total = {}       # all parts that were sent, merged
     self.differ = []      # replicas that differ
@@ -309,8 +328,10 @@ def _extent(parts:dict, timeline:str)->tuple: # least and greatest values, of a 
     ps = [p for (at, _),p in parts.items() if at == timeline]
     ticks = max((p.ticks for p in ps), default=0)
     firsts, lasts = [p.first for p in ps], [p.last for p in ps]
-    lo = dict(first=min(firsts, default=_NONE), last=min(lasts, default=_NONE), ticks=ticks)
-    hi = dict(first=max(firsts, default=-_NONE), last=max(lasts, default=-_NONE), ticks=ticks)
+    lo = dict(first=min(firsts, default=_NONE), last=min(lasts, default=_NONE),
+              ticks=ticks)
+    hi = dict(first=max(firsts, default=-_NONE), last=max(lasts, default=-_NONE),
+              ticks=ticks)
     return ({(timeline, k): v for k,v in d.items()} for d in (lo, hi))
 
 # %% ../nbs/18b_reduction.ipynb #bcfe1c67
@@ -319,12 +340,14 @@ def _shake(self:Reduction, e:_Entry)->_Told:
     "The least and the greatest values of all ranks, in one reduction"
     schema = self._schema(e)
     changed = self.plan is None or schema != self.plan.schema
-    lo = dict(number=e.number, schema=schema, changed=int(changed), anew=int(e.anew), asked=int(self.asked))
+    lo = dict(number=e.number, schema=schema, changed=int(changed), anew=int(e.anew),
+              asked=int(self.asked))
     hi = dict(lo)
     for timeline in _ORDER:
         least, most = _extent(e.parts, timeline)
         lo, hi = lo | least, hi | most
-    x = self._reduce(torch.tensor([*hi.values(), *(-v for v in lo.values())]), dist.ReduceOp.MAX).tolist()
+    x = self._reduce(torch.tensor([*hi.values(), *(-v for v in lo.values())]),
+                     dist.ReduceOp.MAX).tolist()
     return _Told({k: -v for k,v in zip(lo, x[len(hi):])}, dict(zip(hi, x)))
 
 # %% ../nbs/18b_reduction.ipynb #78b6a97b
@@ -336,48 +359,57 @@ def _agree(self:Reduction, e:_Entry)->tuple:
         e.parts = {k: _done(p) for k,p in e.parts.items()}
         told = self._shake(e)
         if told.agree('number', 'anew'): return e, told
-        if told.agree('number') and not e.anew: e = _Entry(e.number, _join(self.total, e.parts), True)
+        if told.agree('number') and not e.anew:
+            e = _Entry(e.number, _join(self.total, e.parts), True)
         while e.number < told.hi['number']:
             e = e.then(self._take())
-            self.began = e.number, monotonic()  # until now the others have waited for this rank
+            # until now the others have waited for this rank
+            self.began = e.number, monotonic()
 
 # %% ../nbs/18b_reduction.ipynb #96886d66
 @patch
 def _schema(self:Reduction, e:_Entry)->int: # its hash
     "The keys of this rank, in the order in which they were first recorded"
     for (timeline, _),p in e.parts.items():
-        for key,(_, units) in zip(p.keys, p.span): self.held.setdefault((timeline, *key), units)
+        for key,(_, units) in zip(p.keys, p.span):
+            self.held.setdefault((timeline, *key), units)
     size = len(self.held), self._dims()
     if self.schema[0] != size:
         text = json.dumps(self._about()).encode()
         self.schema = size, _hash(text), text
     return self.schema[1]
 
-def _hash(text:bytes)->int: return int.from_bytes(hashlib.sha256(text).digest()[:7], 'big')
+def _hash(text:bytes)->int:
+    return int.from_bytes(hashlib.sha256(text).digest()[:7], 'big')
 
 # %% ../nbs/18b_reduction.ipynb #ddaa9b00
 _DIMS = 8 # of a mesh, at most
 
 @patch
-def _dims(self:Reduction)->dict: # name -> this rank's place along it, and the first rank there
+# name -> this rank's place along it, and the first rank there
+def _dims(self:Reduction)->dict:
     "The place of this rank on the mesh"
     dims = (self.rec.meta.get('ranks') or {}).get('dims', {})
-    return {name: (ranks.index(self.rank), ranks[0]) for name,ranks in list(dims.items())[:_DIMS]}
+    return {name: (ranks.index(self.rank), ranks[0])
+            for name,ranks in list(dims.items())[:_DIMS]}
 
 # %% ../nbs/18b_reduction.ipynb #9e7715c1
 @patch
 def _about(self:Reduction)->dict:
     rec = self.rec
-    keys = [(*k, units, str(rec.dtypes[k[1:]]), rec.layouts.get(k[1:])) for k,units in list(self.held.items())]
-    return dict(keys=keys, dims=list(self._dims()), watched=rec.watched, input=rec.meta.get('input'),
-                modules=rec.meta.get('modules'))
+    keys = [(*k, units, str(rec.dtypes[k[1:]]), rec.layouts.get(k[1:]))
+            for k,units in list(self.held.items())]
+    return dict(keys=keys, dims=list(self._dims()), watched=rec.watched,
+                input=rec.meta.get('input'), modules=rec.meta.get('modules'))
 
 # %% ../nbs/18b_reduction.ipynb #f669c7ad
 @patch
-def _exchange(self:Reduction)->tuple: # of each rank: its schema, and its dimensions of the mesh
+# of each rank: its schema, and its dimensions of the mesh
+def _exchange(self:Reduction)->tuple:
     "Exchange the schemas of all ranks"
     _, hash, text = self.schema
-    data, places = zlib.compress(text), [torch.full((2 + 2*_DIMS,), -1) for _ in range(self.world)]
+    data, places = zlib.compress(text), [torch.full((2 + 2*_DIMS,), -1)
+                                         for _ in range(self.world)]
     place = [n for pair in self._dims().values() for n in pair]
     mine = torch.tensor([hash, len(data), *place, *[-1]*(2*_DIMS - len(place))])
     places = [p.tolist() for p in self._all(dist.all_gather, places, mine)]
@@ -416,10 +448,14 @@ class _Block:
     room:list = item(default_factory=list) # of each key: the units of its mask
     start:list = item(default_factory=list) # of each key: the first byte of its mask
     width:int = 0 # of all masks, in bytes
-    parts:list = item(default_factory=list) # of each key: the number of shards, and the index of this rank's shard
-    offset:list = item(default_factory=list) # of each key: the first unit of this rank's shard
-    gives:list = item(default_factory=list) # of each key: True if this rank represents its replicas
-    sign:list = item(default_factory=list) # of each key: the weight of this rank's checksum
+    # of each key: the number of shards, and the index of this rank's shard
+    parts:list = item(default_factory=list)
+    # of each key: the first unit of this rank's shard
+    offset:list = item(default_factory=list)
+    # of each key: True if this rank represents its replicas
+    gives:list = item(default_factory=list)
+    # of each key: the weight of this rank's checksum
+    sign:list = item(default_factory=list)
     among:list = item(default_factory=list) # of each key: the ranks that are compared
 
 # %% ../nbs/18b_reduction.ipynb #ccabd9e4
@@ -464,20 +500,24 @@ class _Plan:
 @patch
 def key(self:_Plan, rank:int, key:tuple)->tuple|None:
     "The name of a rank's key in the shared recording; None: it has no such key"
-    if kind_of(key[1]).of in ('input', 'number'): return None if key[1] == 'input' and rank in self.later else key
+    if kind_of(key[1]).of in ('input', 'number'):
+        return None if key[1] == 'input' and rank in self.later else key
     return self.name(rank, key[0]), key[1]
 
 # %% ../nbs/18b_reduction.ipynb #d976bab9
 @patch
-def name(self:_Plan, rank:int, name:str)->str: return f'{self.prefix.get(rank, "")}.{name}'.strip('.')
+def name(self:_Plan, rank:int, name:str)->str:
+    return f'{self.prefix.get(rank, "")}.{name}'.strip('.')
 
 # %% ../nbs/18b_reduction.ipynb #d8491a9a
 @patch
 def _name_stages(self:_Plan):
     "Find prefixes for names that stages have in common, as Recording.merge does"
     layouts = {id(a): {tuple(k[1:3]): k[5] or {} for k in a['keys']} for a in self.abouts}
-    if len(layouts) == 1 and not any('stage' in l.values() for l in layouts[id(self.abouts[0])].values()): return
-    recs = {r: SimpleNamespace(watched=a['watched'], layouts=layouts[id(a)], meta=dict(ranks=dict(rank=r, dims=dims)))
+    if len(layouts) == 1 and not any(
+            'stage' in l.values() for l in layouts[id(self.abouts[0])].values()): return
+    recs = {r: SimpleNamespace(watched=a['watched'], layouts=layouts[id(a)],
+                               meta=dict(ranks=dict(rank=r, dims=dims)))
             for r,(a, dims) in enumerate(zip(self.abouts, self.dims))}
     self.prefix = _prefixes(recs)
     for r,rec in recs.items(): rec.watched = [self.name(r, n) for n in rec.watched]
@@ -491,29 +531,42 @@ def _lay_out(self:_Plan, bins):
     for r,about in enumerate(self.abouts):
         for timeline,name,kind,units,_,layout in about['keys']:
             key = self.key(r, (name, kind))
-            if key is not None: holders.setdefault((timeline, *key), {})[r] = units, layout
+            if key is not None:
+                holders.setdefault((timeline, *key), {})[r] = units, layout
     for (timeline, *key),held in holders.items():
-        how = usual_role(key[1]), tuple((r, json.dumps(layout)) for r,(_, layout) in held.items())
+        how = usual_role(key[1]), tuple((r, json.dumps(layout))
+                                        for r,(_, layout) in held.items())
         if how not in known:
-            known[how] = shares(key[1], {r: (_roles(layout), self.dims[r]) for r,(_, layout) in held.items()})
+            known[how] = shares(key[1], {r: (_roles(layout), self.dims[r])
+                                         for r,(_, layout) in held.items()})
         b = self.blocks.setdefault(timeline, _Block(_LOG if timeline == 'log' else bins))
-        b._add(tuple(key), {r: units for r,(units, _) in held.items()}, known[how], self.me)
-        if key == ['input', 'input']: taken = [r for r,s in known[how].items() if s.taken == r]
+        b._add(tuple(key), {r: units for r,(units, _) in held.items()}, known[how],
+               self.me)
+        if key == ['input', 'input']:
+            taken = [r for r,s in known[how].items() if s.taken == r]
     self.inputs = [self.abouts[r]['input'] for r in taken]
 
-def _roles(layout)->dict: return {d: 'replica' if role == 'unknown' else role for d,role in (layout or {}).items()}
+def _roles(layout)->dict:
+    return {d: 'replica' if role == 'unknown' else role
+            for d,role in (layout or {}).items()}
 
 # %% ../nbs/18b_reduction.ipynb #e62cbc12
 @patch
-def _own(self:_Block, parts:list, name)->tuple: # rows (keys, fields), masks (bytes,), checksums (keys,)
-    "The values of `parts` in the order of the plan; `name` gives the name of a key in the shared recording"
-    rows, masks = empty_rows(len(self.keys), bins=self.bins, device='cpu'), np.zeros(self.width, np.uint8)
+# rows (keys, fields), masks (bytes,), checksums (keys,)
+def _own(self:_Block, parts:list, name)->tuple:
+    """The values of `parts` in the order of the plan;
+    `name` gives the name of a key in the shared recording"""
+    rows, masks = (empty_rows(len(self.keys), bins=self.bins, device='cpu'),
+                   np.zeros(self.width, np.uint8))
     checks = torch.zeros(len(self.keys), dtype=torch.int64)
     for p in parts:
-        places = [(j, self.keys[k]) for j,k in enumerate(map(name, p.keys)) if k is not None]
+        places = [(j, self.keys[k])
+                  for j,k in enumerate(map(name, p.keys)) if k is not None]
         some, at = torch.tensor(places, dtype=torch.int64).view(-1, 2).unbind(1)
-        new = merge(rows[at], p.rows[some])  # parts of several devices are of the same steps
-        field(new, 'n_steps').copy_(torch.maximum(field(rows[at], 'n_steps'), field(p.rows[some], 'n_steps')))
+        # parts of several devices are of the same steps
+        new = merge(rows[at], p.rows[some])
+        field(new, 'n_steps').copy_(torch.maximum(field(rows[at], 'n_steps'),
+                                                  field(p.rows[some], 'n_steps')))
         rows[at] = new
         checks[at] += p.checks[some]
         for j,i in places: self._put_mask(masks, i, p, j)
@@ -530,7 +583,8 @@ def _put_mask(self:_Block, masks, i:int, p:_Part, j:int):
     begin, shift = divmod(8*self.start[i] + self.offset[i], 8)
     if shift: mask = _shifted(mask, units, shift)
     masks[begin:begin+len(mask)] |= mask
-    if n > 1 and field(p.rows[j], 'n_steps') > 0: masks[self.start[i] + -(-self.room[i]//8) + nth//8] |= 1 << nth%8
+    if n > 1 and field(p.rows[j], 'n_steps') > 0:
+        masks[self.start[i] + -(-self.room[i]//8) + nth//8] |= 1 << nth%8
 
 # %% ../nbs/18b_reduction.ipynb #44b4e58f
 def _shifted(mask, units:int, shift:int):
@@ -545,7 +599,8 @@ def _lacks_shards(self:_Block, masks, i:int)->bool:
     return n > 1 and 0 < np.unpackbits(masks[begin:begin + -(-n//8)]).sum() < n
 
 # %% ../nbs/18b_reduction.ipynb #490af883
-_COUNTS = [f.name for f in FIELDS if (f.merge, f.dtype) == ('sum', int) and f.name != 'n_steps']
+_COUNTS = [f.name
+           for f in FIELDS if (f.merge, f.dtype) == ('sum', int) and f.name != 'n_steps']
 _LEAST = [f.name for f in FIELDS if f.merge == 'min']
 _MOST = ['n_steps', *(f.name for f in FIELDS if f.merge == 'max')]
 
@@ -557,15 +612,18 @@ def _sum(self:Reduction, xs:list, op=None)->list:
 
 # %% ../nbs/18b_reduction.ipynb #4b460038
 @patch
-def _add_up(self:Reduction, own:dict)->dict: # timeline -> rows, masks, checksums of all ranks
+# timeline -> rows, masks, checksums of all ranks
+def _add_up(self:Reduction, own:dict)->dict:
     "Add up the rows of all ranks"
     parts, blocks = list(own.values()), [self.plan.blocks[k] for k in own]
     cols = [_columns(rows) for rows,_,_ in parts]
     n = [c['n'].double() for c in cols]
-    counts = self._sum([_counts(c, rows, checks) for c,(rows, _, checks) in zip(cols, parts)])
+    counts = self._sum([_counts(c, rows, checks)
+                        for c,(rows, _, checks) in zip(cols, parts)])
     total = [x[:, _COUNTS.index('n')].double().clamp(min=1) for x in counts]
     means = [x/k for x,k in zip(self._sum([k*c['mean'] for k,c in zip(n, cols)]), total)]
-    m2 = self._sum([c['m2'] + k*(c['mean'] - mean)**2 for k,c,mean in zip(n, cols, means)])
+    m2 = self._sum([c['m2'] + k*(c['mean'] - mean)**2
+                    for k,c,mean in zip(n, cols, means)])
     ends = self._sum([_ends(c) for c in cols], dist.ReduceOp.MIN)
     masks = self._sum([m for _,m,_ in parts], dist.ReduceOp.BOR)
     rows = map(_rows, blocks, counts, means, m2, ends)
@@ -573,12 +631,14 @@ def _add_up(self:Reduction, own:dict)->dict: # timeline -> rows, masks, checksum
 
 # %% ../nbs/18b_reduction.ipynb #d69e16db
 def _counts(c:dict, rows, checks)->Tensor:
-    return torch.cat([torch.stack([c[k] for k in _COUNTS], 1), field(rows, 'hist'), checks[:, None]], 1)
+    return torch.cat([torch.stack([c[k] for k in _COUNTS], 1), field(rows, 'hist'),
+                      checks[:, None]], 1)
 
 # %% ../nbs/18b_reduction.ipynb #75bd76fe
 def _ends(c:dict)->Tensor: # float64 (fields, keys)
     "Numbers for a minimum over the ranks; those that need a maximum are negated"
-    units = torch.where(c['units'] == 0, 1, torch.where(c['units'] < 0, -1, 0))  # none, unknown, known
+    # none, unknown, known
+    units = torch.where(c['units'] == 0, 1, torch.where(c['units'] < 0, -1, 0))
     least = [torch.where(c[k] == EMPTY[k], math.inf, c[k].double()) for k in _LEAST]
     return torch.stack([units.double(), *least, *(-c[k].double() for k in _MOST)])
 
@@ -586,11 +646,14 @@ def _ends(c:dict)->Tensor: # float64 (fields, keys)
 def _rows(b:_Block, counts, means, m2, ends)->Tensor:
     "The rows of all ranks, int64 (keys, fields)"
     rows = empty_rows(len(b.keys), bins=b.bins, device='cpu')
-    columns = dict(zip(_COUNTS, counts.unbind(1))) | dict(mean=means, m2=m2, hist=counts[:, len(_COUNTS):-1])
+    columns = dict(zip(_COUNTS, counts.unbind(1))) | dict(mean=means, m2=m2,
+                                                          hist=counts[:, len(_COUNTS):-1])
     least, most = ends[1:1+len(_LEAST)], ends[1+len(_LEAST):]
-    for k,x in zip(_LEAST, least): columns[k] = torch.where(x.isinf(), EMPTY[k], x.to(field(rows, k).dtype))
+    for k,x in zip(_LEAST, least):
+        columns[k] = torch.where(x.isinf(), EMPTY[k], x.to(field(rows, k).dtype))
     columns |= {k: -x for k,x in zip(_MOST, most)}
-    columns['units'] = torch.where(ends[0] > 0, 0, torch.where(ends[0] < 0, -1, torch.tensor(b.units)))
+    columns['units'] = torch.where(ends[0] > 0, 0,
+                                   torch.where(ends[0] < 0, -1, torch.tensor(b.units)))
     for k,x in columns.items(): field(rows, k).copy_(x)
     return rows
 
@@ -610,13 +673,15 @@ def _append(t:Track, b:_Block, rows, masks, first:int, last:int, ticks:int):
 
 # %% ../nbs/18b_reduction.ipynb #e59a92d1
 def _placed_masks(t:Track, b:_Block, masks, rows:Tensor)->Tensor: # uint8 (1, bytes)
-    "The masks in the order of `t`; in `rows` units become unknown where a shard is missing"
+    """The masks in the order of `t`; in `rows` units become unknown
+    where a shard is missing"""
     into = torch.zeros(1, t.width, dtype=torch.uint8, device='cpu')
     for key,i in b.keys.items():
         begin, units = t.span[t.slots[key]]
         n = min(-(-units//8), -(-b.room[i]//8))
         into[0, begin:begin+n] = torch.from_numpy(masks[b.start[i]:b.start[i]+n])
-        if units != b.room[i] or b._lacks_shards(masks, i): field(rows[t.slots[key]], 'units').fill_(-1)
+        if units != b.room[i] or b._lacks_shards(masks, i):
+            field(rows[t.slots[key]], 'units').fill_(-1)
     return into
 
 # %% ../nbs/18b_reduction.ipynb #58914ecf
@@ -628,9 +693,11 @@ def _keep(self:Reduction, sums:dict, told:_Told):
         for timeline,(rows, masks, checks) in sums.items():
             b, at = self.plan.blocks[timeline], (timeline, torch.device('cpu'))
             if at not in s.tracks: s.tracks[at] = Track(b.bins, s.max_rows)
-            when = told.lo[timeline, 'first'], told.hi[timeline, 'last'], told.hi[timeline, 'ticks']
+            when = (told.lo[timeline, 'first'], told.hi[timeline, 'last'],
+                    told.hi[timeline, 'ticks'])
             _append(s.tracks[at], b, rows, masks, *when)
-            if told.agree(*((timeline, k) for k in ('first', 'last', 'ticks'))): self._compare(b, rows, checks)
+            if told.agree(*((timeline, k) for k in ('first', 'last', 'ticks'))):
+                self._compare(b, rows, checks)
             if timeline == 'train': s.step = max(s.step, when[1])
         self._keep_facts()
 
@@ -652,22 +719,28 @@ def _compare(self:Reduction, b:_Block, rows, checks):
     for (name, kind),i in b.keys.items():
         if checks[i] and (name, kind) not in known:
             step, ranks = int(field(rows[i], 'step')), b.among[i]
-            self.differ.append(dict(name=name, kind=kind, step=step, ranks=ranks, among=ranks))
+            self.differ.append(dict(name=name, kind=kind, step=step, ranks=ranks,
+                                    among=ranks))
 
 # %% ../nbs/18b_reduction.ipynb #0774fc81
 @patch
 def _take_names(self:Reduction):
     "Names, dtypes and layouts of all ranks"
     s, plan, found, modules = self.shared, self.plan, {}, []
-    kinds = {(id(a), plan.prefix.get(r), r in plan.later): r for r,a in reversed(list(enumerate(plan.abouts)))}
+    kinds = {(id(a), plan.prefix.get(r), r in plan.later): r
+             for r,a in reversed(list(enumerate(plan.abouts)))}
     s.watched = []
     for r in sorted(kinds.values()):  # one rank of each sort
-        for _,*key,_,dtype,layout in plan.abouts[r]['keys']: found.setdefault(plan.key(r, tuple(key)), (dtype, layout))
+        for _,*key,_,dtype,layout in plan.abouts[r]['keys']:
+            found.setdefault(plan.key(r, tuple(key)), (dtype, layout))
         s.watched += [plan.name(r, n) for n in plan.abouts[r]['watched']]
-        modules.append({plan.name(r, n): v for n,v in (plan.abouts[r]['modules'] or {}).items()})
+        modules.append({plan.name(r, n): v
+                        for n,v in (plan.abouts[r]['modules'] or {}).items()})
     s.watched, s.meta['modules'] = list(dict.fromkeys(s.watched)), _united(modules)
-    order = [k for k in dict.fromkeys([*(plan.key(0, k) for k in self.rec.dtypes), *found]) if k in found and k]
-    s.dtypes = {k: getattr(torch, found[k][0].removeprefix('torch.'), None) for k in order}
+    order = [k for k in dict.fromkeys([*(plan.key(0, k) for k in self.rec.dtypes),
+                                       *found]) if k in found and k]
+    s.dtypes = {k: getattr(torch, found[k][0].removeprefix('torch.'), None)
+                for k in order}
     s.layouts = {k: _roles(found[k][1]) for k in order if found[k][1] is not None}
     s.called = dict.fromkeys(name for name,kind in order if kind == 'act')
     dims = {name: len(ranks) for place in plan.dims for name,ranks in place.items()}
@@ -683,7 +756,8 @@ def _round(self:Reduction, e:_Entry)->int: # its number
     "One round; the same collectives on all ranks"
     e, told = self._agree(e)
     if told.hi['changed']: self._make_plan()
-    own = {k: b._own([p for (at, _),p in e.parts.items() if at == k], partial(self.plan.key, self.rank))
+    own = {k: b._own([p for (at, _),p in e.parts.items() if at == k],
+                     partial(self.plan.key, self.rank))
            for k,b in self.plan.blocks.items() if told.hi[k, 'ticks']}
     self.total = e.parts if e.anew else _join(self.total, e.parts)
     sums = self._add_up(own) if own else {}
@@ -744,14 +818,16 @@ def _judge(self:Reduction)->float:
 @patch
 def _look(self:Reduction)->float:
     n, seen = len(self.shared), self.looks
-    if n >= max(FIRST_LOOK, max(seen, default=0) + between_looks(n)): seen[n] = _hopelessness(self.shared, n)
+    if n >= max(FIRST_LOOK, max(seen, default=0) + between_looks(n)):
+        seen[n] = _hopelessness(self.shared, n)
     last = list(seen.values())[-2:]
     return min(last) if len(last) == 2 else 0.
 
 # %% ../nbs/18b_reduction.ipynb #c91f6f96
 @patch
 def should_stop(self:Reduction, above:float)->bool:
-    "True if the run will almost certainly fail: the same on all ranks at one step; waits for `timeout` at most"
+    """True if the run will almost certainly fail: the same on all ranks at one step;
+    waits for `timeout` at most"""
     self.asked = True
     awaited, self.awaited = self.awaited, None
     if awaited is not None: self._await(awaited)
@@ -767,21 +843,26 @@ def _await(self:Reduction, number:int):
         if found(): self.levels = found()
         late = not found() and not self.ended
     if found(): self.level = self.levels[0][1]
-    elif late: self._note(f'should_stop had no answer of all ranks after {self.timeout:g} s, so this rank went on')
+    elif late:
+        self._note(f'should_stop had no answer of all ranks after {self.timeout:g} s, '
+                   'so this rank went on')
 
 # %% ../nbs/18b_reduction.ipynb #5ebb46ab
 @patch
 def reduce(self:Recording,
     every:int=100, # steps between two rounds
-    timeout:float=10, # seconds that `stop` and `should_stop` wait at most; a round that takes longer is noted
-)->Recording|None: # on rank 0 the recording of all ranks, which each round brings up to date; None on the others
-    "Add up the recordings of all ranks while they train; call it on every rank, at the same place"
+    timeout:float=10, # seconds that `stop` and `should_stop` wait; later rounds are noted
+)->Recording|None: # on rank 0 that of all ranks, up to date after each round; else None
+    """Add up the recordings of all ranks while they train; call it on every
+    rank, at the same place"""
     _check_reduce(self, every, timeout)
-    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1: return self._reduce_alone()
+    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+        return self._reduce_alone()
     r = Reduction(self, operator.index(every), float(timeout))
     r._compare_settings()
     if r.rank == 0:
-        r.shared = Recording(self.bins, self.max_rows, self.sample, **self.meta | dict(ranks=_whole(r.world, {})))
+        r.shared = Recording(self.bins, self.max_rows, self.sample,
+                             **self.meta | dict(ranks=_whole(r.world, {})))
         r.shared.step = self.step
     self.listeners = [*(f for f in self.listeners if not isinstance(f, Reduction)), r]
     r.thread.start()
@@ -790,19 +871,23 @@ def reduce(self:Recording,
 # %% ../nbs/18b_reduction.ipynb #78a3a9c8
 def _check_reduce(rec, every, timeout):
     if not hasattr(every, '__index__') or isinstance(every, bool) or every < 1:
-        raise ValueError(f'reduce: expected every to be a whole number of steps, 1 or more, got {every!r}')
-    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not 0 < timeout < math.inf:
-        raise ValueError(f'reduce: expected timeout to be a number of seconds above 0, got {timeout!r}')
+        raise ValueError('reduce: expected every to be a whole number of steps, '
+                         f'1 or more, got {every!r}')
+    if (isinstance(timeout, bool) or not isinstance(timeout, (int, float))
+        or not 0 < timeout < math.inf):
+        raise ValueError('reduce: expected timeout to be a number of seconds above 0, '
+                         f'got {timeout!r}')
     if any(isinstance(f, Reduction) and not f.ended for f in rec.listeners):
-        raise RuntimeError('reduce: it was called before, and the ranks of this recording are being added up already')
+        raise RuntimeError('reduce: it was called before, '
+                           'and the ranks of this recording are being added up already')
 
 # %% ../nbs/18b_reduction.ipynb #f9ffb9b8
 @patch
 def _reduce_alone(self:Recording)->Recording:
     world = rank_and_world()[1]
     if world > 1:
-        self.note('reduce', f'there are {world} processes, but torch.distributed was not initialised yet, so nothing '
-                  'is added up; call reduce afterwards')
+        self.note('reduce', f'there are {world} processes, but torch.distributed was not '
+                  'initialised yet, so nothing is added up; call reduce afterwards')
     return self
 
 # %% ../nbs/18b_reduction.ipynb #ccd039df
@@ -810,9 +895,12 @@ def _reduce_alone(self:Recording)->Recording:
 def _compare_settings(self:Reduction):
     "ValueError on all ranks if they were called with different settings"
     rec = self.rec
-    own = dict(every=self.every, max_rows=rec.max_rows, sample=rec.sample, bins=_hash(repr(rec.bins).encode()))
-    x = self._reduce(torch.tensor([*own.values(), *(-v for v in own.values())]), dist.ReduceOp.MAX).tolist()
+    own = dict(every=self.every, max_rows=rec.max_rows, sample=rec.sample,
+               bins=_hash(repr(rec.bins).encode()))
+    x = self._reduce(torch.tensor([*own.values(), *(-v for v in own.values())]),
+                     dist.ReduceOp.MAX).tolist()
     differ = [k for k,hi,lo in zip(own, x, x[len(own):]) if hi != -lo]
     if not differ: return
     dist.destroy_process_group(self.group)
-    raise ValueError(f'reduce: expected the same settings on all ranks, got different values of {", ".join(differ)}')
+    raise ValueError('reduce: expected the same settings on all ranks, '
+                     f'got different values of {", ".join(differ)}')

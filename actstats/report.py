@@ -18,11 +18,14 @@ from .compare import Comparison
 from .events import NUMBERED, Story, _row_of
 from .files import check_writable, write_bytes
 from .heatmaps import _short
-from .inline import HIGH, WIDE, Lines, Scale, StepAxis, area, as_png, as_text, codes
-from .inline import _round_numbers, lines_of, palette, scale_of, steps_of, strips_of
+from .inline import (HIGH, WIDE, Lines, Scale, StepAxis, area, as_png, as_text,
+                             codes)
+from .inline import (_round_numbers, lines_of, palette, scale_of, steps_of,
+                             strips_of)
 from .kinds import kind_of
 from .layouts import whose
-from .rankwords import _compared_by, first_not_finite, merged_how, rank_table, ranks_in_words
+from .rankwords import (_compared_by, first_not_finite, merged_how, rank_table,
+                                ranks_in_words)
 from .recording import Recording
 from .risk import MOST, threshold
 from .standouts import STATISTICS, Overview, home
@@ -101,7 +104,8 @@ def verdict(self:Section)->dict:
     known, bar = d.risk == d.risk, threshold(min(d.steps, MOST))
     return dict(
         kind=kind, headline=headline, cause=f, title=title_of(f.rule) if f else '',
-        alarm=self.alarm_step, summary=d.summary, todo=first.advice if first else d.settles,
+        alarm=self.alarm_step, summary=d.summary,
+        todo=first.advice if first else d.settles,
         risk=percent(d.risk) if known else '', share=d.risk if known else None,
         bar=bar if bar < math.inf else None, past=known and d.risk >= bar and not d.alarm)
 
@@ -111,9 +115,12 @@ _MOST_EVENTS = 12
 # %% ../nbs/10e_report.ipynb #1bf66013
 @patch
 def where(self:Section, name:str, kind:str='')->str|None:
-    "The line of the table of layers for a name in a finding or an event; None if it has none"
-    line = home(_row_of(self.story.case, name, kind) if kind else name, self.overview.lines)
-    return line if line in self.overview.lines and name not in ('loss', 'optimizer', 'run') else None
+    """The line of the table of layers for a name in a finding or an event;
+    None if it has none"""
+    line = home(_row_of(self.story.case, name, kind) if kind else name,
+                self.overview.lines)
+    return (line if line in self.overview.lines
+            and name not in ('loss', 'optimizer', 'run') else None)
 
 # %% ../nbs/10e_report.ipynb #24c5e236
 @patch
@@ -128,13 +135,15 @@ def first_events(self:Section)->dict:
 @patch
 def others(self:Section, f:Finding)->list:
     "Further layers that a finding speaks of"
-    names = f.evidence.get('layers') if isinstance(f.evidence.get('layers'), (list, tuple)) else ()
+    names = (f.evidence.get('layers')
+             if isinstance(f.evidence.get('layers'), (list, tuple)) else ())
     return [n for n in names if isinstance(n, str) and n != f.layer]
 
 # %% ../nbs/10e_report.ipynb #4a37e957
 @patch
 def told(self:Section, events:list)->list: # of dicts
-    "A dict for each event: number, step, what, layer, its line, text, and how many layers passed it on"
+    """A dict for each event: number, step, what, layer, its line, text,
+    and how many layers passed it on"""
     out, n, began = [], 0, {}
     for e in events:
         if e.what == 'passed on':
@@ -143,20 +152,24 @@ def told(self:Section, events:list)->list: # of dicts
         n += (own := e.what not in ('end', 'replicas differ'))
         when, _, text = str(e).partition(': ')
         layer = e.layer or '(model)'
-        out.append(dict(number=n if own else '', when=when, step=e.step, what=e.what, layer=layer,
-                        line=self.where(e.layer, e.kind), text=text.removeprefix(f'{layer}: ')))
+        out.append(dict(number=n if own else '', when=when, step=e.step, what=e.what,
+                        layer=layer,
+                        line=self.where(e.layer, e.kind),
+                        text=text.removeprefix(f'{layer}: ')))
         if e.what == 'not finite': began = out[-1]
     return out
 
 # %% ../nbs/10e_report.ipynb #02496e92
 def _group(settings:dict)->str:
     "The settings of one parameter group"
-    return ', '.join(f'{k} {v:g}' if isinstance(v, float) else f'{k} {v}' for k,v in settings.items())
+    return ', '.join(f'{k} {v:g}' if isinstance(v, float) else f'{k} {v}'
+                     for k,v in settings.items())
 
 # %% ../nbs/10e_report.ipynb #d2505deb
 def _steps_text(rec:Recording)->str:
     total, every = rec.meta.get('total_steps'), rec.meta.get('every') or 1
-    planned, thinned = f' of {total:,} planned' if total else '', f', one in {every}' if every > 1 else ''
+    planned, thinned = (f' of {total:,} planned' if total else '',
+                        f', one in {every}' if every > 1 else '')
     return f'{len(rec):,} recorded{planned}{thinned}'
 
 # %% ../nbs/10e_report.ipynb #a220e912
@@ -166,12 +179,14 @@ def settings(self:Section)->list:
     rec, m = self.rec, self.rec.meta
     opt = m.get('optimizer') or {}
     groups = [('its settings', _group(g)) for g in (opt.get('groups') or [])[:8]]
-    rows = [('model', m.get('model')), ('input', '×'.join(map(str, m.get('input') or ()))),
+    rows = [('model', m.get('model')),
+            ('input', '×'.join(map(str, m.get('input') or ()))),
             ('ranks', whose(m)), ('optimizer', opt.get('name')), *groups,
             ('layers', f'{len(rec.layers):,}'), ('steps', _steps_text(rec)),
-            ('rows', f'at most {rec.max_rows:,} for each layer'), ('bins', repr(rec.bins)),
-            ('sample', f'about {rec.sample:,} values of each output' if rec.sample else 'all values'),
-            ('PyTorch', m.get('torch'))]
+            ('rows', f'at most {rec.max_rows:,} for each layer'),
+            ('bins', repr(rec.bins)),
+            ('sample', f'about {rec.sample:,} values of each output' if rec.sample
+             else 'all values'), ('PyTorch', m.get('torch'))]
     return [(k, v) for k,v in rows if v]
 
 # %% ../nbs/10e_report.ipynb #8890435b
@@ -186,7 +201,8 @@ def ranks(self:Section)->dict|None:
     if not whose(rec.meta) or 'merged' not in rec.meta['ranks']: return None
     by = _compared_by(rec) if rec.ranks else None
     text = by and (by[0] if by[1] == 'log' else f'outputs of {by[0] or "the model"}')
-    return dict(how=merged_how(rec), odd=first_not_finite(rec), differ=some(copies_that_differ(rec), 8),
+    return dict(how=merged_how(rec), odd=first_not_finite(rec),
+                differ=some(copies_that_differ(rec), 8),
                 by=text, each=by and rank_table(rec, *by))
 
 # %% ../nbs/10e_report.ipynb #29a75242
@@ -289,11 +305,13 @@ class Page:
 # %% ../nbs/10e_report.ipynb #8ae2d600
 @patch
 def loss(self:Page)->Lines|None:
-    "The loss of all runs over the steps, with the range of merged rows; None if none was logged"
+    """The loss of all runs over the steps, with the range of merged rows;
+    None if none was logged"""
     some = [(h, run) for run,h in enumerate(self.losses) if h is not None and len(h)]
     if not some: return None
     x = [self.steps.at(h.middle + .5) for h,_ in some]
-    c = lines_of('Training loss', [('loss', v, h.mean, run) for v,(h, run) in zip(x, some)], top=.18, below=.12)
+    c = lines_of('Training loss', [('loss', v, h.mean, run)
+                                   for v,(h, run) in zip(x, some)], top=.18, below=.12)
     merged = [(v, h, run) for v,(h, run) in zip(x, some) if (h.n_steps > 1).any()]
     c.bands = [(area(v, c.scale.at(h.min), c.scale.at(h.max)), run) for v,h,run in merged]
     return c
@@ -304,13 +322,16 @@ def marks(self:Page,
     run:int, # number of the run
     on_loss:bool, # those of the loss, or those of the layers?
 )->list: # of dicts: place, line, numbers
-    "The first events of a run, as marks on a picture; events close to each other share one"
+    """The first events of a run, as marks on a picture;
+    events close to each other share one"""
     out, near = {}, 40
     lines = {n: k for k,line in enumerate(self.lines) if (n := line[run]) is not None}
     for e in self.runs[run].happened['lines']:
-        if not e['number'] or e['number'] > NUMBERED or (e['line'] is None) != on_loss: continue
+        if not e['number'] or e['number'] > NUMBERED or (e['line'] is None) != on_loss:
+            continue
         x, row = float(self.steps.at(e['step'] + .5)), lines.get(e['line'])
-        mark = out.setdefault((int(near*x), row), dict(at=round(x, 4), row=row, numbers=[]))
+        mark = out.setdefault((int(near*x), row),
+                              dict(at=round(x, 4), row=row, numbers=[]))
         mark['numbers'].append(e['number'])
     return list(out.values())
 
@@ -322,32 +343,40 @@ _MOST_NUMBERS, _MOST_EPOCHS = 12, 60
 def numbers(self:Page)->list: # of Lines
     "Charts of the logged numbers but the loss, and of the learning rate"
     own = {h.name for h in self.losses if h is not None} | {'epoch', 'batch'}
-    keys = [k for s in self.runs for k in s.rec.keys() if k[0] not in own and (k[1] == 'log' or k == ('lr', 'run'))]
+    keys = [k for s in self.runs for k in s.rec.keys()
+            if k[0] not in own and (k[1] == 'log' or k == ('lr', 'run'))]
     def lines(key):
-        hs = [(s.rec[key].by_step(), run) for run,s in enumerate(self.runs) if key in s.rec]
-        if all(h.min.min() == h.max.max() for h,_ in hs if len(h)): return None  # it never changes
-        return lines_of(key[0], [(key[0], self.steps.at(h.middle + .5), h.mean, run) for h,run in hs if len(h)])
-    return [c for k in list(dict.fromkeys(keys))[:_MOST_NUMBERS] if (c := lines(k)) and c.lines]
+        hs = [(s.rec[key].by_step(), run)
+              for run,s in enumerate(self.runs) if key in s.rec]
+        # it never changes
+        if all(h.min.min() == h.max.max() for h,_ in hs if len(h)): return None
+        return lines_of(key[0], [(key[0], self.steps.at(h.middle + .5), h.mean, run)
+                                 for h,run in hs if len(h)])
+    return [c for k in list(dict.fromkeys(keys))[:_MOST_NUMBERS]
+            if (c := lines(k)) and c.lines]
 
 # %% ../nbs/10e_report.ipynb #84e13acb
 @patch
 def epochs(self:Page, run:int)->str:
     "Marks at the beginnings of epochs, as an SVG path"
     at = self.runs[run].rec.epochs if self.runs else ()
-    return ''.join(f'M{WIDE*float(self.steps.at(s)):.0f} 0v{HIGH}' for s in at) if len(at) <= _MOST_EPOCHS else ''
+    return (''.join(f'M{WIDE*float(self.steps.at(s)):.0f} 0v{HIGH}' for s in at)
+            if len(at) <= _MOST_EPOCHS else '')
 
 # %% ../nbs/10e_report.ipynb #45fb9080
 @patch
 def _values(self:Page, stat:str)->np.ndarray:
     "All finite values of a statistic, in all runs"
-    ys = [y for o in self.overviews for n in o.lines if (y := o.curve(n, stat)) is not None]
+    ys = [y for o in self.overviews
+          for n in o.lines if (y := o.curve(n, stat)) is not None]
     y = np.concatenate(ys) if ys else np.zeros(0)
     return y[np.isfinite(y)]
 
 # %% ../nbs/10e_report.ipynb #262cec75
 @patch
 def scale(self:Page, stat:str)->Scale|None:
-    "The common scale of a statistic, without its few most extreme values; None if nothing has it"
+    """The common scale of a statistic, without its few most extreme values;
+    None if nothing has it"""
     how, y = STATISTICS[stat], self._values(stat)
     if not len(y): return None
     if how.ends: return Scale(*how.ends, how.colors == 'alarm')
@@ -361,7 +390,8 @@ def scale(self:Page, stat:str)->Scale|None:
 def ends(self:Page, stat:str)->tuple: # two texts
     "The ends of a scale of colours; beyond them, values have the last colour"
     s, y = self.scales[stat], self._values(stat)
-    return '≤ '*bool(y.min() < s.lo) + _short(s.lo), '≥ '*bool(y.max() > s.hi) + _short(s.hi)
+    return ('≤ '*bool(y.min() < s.lo) + _short(s.lo),
+            '≥ '*bool(y.max() > s.hi) + _short(s.hi))
 
 # %% ../nbs/10e_report.ipynb #788716d9
 @patch
@@ -371,8 +401,10 @@ def map_of(self:Page,
 )->np.ndarray: # uint8 (lines, columns)
     "A statistic of all layers over the steps"
     o, scale, none = self.overviews[run], self.scales[stat], np.full(self.steps.n, np.nan)
-    ys = [none if n is None or (y := o.curve(n, stat)) is None else y for n in (line[run] for line in self.lines)]
-    bad = [np.zeros(self.steps.n, bool) if n is None else o.bad(n) for n in (line[run] for line in self.lines)]
+    ys = [none if n is None or (y := o.curve(n, stat)) is None else y
+          for n in (line[run] for line in self.lines)]
+    bad = [np.zeros(self.steps.n, bool) if n is None else o.bad(n)
+           for n in (line[run] for line in self.lines)]
     return codes(scale.at(np.stack(ys)), np.stack(bad))
 
 # %% ../nbs/10e_report.ipynb #bd9c701b
@@ -395,21 +427,27 @@ def thinned(
 )->np.ndarray: # at most so many
     "Means of neighbours, without those that are NaN"
     at = np.arange(0, len(y), -(-len(y)//most))
-    n, total = np.add.reduceat(np.isfinite(y), at, dtype=float), np.add.reduceat(np.nan_to_num(y), at)
+    n, total = (np.add.reduceat(np.isfinite(y), at, dtype=float),
+                np.add.reduceat(np.nan_to_num(y), at))
     return np.divide(total, n, out=np.full(len(at), np.nan), where=n > 0)
 
 # %% ../nbs/10e_report.ipynb #b9b120a3
 @patch
 def course(self:Page, line:tuple, stat:str)->dict:
-    "A statistic of one layer, for a cell of the table: lines, the last values in figures, and a number to sort by"
+    """A statistic of one layer, for a cell of the table:
+    lines, the last values in figures, and a number to sort by"""
     ys = [None if n is None else o.curve(n, stat) for n,o in zip(line, self.overviews)]
     ends, share = STATISTICS[stat].ends, STATISTICS[stat].ends == (0., 1.)
     last = [y[np.isfinite(y)][-1:] if y is not None else () for y in ys]
     some = [(thinned(y), run) for run,y in enumerate(ys) if y is not None]
-    x = (np.arange(-(-self.steps.n//-(-self.steps.n//_POINTS))) + .5)/max(1, len(some[0][0])) if some else ()
-    c = lines_of(STATISTICS[stat].label, [('', x, y, run) for y,run in some], scale=Scale(*ends) if ends else None)
-    texts = [(f'{v[0]:.0%}' if share else _short(float(v[0]))) if len(v) else '' for v in last]
-    return dict(stat=stat, lines=c.lines, last=texts, value=max((float(v[0]) for v in last if len(v)), default=''))
+    x = (np.arange(-(-self.steps.n//-(-self.steps.n//_POINTS)))
+         + .5)/max(1, len(some[0][0])) if some else ()
+    c = lines_of(STATISTICS[stat].label, [('', x, y, run) for y,run in some],
+                 scale=Scale(*ends) if ends else None)
+    texts = [(f'{v[0]:.0%}' if share else _short(float(v[0]))) if len(v) else ''
+             for v in last]
+    return dict(stat=stat, lines=c.lines, last=texts,
+                value=max((float(v[0]) for v in last if len(v)), default=''))
 
 # %% ../nbs/10e_report.ipynb #becf445a
 @patch
@@ -418,16 +456,18 @@ def table(self:Page)->list: # of dicts
     odd = [o.oddness() for o in self.overviews]
     how_odd = [max(o.get(n, 0) for o,n in zip(odd, line)) for line in self.lines]
     shown = [k for k in _COURSES if k in self.scales]
-    rows = [dict(id=f'layer-{i}', place=i, odd=how_odd[i], names=line, cells=[self.course(line, k) for k in shown],
-                 reasons=[s.why.get(n, []) for s,n in zip(self.runs, line)], code=self._code(line))
-            for i,line in enumerate(self.lines)]
+    rows = [dict(id=f'layer-{i}', place=i, odd=how_odd[i], names=line,
+                 cells=[self.course(line, k) for k in shown],
+                 reasons=[s.why.get(n, []) for s,n in zip(self.runs, line)],
+                 code=self._code(line)) for i,line in enumerate(self.lines)]
     return sorted(rows, key=lambda r: -r['odd'])
 
 # %% ../nbs/10e_report.ipynb #86d7c70a
 @patch
 def _code(self:Page, line:tuple)->str:
     "How PyTorch prints the module"
-    words = (s.rec.meta.get('modules', {}).get(n, '') for s,n in zip(self.runs, line) if n is not None)
+    words = (s.rec.meta.get('modules', {}).get(n, '')
+             for s,n in zip(self.runs, line) if n is not None)
     return next(filter(None, words), '')
 
 # %% ../nbs/10e_report.ipynb #bc4f9207
@@ -447,7 +487,9 @@ def images(self:Page, line:tuple)->list: # of data URIs or None
     return [s and as_png(s.codes[::2, some]) for s in self.strips(keys)]
 
 # %% ../nbs/10e_report.ipynb #92e39f8f
-_IN_GROUP = dict(param='Values', param_grad='Gradients', update='Updates', grad='Gradients') # of one parameter or layer
+# of one parameter or layer
+_IN_GROUP = dict(param='Values', param_grad='Gradients', update='Updates',
+                 grad='Gradients')
 
 # %% ../nbs/10e_report.ipynb #f1989796
 def _in_group(kind:str)->str:
@@ -458,10 +500,12 @@ def _in_group(kind:str)->str:
 @patch
 def groups(self:Page, line:tuple)->list: # of dicts: title, strips, charts
     "All that was recorded of a layer"
-    keys, out = matched(line, [o.lines.get(n, []) for o,n in zip(self.overviews, line)]), {}
+    keys, out = (matched(line, [o.lines.get(n, []) for o,n in zip(self.overviews, line)]),
+                 {})
     for (name, kind),mine in keys.items():
         plural = kind_of(kind).plural
-        group = out.setdefault(name or plural[:1].upper() + plural[1:], dict(strips=[], charts=[]))
+        group = out.setdefault(name or plural[:1].upper() + plural[1:],
+                               dict(strips=[], charts=[]))
         hs = [o.hs.get(k) if k else None for o,k in zip(self.overviews, mine)]
         group['strips'].append((_in_group(kind), self.strips(mine)))
         group['charts'] += self._charts(kind, hs)
@@ -472,31 +516,41 @@ def groups(self:Page, line:tuple)->list: # of dicts: title, strips, charts
 @patch
 def _charts(self:Page, kind:str, hs:list)->list: # of Lines
     "The lines that go with the histograms of one kind"
-    some = [(self.steps.at(h.middle + .5), h, run) for run,h in enumerate(hs) if h is not None]
+    some = [(self.steps.at(h.middle + .5), h, run)
+            for run,h in enumerate(hs) if h is not None]
     def chart(label, scale=None, **lines):
-        return lines_of(label, [(n, x, getattr(h, k), run) for x,h,run in some for n,k in lines.items()], scale=scale)
+        return lines_of(label, [(n, x, getattr(h, k), run) for x,h,run in some
+                                for n,k in lines.items()], scale=scale)
     if kind_of(kind).of in ('layer', 'input') and kind != 'grad':
         units = [] if all(np.isnan(h.frac_dead).all() for _,h,_ in some) else [chart(
-            'Dead units and zeros', Scale(0., 1.), **{'dead units': 'frac_dead', 'exact zeros': 'frac_zero'})]
-        return [chart('Standard deviation', std='std'), chart('Mean', mean='mean'), *units]
+            'Dead units and zeros', Scale(0., 1.),
+            **{'dead units': 'frac_dead', 'exact zeros': 'frac_zero'})]
+        return [chart('Standard deviation', std='std'), chart('Mean', mean='mean'),
+                *units]
     return [chart(f'Size of the {_in_group(kind).lower()}', rms='rms')]
 
 # %% ../nbs/10e_report.ipynb #b401b9b6
 @patch
 def _ratios(self:Page, line:tuple, keys:list)->list:
     "The size of updates relative to their parameter"
-    pairs = [(o.ratio(k[0]), run) for run,(o, k) in enumerate(zip(self.overviews, keys)) if k]
+    pairs = [(o.ratio(k[0]), run)
+             for run,(o, k) in enumerate(zip(self.overviews, keys)) if k]
     x = (np.arange(self.steps.n) + .5)/self.steps.n
     series = [('update / parameter', x, y, run) for y,run in pairs if y is not None]
-    return [lines_of('Size of the updates relative to the values', series, log=True, levels={'0.001': 1e-3})]
+    return [lines_of('Size of the updates relative to the values', series, log=True,
+                     levels={'0.001': 1e-3})]
 
 # %% ../nbs/10e_report.ipynb #ddc017d3
 @patch
 def figures(self:Page, line:tuple)->list: # of (what, texts)
     "The last row of everything that was recorded of a layer, in figures"
-    def what(name, kind, line): return f'{kind_of(kind).label} {name.removeprefix(f"{line}.") if name != line else ""}'
-    return [(run, what(*k, n).rstrip(), in_figures(last_row(self.runs[run].overview.hs[k].by_step()))[1:])
-            for run,(o, n) in enumerate(zip(self.overviews, line)) for k in o.lines.get(n, [])]
+    def what(name, kind, line):
+        return (f'{kind_of(kind).label} '
+                f'{name.removeprefix(f"{line}.") if name != line else ""}')
+    return [(run, what(*k, n).rstrip(),
+             in_figures(last_row(self.runs[run].overview.hs[k].by_step()))[1:])
+            for run,(o, n) in enumerate(zip(self.overviews, line))
+            for k in o.lines.get(n, [])]
 
 # %% ../nbs/10e_report.ipynb #c374fd4a
 _MOST_EVIDENCE = 12
@@ -508,34 +562,43 @@ def evidence(self:Page,
     run:int=0, # number of the run
 )->Lines|None:
     "The chart of a finding"
-    c, drawn = f.chart, [o for o in self.runs[run].diagnosis if o.chart and o.rule != 'will_fail'][:_MOST_EVIDENCE]
+    c, drawn = f.chart, [o for o in self.runs[run].diagnosis
+                         if o.chart and o.rule != 'will_fail'][:_MOST_EVIDENCE]
     if not any(o is f for o in drawn): return None
     n = max(map(len, c.lines.values()), default=0)
     by_step = c.x is not None and len(c.x) == n and not (n and isinstance(c.x[0], str))
     x = self.steps.at(np.asarray(c.x) + .5) if by_step else (np.arange(n) + .5)/max(n, 1)
     lines = {k: np.asarray(y, float) for k,y in c.lines.items()}
-    out = lines_of(c.ylabel, [(k, x[:len(y)], y, 0) for k,y in lines.items()], log=bool(c.log), levels=c.levels)
-    if not by_step: out.names = [str(v) for v in (range(n) if c.x is None or len(c.x) != n else c.x)]
+    out = lines_of(c.ylabel, [(k, x[:len(y)], y, 0) for k,y in lines.items()],
+                   log=bool(c.log), levels=c.levels)
+    if not by_step:
+        out.names = [str(v) for v in (range(n) if c.x is None or len(c.x) != n else c.x)]
     return out
 
 # %% ../nbs/10e_report.ipynb #a4a68909
-def _packed(data)->str: return b64encode(gzip.compress(json.dumps(data, allow_nan=False).encode(), 9, mtime=0)).decode()
+def _packed(data)->str:
+    return b64encode(gzip.compress(json.dumps(data, allow_nan=False).encode(), 9,
+                                   mtime=0)).decode()
 
 # %% ../nbs/10e_report.ipynb #93b98674
 def _details(page:Page)->dict: # id -> html
     "What the lines of the table open into"
     opened = template('report_parts.html').module.opened
-    def one(line): return str(opened(page, line, page.groups(line), page.figures(line), HEADS[1:], as_text))
+    def one(line):
+        return str(opened(page, line, page.groups(line), page.figures(line), HEADS[1:],
+                          as_text))
     return {f'layer-{i}': one(line) for i,line in enumerate(page.lines)}
 
 # %% ../nbs/10e_report.ipynb #bd5b47d4
 def _embedded(page:Page)->dict:
     "The parts of the page that are not escaped: style, script, and compressed data"
     from markupsafe import Markup
-    colors = {k: b64encode(palette(k).tobytes()).decode() for k in ('size', 'sign', 'alarm')}
+    colors = {k: b64encode(palette(k).tobytes()).decode()
+              for k in ('size', 'sign', 'alarm')}
     axis = dict(first=page.steps.first, end=page.steps.end, n=page.steps.n)
     data = dict(details=_details(page), maps=page.maps(), colors=colors, steps=axis,
-                lines=[[f'layer-{i}', ' / '.join(dict.fromkeys(n or '(model)' for n in line if n is not None))]
+                lines=[[f'layer-{i}', ' / '.join(
+                            dict.fromkeys(n or '(model)' for n in line if n is not None))]
                        for i,line in enumerate(page.lines)])
     parts = dict(style=asset('report.css'), script=asset('report.js'), data=_packed(data))
     return {k: Markup(v) for k,v in parts.items()}

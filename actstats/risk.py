@@ -22,10 +22,12 @@ def _numbers()->dict: return json.loads((files('actstats')/'risk.json').read_tex
 
 # %% ../nbs/09b_risk.ipynb #9469a164
 def _leaf(node, x:dict)->float:
-    "Walk down a tree: a leaf is a number, a fork is [symptom, threshold, whether NaN goes left, left, right]"
+    """Walk down a tree: a leaf is a number, a fork is [symptom, threshold,
+    whether NaN goes left, left, right]"""
     while isinstance(node, list):
         name, threshold, nan_left, left, right = node
-        node = left if (x[name] <= threshold if x[name] == x[name] else nan_left) else right
+        node = (left if (x[name] <= threshold if x[name] == x[name] else nan_left)
+                else right)
     return node
 
 # %% ../nbs/09b_risk.ipynb #d686a40b
@@ -37,9 +39,12 @@ class Curves:
         self.middle, self.spread, self.knots, self.slopes = numbers
 
     def bent(self, x:dict)->np.ndarray: # (symptoms, 2 + knots)
-        "For each symptom: distance from the middle in spreads, whether it is missing, distance beyond each knot"
-        z = np.clip((np.array([x[k] for k in self.names]) - self.middle)/self.spread, -self.edge, self.edge)[:, None]
-        beyond = np.where(self.knots > 0, np.clip(z - self.knots, 0, None), np.clip(self.knots - z, 0, None))
+        """For each symptom: distance from the middle in spreads, whether it is missing,
+        distance beyond each knot"""
+        z = np.clip((np.array([x[k] for k in self.names]) - self.middle)/self.spread,
+                    -self.edge, self.edge)[:, None]
+        beyond = np.where(self.knots > 0, np.clip(z - self.knots, 0, None),
+                          np.clip(self.knots - z, 0, None))
         return np.nan_to_num(np.hstack([z, np.isnan(z), beyond]))
 
     def __call__(self, x:dict)->np.ndarray: # (symptoms,), or (outcomes, symptoms)
@@ -81,7 +86,8 @@ def beginning(
 )->Case: # its first hundred steps
     "The part of a case that the risk is taken from"
     if c.steps <= MOST: return c
-    if 'beginning' not in c._known: c._known['beginning'] = c.upto(MOST*(c.meta.get('every') or 1))
+    if 'beginning' not in c._known:
+        c._known['beginning'] = c.upto(MOST*(c.meta.get('every') or 1))
     return c._known['beginning']
 
 # %% ../nbs/09b_risk.ipynb #b4f6af99
@@ -114,13 +120,16 @@ def all_clear(
 
 # %% ../nbs/09b_risk.ipynb #ab20f7ed
 @lru_cache
-def _places()->tuple: # names, centres (places, symptoms), medians, spreads, and the usual distance
+# names, centres (places, symptoms), medians, spreads, and the usual distance
+def _places()->tuple:
     o = _numbers()['places']
-    return o['names'], *(np.array(o[k], float) for k in ('centres', 'middle', 'spread')), o['usual']
+    return (o['names'], *(np.array(o[k], float) for k in ('centres', 'middle', 'spread')),
+            o['usual'])
 
 def distance(
     c:Case, # a recording's steps
-)->float: # 99 of 100 runs of an origin that was left out are nearer than 1; NaN if nothing is known
+# 99 of 100 runs of an origin that was left out are nearer than 1; NaN if nothing is known
+)->float:
     "How unlike the development runs a run is, by its first hundred steps"
     names, centres, middle, spread, usual = _places()
     taken = beginning(c).symptoms

@@ -24,15 +24,16 @@ MERGES = ('sum', 'min', 'max', 'units', 'moments')
 class Field:
     "A column of a row: its initial value, and its rule for merging"
     name:str
-    merge:str # one of `MERGES`; "units": the common number, or -1; "moments": by Chan's formula
+    # one of `MERGES`; "units": the common number, or -1; "moments": by Chan's formula
+    merge:str
     dtype:type = int # int or float: int64 or float64
     empty:float = 0 # its value in an empty row
     shown:bool = True # is it a column of to_df()?
 
     def __post_init__(self):
         if self.merge not in MERGES:
-            raise ValueError(f'field {self.name!r}: expected merge to be one of {", ".join(MERGES)}, '
-                             f'got {self.merge!r}')
+            raise ValueError(f'field {self.name!r}: expected merge to be one '
+                             f'of {", ".join(MERGES)}, got {self.merge!r}')
 
 # %% ../nbs/03b_rows.ipynb #ed8141f6
 FIELDS = (
@@ -40,14 +41,17 @@ FIELDS = (
     Field('n_steps', 'sum'),                 # recorded steps in the row
     Field('step', 'min', empty=2**63 - 1),   # the first of these steps
     Field('n_total', 'sum'),                 # values seen
-    Field('n', 'sum'),                       # finite values, of the sample if there is one
+    # finite values, of the sample if there is one
+    Field('n', 'sum'),
     Field('n_zero', 'sum', shown=False),     # exact zeros among these
     Field('n_nan', 'sum'),                   # over all values seen, as are the next two
     Field('n_posinf', 'sum'),
     Field('n_neginf', 'sum'),
-    Field('units', 'units', shown=False),    # channels or features; 0: none; -1: their number changed
+    # channels or features; 0: none; -1: their number changed
+    Field('units', 'units', shown=False),
     Field('mean', 'moments', float),         # of the finite values
-    Field('m2', 'moments', float, shown=False),  # sum of their squared distances from the mean
+    # sum of their squared distances from the mean
+    Field('m2', 'moments', float, shown=False),
     Field('min', 'min', float, math.inf),    # smallest finite value
     Field('max', 'max', float, -math.inf),   # largest finite value
 )
@@ -75,7 +79,9 @@ def empty_rows(
     device=None, # of the rows
 )->Tensor: # int64 (*size, HEAD + len(bins))
     "Empty rows: the identity of `merge`"
-    with real_memory(): return clear_(torch.zeros(*size, HEAD + len(bins), dtype=torch.int64, device=device))
+    with real_memory():
+        return clear_(torch.zeros(*size, HEAD + len(bins), dtype=torch.int64,
+                                  device=device))
 
 # %% ../nbs/03b_rows.ipynb #6cddcac8
 def clear_(
@@ -88,7 +94,8 @@ def clear_(
     return rows
 
 # %% ../nbs/03b_rows.ipynb #1f3a8ce0
-def _merge_units(a, b): return torch.where((a == b) | (b == 0), a, torch.where(a == 0, b, -1))
+def _merge_units(a, b):
+    return torch.where((a == b) | (b == 0), a, torch.where(a == 0, b, -1))
 
 _RULES = dict(sum=torch.add, min=torch.minimum, max=torch.maximum, units=_merge_units)
 
@@ -111,8 +118,8 @@ def merge(
 )->Tensor: # the rows of the values of a and b together
     "Merge rows: exact for counts, Chan's formula for moments"
     if a.shape[-1] != b.shape[-1]:
-        raise ValueError(f'merge: rows with different bins, {a.shape[-1]-HEAD} and {b.shape[-1]-HEAD} columns; '
-                         'record both with the same bins')
+        raise ValueError(f'merge: rows with different bins, {a.shape[-1]-HEAD} and '
+                         f'{b.shape[-1]-HEAD} columns; record both with the same bins')
     out = a + b  # correct for integer fields that are summed; the loop sets the others
     mine, theirs, new = map(_columns, (a, b, out))
     for f in FIELDS:
@@ -127,14 +134,16 @@ def _units_over(u:Tensor)->Tensor:
     most = u.amax(-1)
     return torch.where(torch.where(u == 0, most[..., None], u).amin(-1) == most, most, -1)
 
-_OVER = dict(sum=lambda x: x.sum(-1), min=lambda x: x.amin(-1), max=lambda x: x.amax(-1), units=_units_over)
+_OVER = dict(sum=lambda x: x.sum(-1), min=lambda x: x.amin(-1), max=lambda x: x.amax(-1),
+             units=_units_over)
 
 # %% ../nbs/03b_rows.ipynb #793aa208
 def merged(
     rows:Tensor, # int64 (..., rows, fields), one row or more
 )->Tensor: # int64 (..., fields)
     "Merge all rows of each key into one: exact for counts"
-    out = rows.sum(-2)  # correct for integer fields that are summed; the loop sets the others
+    # correct for integer fields that are summed; the loop sets the others
+    out = rows.sum(-2)
     old, new = _columns(rows), _columns(out)
     for f in FIELDS:
         if f.merge == 'moments' or (f.merge, f.dtype) == ('sum', int): continue
@@ -169,11 +178,13 @@ def pack(
     mask:Tensor, # bool (..., units)
 )->Tensor: # uint8 (..., ceil(units/8))
     "Eight units to a byte, the first in the lowest bit; merge packed masks with `|`"
-    if mask.device.type == 'cpu': return torch.from_numpy(np.packbits(mask.numpy(), axis=-1, bitorder='little'))
+    if mask.device.type == 'cpu':
+        return torch.from_numpy(np.packbits(mask.numpy(), axis=-1, bitorder='little'))
     m = nn.functional.pad(mask, (0, -mask.shape[-1] % 8)).unflatten(-1, (-1, 8))
     return (m * (1 << torch.arange(8, device=mask.device))).sum(-1).to(torch.uint8)
 
 # %% ../nbs/03b_rows.ipynb #3ee184a2
 def unpack(packed:Tensor, units:int)->Tensor:
     "Undo `pack`: the bool mask, (..., units)"
-    return (packed[..., None].bitwise_and(1 << torch.arange(8, device=packed.device)) != 0).flatten(-2)[..., :units]
+    return (packed[..., None].bitwise_and(1 << torch.arange(8, device=packed.device))
+            != 0).flatten(-2)[..., :units]

@@ -39,14 +39,16 @@ _ORDER = ('input', 'layer', 'lens', 'parameter')
 
 # %% ../nbs/09k_standouts.ipynb #645e4050
 def lines_of_rec(rec:Recording)->dict: # name of a line -> keys (name, kind)
-    "All that was recorded but logged numbers, by layer: the input first, then the layers in call order"
+    """All that was recorded but logged numbers, by layer:
+    the input first, then the layers in call order"""
     keys = [k for k in rec.keys() if kind_of(k[1]).of != 'number']
     first = [n for n,k in keys if kind_of(k).of == 'input'] + rec.layers
     own = dict.fromkeys([*first, *(n for n,k in keys if kind_of(k).of == 'layer')])
     out = {n: [] for n in own}
     for n,k in keys: out.setdefault(home(n, own), []).append((n, k))
     place = list(KINDS)
-    rank = lambda key: (_ORDER.index(kind_of(key[1]).of), place.index(key[1]) if key[1] in KINDS else len(place))
+    rank = lambda key: (_ORDER.index(kind_of(key[1]).of),
+                        place.index(key[1]) if key[1] in KINDS else len(place))
     return {n: sorted(ks, key=rank) for n,ks in out.items() if ks}
 
 # %% ../nbs/09k_standouts.ipynb #e789b428
@@ -188,15 +190,20 @@ def title(
 
 # %% ../nbs/09k_standouts.ipynb #62fab24e
 def _of_finding(f)->list: # of (name of a layer, reason)
-    names = [n for n in f.evidence.get('layers') or () if isinstance(n, str) and n != f.layer]
-    return [(n, Reason(title(f.rule), f.severity, f.step, 1. if n == f.layer else .25)) for n in [f.layer, *names]]
+    names = [n for n in f.evidence.get('layers') or ()
+             if isinstance(n, str) and n != f.layer]
+    return [(n, Reason(title(f.rule), f.severity, f.step, 1. if n == f.layer else .25))
+            for n in [f.layer, *names]]
 
 # %% ../nbs/09k_standouts.ipynb #24545edf
 def _of_event(e)->Reason|None:
-    if e.what == 'not finite': return Reason('First value that is not finite', 'error', e.step)
+    if e.what == 'not finite':
+        return Reason('First value that is not finite', 'error', e.step)
     if e.what == 'passed on': return Reason('Values that are not finite', 'event', e.step)
-    if e.what == 'units die': return Reason(f'{percent(e.size)} of its units died', 'event', e.step)
-    if e.what == 'departs': return Reason(f'Moved by {number(e.size)} standard deviations', 'event', e.step)
+    if e.what == 'units die':
+        return Reason(f'{percent(e.size)} of its units died', 'event', e.step)
+    if e.what == 'departs':
+        return Reason(f'Moved by {number(e.size)} standard deviations', 'event', e.step)
 
 # %% ../nbs/09k_standouts.ipynb #bc8f9a63
 @patch
@@ -204,10 +211,12 @@ def reasons(self:Overview)->dict: # line -> reasons, the gravest first
     "Why each layer stands out"
     case, out = self.story.case, {n: [] for n in self.lines}
     said = [o for f in self.diagnosis if f.rule != 'will_fail' for o in _of_finding(f)]
-    said += [(_row_of(case, e.layer, e.kind), r) for e in self.story.events if (r := _of_event(e))]
+    said += [(_row_of(case, e.layer, e.kind), r)
+             for e in self.story.events if (r := _of_event(e))]
     for n,r in said:
         line = out.get(home(n, out))
-        if line is not None and n not in ('loss', 'optimizer') and all(r.text != o.text for o in line): line.append(r)
+        if (line is not None and n not in ('loss', 'optimizer')
+            and all(r.text != o.text for o in line)): line.append(r)
     return {n: sorted(rs, key=lambda r: -r.weight) for n,rs in out.items()}
 
 # %% ../nbs/09k_standouts.ipynb #fea19406

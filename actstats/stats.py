@@ -19,13 +19,15 @@ __all__ = ['dense', 'is_plain', 'prime_stride', 'sampled', 'summarise', 'Referen
 # %% ../nbs/03d_stats.ipynb #72f568ad
 def dense(
     x:Tensor, # any strided tensor
-)->Tensor: # `x` itself if its values fill memory without gaps or repeats, else a copy that does
+# `x` itself if its values fill memory without gaps or repeats, else a copy that does
+)->Tensor:
     "`x` with its values side by side in memory, in any order of dimensions"
     if x.is_neg(): x = x.resolve_neg()
     if x.is_contiguous(): return x
     order = _by_stride(x)
     y = x.permute(order)
-    return x if y.is_contiguous() else y.contiguous().permute(sorted(range(x.ndim), key=order.__getitem__))
+    return (x if y.is_contiguous()
+            else y.contiguous().permute(sorted(range(x.ndim), key=order.__getitem__)))
 
 # %% ../nbs/03d_stats.ipynb #1c04f98a
 def _by_stride(x): return sorted(range(x.ndim), key=x.stride, reverse=True)
@@ -35,12 +37,15 @@ def is_plain(x:Tensor)->bool:
     "True if `x` is an ordinary tensor with allocated storage"
     try:
         ordinary = type(x) is Tensor or type(x) is nn.Parameter
-        return ordinary and x.untyped_storage().data_ptr() != 0 and not (x.is_quantized or x.is_nested)
-    except RuntimeError: return False  # no storage: an efficient zero tensor, or one inside torch.func
+        return ordinary and x.untyped_storage().data_ptr() != 0 and not (x.is_quantized
+                                                                         or x.is_nested)
+    # no storage: an efficient zero tensor, or one inside torch.func
+    except RuntimeError: return False
 
 # %% ../nbs/03d_stats.ipynb #18989205
 def _flat(x:Tensor)->Tensor:
-    "All values of `x` in one dimension, in memory order; a copy only if memory has gaps or repeats"
+    """All values of `x` in one dimension, in memory order;
+    a copy only if memory has gaps or repeats"""
     x = dense(x)
     x = x.permute(_by_stride(x)).reshape(-1)
     return x if x.dtype in _FLOAT else x.float()
@@ -49,7 +54,8 @@ def _flat(x:Tensor)->Tensor:
 _CHUNK = 1 << 18
 
 def _finite(x:Tensor)->Tensor|None:
-    "Mask of the finite values of `x`; None if all are known to be finite (never on a GPU, to avoid waiting)"
+    """Mask of the finite values of `x`;
+    None if all are known to be finite (never on a GPU, to avoid waiting)"""
     return None if x.device.type == 'cpu' and math.isfinite(x.sum()) else x.isfinite()
 
 # %% ../nbs/03d_stats.ipynb #ad8bd3f9
@@ -57,23 +63,28 @@ def _exact(
     x:Tensor, # 1-D chunk
     ok:Tensor|None, # mask of its finite values; None: all
 )->dict:
-    "The fields computed from all values even when sampling: the number of values, extremes, non-finite counts"
+    """The fields computed from all values even when sampling: the number of values,
+    extremes, non-finite counts"""
     if ok is None:
         lo, hi = torch.aminmax(x)
         return dict(n_total=x.numel(), min=lo, max=hi)
-    return dict(n_total=x.numel(), min=x.where(ok, math.inf).amin(), max=x.where(ok, -math.inf).amax(),
-                n_nan=x.isnan().sum(), n_posinf=(x == math.inf).sum(), n_neginf=(x == -math.inf).sum())
+    return dict(n_total=x.numel(), min=x.where(ok, math.inf).amin(),
+                max=x.where(ok, -math.inf).amax(),
+                n_nan=x.isnan().sum(), n_posinf=(x == math.inf).sum(),
+                n_neginf=(x == -math.inf).sum())
 
 # %% ../nbs/03d_stats.ipynb #b8ef14a3
 def _counted_fields(x:Tensor, ok:Tensor|None, bins)->dict:
-    "The fields that may come from a sample: counts of finite values, moments about the mean, histogram"
+    """The fields that may come from a sample: counts of finite values,
+    moments about the mean, histogram"""
     d = (x if ok is None else x.where(ok, 0)).double()
     n = x.numel() if ok is None else ok.sum()
     mean = d.sum() / (n if ok is None else n.clamp(min=1))
     d = d - mean if ok is None else (d - mean).where(ok, 0)
     nan = None if ok is None else x.isnan()
     hist = bins.count(x if ok is None else x.where(~nan, 0))
-    if ok is not None: hist -= nan.sum() * bins.count(x.new_zeros(1))  # they were counted as zeros
+    # they were counted as zeros
+    if ok is not None: hist -= nan.sum() * bins.count(x.new_zeros(1))
     n_zero = hist[bins.zero] if isinstance(bins, FloatBins) else (x == 0).sum()
     return dict(n=n, n_zero=n_zero, mean=mean, m2=d.dot(d), hist=hist)
 
@@ -81,10 +92,13 @@ def _counted_fields(x:Tensor, ok:Tensor|None, bins)->dict:
 def _row(bins, device, hist=None, **fields)->Tensor:
     "A row with these fields, numbers or tensors without dimensions"
     def column(names, dtype):
-        def one(v): return v.to(dtype) if isinstance(v, Tensor) else torch.full((), v, dtype=dtype, device=device)
+        def one(v):
+            return (v.to(dtype) if isinstance(v, Tensor)
+                    else torch.full((), v, dtype=dtype, device=device))
         return torch.stack([one(fields.get(k, EMPTY[k])) for k in names])
     if hist is None: hist = torch.zeros(len(bins), dtype=torch.int64, device=device)
-    return torch.cat([column(INTS, torch.int64), column(FLOATS, torch.float64).view(torch.int64), hist])
+    return torch.cat([column(INTS, torch.int64),
+                      column(FLOATS, torch.float64).view(torch.int64), hist])
 
 # %% ../nbs/03d_stats.ipynb #b75284da
 def _is_prime(p): return p > 1 and all(p % q for q in range(2, math.isqrt(p) + 1))
@@ -95,7 +109,8 @@ def prime_stride(
     n:int, # number of values
     k:int, # about how many to sample; 0: all
 )->int: # 1 (all values) if k is 0 or there are fewer than 2k
-    "The smallest prime from n/k up that does not divide n: a stride that samples all rows and channels evenly"
+    """The smallest prime from n/k up that does not divide n:
+    a stride that samples all rows and channels evenly"""
     if not 0 < 2*k <= n: return 1
     p = math.ceil(n / k)
     while not (_is_prime(p) and n % p): p += 1
@@ -118,20 +133,23 @@ def summarise(
 )->Tensor: # a row, int64 (HEAD + len(bins),)
     "The row of the values of `x`; TypeError if they are not floating-point numbers"
     if not x.is_floating_point():
-        raise TypeError(f'summarise: expected floating point values, got {x.dtype}; convert them, as in x.float()')
+        raise TypeError(f'summarise: expected floating point values, got {x.dtype}; '
+                        'convert them, as in x.float()')
     bins, flat = bins or FloatBins(), _flat(x.detach())
     if not flat.numel(): return empty_rows(bins=bins, device=x.device)
     p = prime_stride(flat.numel(), sample)
     def one(c):
         ok = _finite(c)
-        return _row(bins, x.device, **_exact(c, ok), **(_counted_fields(c, ok, bins) if p == 1 else {}))
+        return _row(bins, x.device, **_exact(c, ok),
+                    **(_counted_fields(c, ok, bins) if p == 1 else {}))
     row = reduce(merge, map(one, flat.split(_CHUNK)))
     return row if p == 1 else _add_sample(row, flat[::p].contiguous(), bins)
 
 # %% ../nbs/03d_stats.ipynb #01e906a9
 def _add_sample(row:Tensor, x:Tensor, bins)->Tensor:
     "Complete `row`, which has the exact fields, with the fields of the sample `x`"
-    for c in x.split(_CHUNK): row = merge(row, _row(bins, x.device, **_counted_fields(c, _finite(c), bins)))
+    for c in x.split(_CHUNK):
+        row = merge(row, _row(bins, x.device, **_counted_fields(c, _finite(c), bins)))
     hist = field(row, 'hist')  # it counts all infinities, also those outside the sample
     hist[0] += field(row, 'n_neginf') - (x == -math.inf).sum()
     hist[-1] += field(row, 'n_posinf') - (x == math.inf).sum()
@@ -139,7 +157,8 @@ def _add_sample(row:Tensor, x:Tensor, bins)->Tensor:
 
 # %% ../nbs/03d_stats.ipynb #248f3ef9
 class ReferenceRecorder:
-    "Merge tensors into `row`, and the mask of their alive units into `alive`, in plain torch"
+    """Merge tensors into `row`, and the mask of their alive units into
+    `alive`, in plain torch"""
     def __init__(self,
         row:Tensor, # int64 (HEAD + len(bins),), changed in place
         alive:Tensor, # bool (units,), changed in place; (0,) if there are no units
@@ -158,7 +177,8 @@ class ReferenceRecorder:
         field(new, 'calls').fill_(1)
         field(new, 'units').fill_(units if fits else -1 if units else 0)
         self.row.copy_(merge(self.row, new))
-        if fits: mark_alive_(self.alive, x if x.element_size() > 1 else x.float(), dim)  # float8 has no extremes
+        # float8 has no extremes
+        if fits: mark_alive_(self.alive, x if x.element_size() > 1 else x.float(), dim)
 
 # %% ../nbs/03d_stats.ipynb #4172ba8f
 def stamp_(

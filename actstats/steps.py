@@ -28,17 +28,22 @@ class Steps:
         self.stepped = {}      # the objects that have stepped in it, by identity
         self.idle = True       # has no step been completed yet?
         self.numbered = False  # does the loop number the steps, by `at`?
-        self.counting = not self.given # does each forward call count as a step? until an optimizer steps
-        self.met = WeakIdKeyDictionary() # optimizers -> the number of parameters they hold, and their names
+        # does each forward call count as a step? until an optimizer steps
+        self.counting = not self.given
+        # optimizers -> the number of parameters they hold, and their names
+        self.met = WeakIdKeyDictionary()
         for opt in self.given or (): self.met[opt] = 0, {}
-        def put(name, kind, x, left_out): self.rec.put(name, kind, x, self.step, left_out=left_out)
+        def put(name, kind, x, left_out):
+            self.rec.put(name, kind, x, self.step, left_out=left_out)
         self.changes = Changes(self.params, put, self.rec.note, self.rec.sample)
         self.hooks = None
 
     def _hook_steps(self):
-        "Listen to optimizers: those that were given, or (None) all that hold a parameter of the model"
+        """Listen to optimizers: those that were given,
+        or (None) all that hold a parameter of the model"""
         if self.given == []: return
-        self.hooks = StepHooks(self._before_optimizer, self._after_optimizer, self.parts.parameters, self.given)
+        self.hooks = StepHooks(self._before_optimizer, self._after_optimizer,
+                               self.parts.parameters, self.given)
         self.handles.append(self.hooks)
 
     def _end_steps(self):
@@ -57,7 +62,8 @@ class Steps:
 def _complete(self:Steps,
     step:int|None=None, # the number of the next step; None: this one plus 1
 ):
-    "Complete the step in progress: record the parameters that no optimizer has stepped, and begin the next step"
+    """Complete the step in progress: record the parameters that no optimizer has stepped,
+    and begin the next step"""
     if self.changes.open: aside(self.changes.finish, None, self.step > self.first)
     self.stepped.clear()
     self.step, self.idle = self.step + 1 if step is None else step, False
@@ -87,11 +93,17 @@ def _before_optimizer(self:Steps, opt, args, kwargs):
 @patch
 def _note_rates(self:Steps, opt):
     rates = [g['lr'] for g in opt.param_groups if 'lr' in g]
-    for lr in [r.detach() for r in rates if isinstance(r, Tensor)]: self.rec.put('lr', 'run', lr, self.step)
+    for lr in [r.detach() for r in rates if isinstance(r, Tensor)]:
+        self.rec.put('lr', 'run', lr, self.step)
     plain = [r for r in rates if isinstance(r, (int, float))]
-    if plain: self.rec.put('lr', 'run', torch.tensor(plain, dtype=torch.float64, device='cpu'), self.step)
-    decay = [d for g in opt.param_groups if isinstance(d := g.get('weight_decay'), (int, float)) and d]
-    if decay: self.rec.put('weight_decay', 'run', torch.tensor(decay, dtype=torch.float64, device='cpu'), self.step)
+    if plain:
+        self.rec.put('lr', 'run', torch.tensor(plain, dtype=torch.float64, device='cpu'),
+                     self.step)
+    decay = [d for g in opt.param_groups
+             if isinstance(d := g.get('weight_decay'), (int, float)) and d]
+    if decay:
+        self.rec.put('weight_decay', 'run',
+                     torch.tensor(decay, dtype=torch.float64, device='cpu'), self.step)
 
 # %% ../nbs/03i_steps.ipynb #1091fabc
 @patch
@@ -106,7 +118,8 @@ def _after_optimizer(self:Steps, opt, args, kwargs):
 # %% ../nbs/03i_steps.ipynb #93ddbc38
 @patch
 def _prepare(self:Steps, who, grads:bool):
-    "An optimizer's step begins: complete the step in progress if this one is not part of it"
+    """An optimizer's step begins: complete the step in progress if
+    this one is not part of it"""
     if id(who) in self.stepped and not self.numbered: self._complete()
     self._count_steps()
     if self.params and not self.step % self.every: aside(self._begin_changes, who, grads)
@@ -114,8 +127,10 @@ def _prepare(self:Steps, who, grads:bool):
 # %% ../nbs/03i_steps.ipynb #76d6019a
 @patch
 def _begin_changes(self:Steps, who, grads):
-    if who is not self and not self.met[who][0] and partitioned(who, self.parts.parameters()):
-        self.rec.note('parameters', f'this {type(who).__name__} steps partitions of them, so they are not recorded')
+    if who is not self and not self.met[who][0] and partitioned(who,
+                                                                self.parts.parameters()):
+        self.rec.note('parameters', f'this {type(who).__name__} steps partitions '
+                      'of them, so they are not recorded')
         return self.params.clear()
     self.changes.begin(self._names_of_none(who), False)
     self.changes.begin(self._names(who), grads, who, getattr(who, 'grad_scale', None))
@@ -170,21 +185,25 @@ def _done(self:Steps, who):
 # %% ../nbs/03i_steps.ipynb #3b7f82a6
 @patch
 def before_step(self:Steps,
-    grads:bool=True, # are gradients available? False: they are computed during the step, and after_step reads them
+    # are gradients there? False: the step computes them; after_step reads them
+    grads:bool=True,
 ):
-    "Call before the weights change: records the gradients of parameters, and keeps their values"
+    """Call before the weights change: records the gradients of parameters,
+    and keeps their values"""
     self._reported('before_step', lambda: self._prepare(self, grads))
 
 # %% ../nbs/03i_steps.ipynb #29cdd8d3
 @patch
 def after_step(self:Steps):
-    "Call after the weights have changed: records parameters and updates; the step is complete"
+    """Call after the weights have changed: records parameters and updates;
+    the step is complete"""
     self._reported('after_step', lambda: self._done(self))
 
 # %% ../nbs/03i_steps.ipynb #5f959684
 @patch
 def skipped(self:Steps):
-    "Call when a step was skipped, as on an overflow: it counts, and `skipped` is logged as 1"
+    """Call when a step was skipped, as on an overflow:
+    it counts, and `skipped` is logged as 1"""
     def skip():
         self.changes.open.clear()
         self.rec.log(skipped=1)
@@ -204,5 +223,6 @@ def at(self:Steps,
 def _number(self:Steps, step:int):
     self._count_steps()
     self.numbered = True
-    if step < self.step: self.rec.note('at', f'steps cannot go back from {self.step} to {step}; ignored')
+    if step < self.step:
+        self.rec.note('at', f'steps cannot go back from {self.step} to {step}; ignored')
     elif step > self.step or self.stepped: self._complete(step)

@@ -27,7 +27,8 @@ __all__ = ['SYMPTOMS', 'Series', 'Case', 'median', 'start', 'now', 'lg', 'trend'
 
 # %% ../nbs/09a_symptoms.ipynb #508ea237
 class Series:
-    "The statistics of one layer or parameter, a value for each row, without the histograms"
+    """The statistics of one layer or parameter, a value for each row,
+    without the histograms"""
     def __init__(self,
         name:str, # of the layer, the parameter, the number
         kind:str, # one of `KINDS`
@@ -35,9 +36,11 @@ class Series:
         dtype:torch.dtype|None=None, # of the values
     ):
         vars(self).update(statistics)
-        self.name, self.kind, self.dtype, self.saturated, self.load = name, kind, dtype, None, None
+        self.name, self.kind, self.dtype, self.saturated, self.load = (name, kind, dtype,
+                                                                       None, None)
         self.n_bad = self.n_nan + self.n_posinf
-        if not kind_of(kind).masked: self.n_bad = self.n_bad + self.n_neginf  # in an output, it is a mask
+        # in an output, it is a mask
+        if not kind_of(kind).masked: self.n_bad = self.n_bad + self.n_neginf
         self.largest = np.fmax(np.abs(self.min), np.abs(self.max))
 
     @property
@@ -47,7 +50,8 @@ class Series:
     def __repr__(self): return f'Series of {self.name!r} ({self.kind}): {len(self)} rows'
 
 # %% ../nbs/09a_symptoms.ipynb #97ed4ccb
-def _range(s:Series)->tuple: return np.fmin.reduce(s.min, initial=np.inf), np.fmax.reduce(s.max, initial=-np.inf)
+def _range(s:Series)->tuple:
+    return np.fmin.reduce(s.min, initial=np.inf), np.fmax.reduce(s.max, initial=-np.inf)
 
 def _is_bounded(s:Series)->bool:
     "True if the values stay in -1..1 and reach both ends, or stay in 0..1 and reach 1"
@@ -61,7 +65,8 @@ def _saturated(h:History, lo:float)->np.ndarray:
 
 # %% ../nbs/09a_symptoms.ipynb #d775d2c4
 def _repeats(h:History)->np.ndarray:
-    "True for rows equal to the one before; never for rows with values in fewer than eight bins, as one-hot inputs"
+    """True for rows equal to the one before;
+    never for rows with values in fewer than eight bins, as one-hot inputs"""
     same = (h.hist[1:] == h.hist[:-1]).all(1)
     same &= (h.mean[1:] == h.mean[:-1]) & (h.std[1:] == h.std[:-1])
     same &= (h.hist[1:] > 0).sum(1) >= 8
@@ -84,11 +89,13 @@ def upto(self:Series, step:int)->Series:
 
 # %% ../nbs/09a_symptoms.ipynb #5d948f62
 def _read(rec:Recording, kinds)->dict:
-    "All series of these kinds; histograms are read for inputs, bounded activations and indices only"
+    """All series of these kinds; histograms are read for inputs,
+    bounded activations and indices only"""
     series = {k: Series(*k, v, rec.dtypes[k]) for k,v in rec.statistics(kinds).items()}
     for key,s in series.items():
         if s.kind == 'input': s.repeats = _repeats(rec._history(*key))
-        if s.kind == 'act' and _is_bounded(s): s.saturated = _saturated(rec._history(*key), _range(s)[0])
+        if s.kind == 'act' and _is_bounded(s):
+            s.saturated = _saturated(rec._history(*key), _range(s)[0])
         if s.kind == 'index': s.load = _load(rec._history(*key))
     return series
 
@@ -97,20 +104,25 @@ class Case:
     "A recording up to some step, in the form that symptoms and rules read"
     def __init__(self,
         rec:Recording,
-        upto:int|None=None, # only steps before this one, counted from the first; None: all
-        kinds=None, # the kinds to read; None: all that are judged, and into `lens` those of lenses
+        # only steps before this one, counted from the first; None: all
+        upto:int|None=None,
+        # the kinds to read; None: all that are judged, and into `lens` those of lenses
+        kinds=None,
     ):
         lens = _read(rec, kinds_of('lens')) if kinds is None else {}
         kinds = [*judged(), 'run'] if kinds is None else kinds
-        self.meta, self.never_called, self.first = rec.meta, rec.never_called, rec.meta.get('first_step') or 0
+        self.meta, self.never_called, self.first = (rec.meta, rec.never_called,
+                                                    rec.meta.get('first_step') or 0)
         self._keep(_read(rec, kinds), lens, upto)
 
     def _keep(self, series:dict, lens:dict, upto:int|None):
         def begun(found):
-            if upto is not None: found = {k: s.upto(self.first + upto) for k,s in found.items()}
+            if upto is not None:
+                found = {k: s.upto(self.first + upto) for k,s in found.items()}
             return {k: s for k,s in found.items() if s.n_steps.any()}
         self.series, self.lens = begun(series), begun(lens)
-        self.steps = max((int(s.n_steps.sum()) for s in self.series.values() if not s.is_number), default=0)
+        self.steps = max((int(s.n_steps.sum())
+                          for s in self.series.values() if not s.is_number), default=0)
         self._known = {}  # cached properties
 
     def upto(self, step:int)->Case:
@@ -119,7 +131,8 @@ class Case:
         c._keep(self.series, self.lens, step)
         return c
 
-    def of(self, kind:str)->list: return [s for (_,k),s in self.series.items() if k == kind]
+    def of(self, kind:str)->list:
+        return [s for (_,k),s in self.series.items() if k == kind]
     def get(self, name:str, kind:str)->Series|None: return self.series.get((name, kind))
     def words(self, name:str)->str: return (self.meta.get('modules') or {}).get(name, '')
     def is_norm(self, name:str)->bool: return 'Norm' in self.words(name).partition('(')[0]
@@ -153,8 +166,10 @@ def input(self:Case)->Series|None:
 def losses(self:Case)->Series|None:
     "The series that was logged as the loss; None if there is none"
     logs = self.of('log')
-    named = [s for s in logs if 'loss' in s.name.lower() and not re.search('val|test|eval|best', s.name.lower())]
-    return next((s for n in ('loss', 'train_loss') for s in logs if s.name == n), named[0] if named else None)
+    named = [s for s in logs if 'loss' in s.name.lower()
+             and not re.search('val|test|eval|best', s.name.lower())]
+    return next((s for n in ('loss', 'train_loss') for s in logs if s.name == n),
+                named[0] if named else None)
 
 # %% ../nbs/09a_symptoms.ipynb #64598d93
 @patch(as_prop=True)
@@ -168,7 +183,8 @@ def loss(self:Case)->np.ndarray:
 @patch(as_prop=True)
 @_once
 def weights(self:Case)->list:
-    "Names of the parameters that multiply: no biases, no scales of norms, no single numbers"
+    """Names of the parameters that multiply: no biases, no scales of
+    norms, no single numbers"""
     modules = self.meta.get('modules') or {}
     return [s.name for s in self.of('param') if is_weight(s.name, s, modules)]
 
@@ -185,14 +201,16 @@ def ratios(self:Case)->dict:
 @_once
 def grads(self:Case)->list:
     "Gradients of the weights, in the order of the parameters"
-    return [s for n in self.weights if (s := self.get(n, 'param_grad')) is not None and s.n.any()]
+    return [s for n in self.weights
+            if (s := self.get(n, 'param_grad')) is not None and s.n.any()]
 
 # %% ../nbs/09a_symptoms.ipynb #1dfa6681
 @patch(as_prop=True)
 @_once
 def grad_steps(self:Case)->np.ndarray:
     "The steps that have a gradient"
-    return np.unique(np.concatenate([s.step for s in self.grads])) if self.grads else np.zeros(0, int)
+    return (np.unique(np.concatenate([s.step for s in self.grads])) if self.grads
+            else np.zeros(0, int))
 
 # %% ../nbs/09a_symptoms.ipynb #11383031
 @patch(as_prop=True)
@@ -207,7 +225,8 @@ def grad_norm(self:Case)->np.ndarray:
 
 # %% ../nbs/09a_symptoms.ipynb #1261fa65
 def _lost(s:Series)->int|None:
-    "The first step with values that are not finite, if the last row has them too (if it merges steps: mostly them)"
+    """The first step with values that are not finite,
+    if the last row has them too (if it merges steps: mostly them)"""
     ends = len(s) and s.n_bad[-1] > (0 if s.n_steps[-1] == 1 else s.n_total[-1]/2)
     return int(s.step[np.flatnonzero(s.n_bad > 0)[0]]) if ends else None
 
@@ -220,9 +239,12 @@ def _exploded(s:Series, times:float=30.)->int|None:
 @patch(as_prop=True)
 @_once
 def calm(self:Case)->Case:
-    "The case before its values exploded, one row at least; the case itself if they did not"
-    ends = [_lost(s) for s in self.series.values() if s.kind in ('act', 'param') or s is self.losses]
-    if self.losses is not None and len(self.losses) > 3: ends.append(_exploded(self.losses))
+    """The case before its values exploded, one row at least;
+    the case itself if they did not"""
+    ends = [_lost(s) for s in self.series.values()
+            if s.kind in ('act', 'param') or s is self.losses]
+    if self.losses is not None and len(self.losses) > 3:
+        ends.append(_exploded(self.losses))
     ends = [e for e in ends if e is not None]
     return self.upto(max(min(ends) - self.first, 1)) if ends else self
 
@@ -265,38 +287,47 @@ def trend(
     "Rank correlation with time, -1 to 1; NaN for fewer than six finite values"
     y = y[np.isfinite(y)]
     if len(y) < 6: return math.nan
-    return float(np.corrcoef(y.argsort().argsort(), np.arange(len(y)))[0, 1]) if y.std() > 0 else 0.
+    return (float(np.corrcoef(y.argsort().argsort(), np.arange(len(y)))[0, 1])
+            if y.std() > 0 else 0.)
 
 # %% ../nbs/09a_symptoms.ipynb #393ca776
 def neumann(
     y:np.ndarray, # of a series
 )->float:
-    "Von Neumann's ratio, 0 to 4; NaN for fewer than six finite values, or if they are all the same"
+    """Von Neumann's ratio, 0 to 4; NaN for fewer than six finite values,
+    or if they are all the same"""
     y = y[np.isfinite(y)]
-    return float((np.diff(y)**2).mean()/y.var()) if len(y) > 5 and y.var() > 0 else math.nan
+    return (float((np.diff(y)**2).mean()/y.var()) if len(y) > 5 and y.var() > 0
+            else math.nan)
 
 # %% ../nbs/09a_symptoms.ipynb #02a97c25
 def fan_in(
     words:str, # how PyTorch prints a module
 )->int:
-    "How many inputs each unit of a linear, convolutional or recurrent module has; 0 if that is not known"
+    """How many inputs each unit of a linear, convolutional or recurrent module has;
+    0 if that is not known"""
     if m := re.match(r'\w*Linear\(in_features=(\d+)', words): return int(m[1])
     if m := re.match(r'(?:LSTM|GRU|RNN)\(\d+, (\d+)', words): return int(m[1])
-    if not (m := re.match(r'Conv\dd\((\d+), \d+, kernel_size=\(([\d, ]+)\)', words)): return 0
+    if not (m := re.match(r'Conv\dd\((\d+), \d+, kernel_size=\(([\d, ]+)\)', words)):
+        return 0
     groups = re.search(r'groups=(\d+)', words)
-    return int(m[1])*math.prod(int(k) for k in m[2].strip(', ').split(','))//(int(groups[1]) if groups else 1)
+    return int(m[1])*math.prod(int(k) for k in m[2].strip(', ').split(','))//(
+        int(groups[1]) if groups else 1)
 
 # %% ../nbs/09a_symptoms.ipynb #3557915d
-_SHAPED = r'weight|weight_hh_l\d+(_reverse)?'  # names of parameters with a row for each unit
+# names of parameters with a row for each unit
+_SHAPED = r'weight|weight_hh_l\d+(_reverse)?'
 
 # %% ../nbs/09a_symptoms.ipynb #6dab72f4
 @patch(as_prop=True)
 @_once
 def gains(self:Case)->dict:
-    "For each weight of a known shape, sqrt(inputs) times its root mean square in the first row"
+    """For each weight of a known shape,
+    sqrt(inputs) times its root mean square in the first row"""
     some = [n for n in self.weights if re.fullmatch(_SHAPED, n.rpartition('.')[2])]
     inputs = {n: fan_in(self.words(self.owner(n))) for n in some}
-    return {n: start(self.get(n, 'param').rms, 1)*math.sqrt(k) for n,k in inputs.items() if k}
+    return {n: start(self.get(n, 'param').rms, 1)*math.sqrt(k)
+            for n,k in inputs.items() if k}
 
 # %% ../nbs/09a_symptoms.ipynb #03e28e82
 def percent(
@@ -318,7 +349,8 @@ def number(
     return f'{float(f"{x:.2g}"):,.0f}' if 99.5 <= abs(x) < 1e9 else f'{x:.2g}'
 
 # %% ../nbs/09a_symptoms.ipynb #fe967de8
-def _size(x): return number(10**min(x, 300.) if x != -12 else 0.)  # x: a logarithm; -12 stands for zero
+# x: a logarithm; -12 stands for zero
+def _size(x): return number(10**min(x, 300.) if x != -12 else 0.)
 def _share(x): return percent(x) if x else 'none'
 def _beyond(x): return percent(abs(x))  # the phrase says which way
 
@@ -328,7 +360,7 @@ class Symptom:
     "One number that shows how a run is doing"
     name:str
     text:str # what it is
-    phrase:str|Callable # for people, with {value} and {usual}; or a function of the value that gives this text
+    phrase:str|Callable # for people, with {value} and {usual}; or value -> this text
     words:Callable=number # makes a text of a number
 
     def say(self,
@@ -343,14 +375,16 @@ class Symptom:
 SYMPTOMS = {} # name -> Symptom
 def _define(*symptoms): SYMPTOMS.update((s.name, s) for s in symptoms)
 
-_define(Symptom('steps', 'steps seen, at most 100', '{value} steps were seen (usually {usual})'))
+_define(Symptom('steps', 'steps seen, at most 100',
+                '{value} steps were seen (usually {usual})'))
 
 # %% ../nbs/09a_symptoms.ipynb #b6ee907e
 def classes(c:Case)->int:
     "The number of classes if the loss is a cross entropy, else 0"
     k, y = int(c.acts[-1].units[-1]) if c.acts else 0, start(c.loss)
     if k < 2: return 0
-    if (c.loss < 0).any() and median(np.abs(c.loss)) < .5*math.log(k): return 0  # a policy's gradient sums to zero, too
+    # a policy's gradient sums to zero, too
+    if (c.loss < 0).any() and median(np.abs(c.loss)) < .5*math.log(k): return 0
     last = c.acts[-1].name
     g = c.get(f'{last}.bias' if last else 'bias', 'param_grad')
     if g is None or not (g.rms > 0).any():  # no bias: by how the loss begins
@@ -371,51 +405,66 @@ def n_classes(self:Case)->int: return classes(self)
 
 # %% ../nbs/09a_symptoms.ipynb #986a83c6
 def _fallen(v:float)->str:
-    if abs(v) < .005: return 'the loss has not fallen below its start or chance level (usually {usual} below)'
+    if abs(v) < .005:
+        return ('the loss has not fallen below its start '
+                'or chance level (usually {usual} below)')
     way = 'below' if v > 0 else 'above'
-    return f'the loss is {{value}} {way} its start or chance level (usually {{usual}} below)'
+    return (f'the loss is {{value}} {way} its start or '
+            f'chance level (usually {{usual}} below)')
 
 # %% ../nbs/09a_symptoms.ipynb #b6e44ddf
 def _moving(v:float)->str:
     if abs(v) <= 2: return 'the loss is not falling'
     way = 'rising' if v > 0 else 'falling'
-    return f'the loss is {way}, by {{value}} standard errors (usually falling, by {{usual}})'
+    return (f'the loss is {way}, by {{value}} standard errors (usually falling, '
+            f'by {{usual}})')
 
 def _pace(v:float)->str:
     way = 'falls' if v > 0 else 'rises'
-    return f'in 100 steps the loss {way} by {{value}} of its start or chance level (usually falls by {{usual}})'
+    return (f'in 100 steps the loss {way} by {{value}} of its start '
+            f'or chance level (usually falls by {{usual}})')
 
 # %% ../nbs/09a_symptoms.ipynb #1060663c
 def _guessing(v:float)->str:
-    if abs(v - 1) < .05: return 'the loss is as high as that of guessing (usually {usual} times as high)'
+    if abs(v - 1) < .05:
+        return 'the loss is as high as that of guessing (usually {usual} times as high)'
     return 'the loss is {value} times that of guessing (usually {usual})'
 
 def _come(v:float)->str:
     way = 'fallen' if v > 0 else 'risen'
-    return f'the loss has {way} by {{value}} times its noise (usually fallen by {{usual}})'
+    return (
+        f'the loss has {way} by {{value}} times its noise (usually fallen by {{usual}})')
 
 def _steady(v:float)->str:
-    way = 'tends to rise' if v > .3 else 'falls' if v < -.8 else 'falls unsteadily' if v < -.3 else 'shows no trend'
-    return f'the loss {way}: its rank correlation with time is {{value}} (usually {{usual}})'
+    way = ('tends to rise' if v > .3 else 'falls' if v < -.8 else 'falls unsteadily'
+           if v < -.3 else 'shows no trend')
+    return (f'the loss {way}: its rank correlation with '
+            f'time is {{value}} (usually {{usual}})')
 
 # %% ../nbs/09a_symptoms.ipynb #79643c12
 _define(
-    Symptom('loss_fall', 'fall of the loss, as a share of its start or of chance level', _fallen, _beyond),
-    Symptom('loss_late', 'change of the loss between the halves of its last two thirds, in standard errors',
+    Symptom('loss_fall', 'fall of the loss, as a share of its start or of chance level',
+            _fallen, _beyond),
+    Symptom('loss_late', 'change of the loss between the halves of its last two thirds, '
+            'in standard errors',
         _moving, lambda v: number(abs(v))),
-    Symptom('loss_speed', 'fall of the loss in 100 steps, as a share of its start or of chance level',
+    Symptom('loss_speed',
+        'fall of the loss in 100 steps, as a share of its start or of chance level',
         _pace, _beyond),
-    Symptom('loss_trend', 'rank correlation of the loss with time, over its last two thirds', _steady),
-    Symptom('loss_level', 'loss over log(classes)',
-        _guessing),
+    Symptom('loss_trend',
+            'rank correlation of the loss with time, over its last two thirds', _steady),
+    Symptom('loss_level', 'loss over log(classes)', _guessing),
     Symptom('loss_drop', 'fall of the loss so far over its noise, log10 of 1 + the ratio',
         _come, lambda v: number(10**min(abs(v), 300.) - 1)),
-    Symptom('loss_rebound', 'how far the loss is above its lowest level, as a share of its fall until then',
+    Symptom('loss_rebound',
+        'how far the loss is above its lowest level, as a share of its fall until then',
         'of what the loss had fallen, {value} is lost again (usually {usual})', _share),
     Symptom('loss_ratio', 'loss now over that at the start, log10; for losses above zero',
         'the loss is {value} times what it was at the start (usually {usual})', _size),
-    Symptom('loss_noise', 'how much the loss changes from one step to the next, over its level, log10',
-        'from one step to the next the loss changes by {value} times its level (usually {usual})', _size),
+    Symptom('loss_noise',
+        'how much the loss changes from one step to the next, over its level, log10',
+        'from one step to the next the loss changes by '
+        '{value} times its level (usually {usual})', _size),
     Symptom('below_zero', 'share of the steps with a cross entropy below zero',
         'the loss is below zero in {value} of the steps (usually {usual})', _share))
 
@@ -440,7 +489,8 @@ def smooth(
     width:int=5, # rows
 )->np.ndarray: # one value for each full window
     "Running median"
-    return np.median(np.lib.stride_tricks.sliding_window_view(y, min(width, len(y))), axis=-1)
+    return np.median(np.lib.stride_tricks.sliding_window_view(y, min(width, len(y))),
+                     axis=-1)
 
 def _progress(y:np.ndarray)->dict:
     "How far the loss has fallen, whatever its unit and its zero"
@@ -470,22 +520,32 @@ def _together(r:float)->str:
     return f'{way}, with a rank correlation of {number(r)}'
 
 _define(
-    Symptom('explained', 'share of the variance that is explained, by outputs and loss; not for classes',
+    Symptom('explained',
+        'share of the variance that is explained, by outputs and loss; not for classes',
         '{value} of the variance is explained (usually {usual})', _share),
-    Symptom('discerned', 'share of the variance that the outputs discern, by the slope of the loss',
+    Symptom('discerned',
+        'share of the variance that the outputs discern, by the slope of the loss',
         'the outputs discern {value} of the variance (usually {usual})', _share),
-    Symptom('discerned_growth', 'how much more the outputs discern now than at the start, log10',
-        'the outputs discern {value} times as much as at the start (usually {usual})', _size),
-    Symptom('output_growth', 'variance of the outputs over the samples now over that at the start, log10',
-        'the outputs vary from sample to sample by {value} times their variance at the start (usually {usual})', _size),
+    Symptom('discerned_growth',
+        'how much more the outputs discern now than at the start, log10',
+        'the outputs discern {value} times as much as at the start (usually {usual})',
+        _size),
+    Symptom('output_growth',
+        'variance of the outputs over the samples now over that at the start, log10',
+        'the outputs vary from sample to sample by {value} times '
+        'their variance at the start (usually {usual})', _size),
     Symptom('output_trend', 'rank correlation of the variance of the outputs with time',
-        'the rank correlation of the variance of the outputs with time is {value} (usually {usual})'),
+        'the rank correlation of the variance of the outputs with '
+        'time is {value} (usually {usual})'),
     Symptom('output_peak', 'largest variance of the outputs so far over that now, log10',
         'the outputs once varied {value} times as much as now (usually {usual})', _size),
-    Symptom('output_loss', 'rank correlation of the variance of the outputs with the loss, over the last two thirds',
+    Symptom('output_loss', 'rank correlation of the variance of the outputs '
+            'with the loss, over the last two thirds',
         'as the outputs vary more, the loss {value} (usually {usual})', _together),
-    Symptom('output_varies', 'standard deviation of the outputs over the samples, over that of the last layer, log10',
-        'from sample to sample the outputs vary by {value} times their spread (usually {usual})', _size))
+    Symptom('output_varies', 'standard deviation of the outputs over the samples, '
+            'over that of the last layer, log10',
+        'from sample to sample the outputs vary by {value} times their '
+            'spread (usually {usual})', _size))
 
 # %% ../nbs/09a_symptoms.ipynb #30c5dedb
 def _explained(c:Case, v:float)->float:
@@ -508,8 +568,10 @@ def _discerned(c:Case, v:np.ndarray)->dict:
     g, shape = _last_bias(c), c.meta.get('input')
     if g is None or not len(g) or not len(c.loss) or not shape: return {}
     k, most = g.n_total[-1]/g.n_steps[-1], max(3, len(g)//3)
-    def size(v, slope, loss): return k*v*k*shape[0]*slope/(4*loss**2) if loss else math.nan
-    def usual(x): return float(np.mean(x[np.isfinite(x)])) if np.isfinite(x).any() else math.nan
+    def size(v, slope, loss):
+        return k*v*k*shape[0]*slope/(4*loss**2) if loss else math.nan
+    def usual(x):
+        return float(np.mean(x[np.isfinite(x)])) if np.isfinite(x).any() else math.nan
     a = size(median(v[-most:]), usual(g.rms[-most:]**2), now(c.loss))
     b = size(start(v, 5), usual(g.rms[:5]**2), start(c.loss, 5))
     return dict(discerned=a/(1 + a), discerned_growth=lg(a) - lg(b))
@@ -534,20 +596,31 @@ def output_symptoms(c:Case)->dict:
         output_loss=_with_loss(c, v),
         explained=_explained(c, now(v)),
         output_growth=lg(now(v)) - lg(start(v)),
-        output_varies=lg(math.sqrt(now(v))/now(last.std)) if last is not None and now(last.std) > 0 else math.nan)
+        output_varies=lg(math.sqrt(now(v))/now(last.std))
+        if last is not None and now(last.std) > 0 else math.nan)
 
 # %% ../nbs/09a_symptoms.ipynb #a102da73
 _define(
-    Symptom('signal_growth', 'standard deviation of a layer now over that at the start, the largest, log10',
-        "a layer's outputs have grown to {value} times their size at the start (usually {usual})", _size),
-    Symptom('signal_fade', 'standard deviation of a layer now over that at the start, the smallest, log10',
-        "a layer's outputs have come down to {value} times their size at the start (usually {usual})", _size),
-    Symptom('signal_last', 'standard deviation of the last layer now over that at the start, log10',
-        'the outputs of the last layer have {value} times their size at the start (usually {usual})', _size),
-    Symptom('signal_spread', 'standard deviation of a layer over the median of all but the last, the largest, log10',
-        'the outputs of a layer are {value} times as large as those of the others (usually {usual})', _size),
-    Symptom('signal_tail', 'largest magnitude of a layer over its root mean square, log10, median over layers',
-        'the largest outputs of a layer are {value} times the usual ones (usually {usual})', _size),
+    Symptom('signal_growth',
+        'standard deviation of a layer now over that at the start, the largest, log10',
+        "a layer's outputs have grown to {value} times "
+        "their size at the start (usually {usual})", _size),
+    Symptom('signal_fade',
+        'standard deviation of a layer now over that at the start, the smallest, log10',
+        "a layer's outputs have come down to {value} times their size "
+        "at the start (usually {usual})", _size),
+    Symptom('signal_last',
+        'standard deviation of the last layer now over that at the start, log10',
+        'the outputs of the last layer have {value} times '
+        'their size at the start (usually {usual})', _size),
+    Symptom('signal_spread', 'standard deviation of a layer over the median '
+            'of all but the last, the largest, log10',
+        'the outputs of a layer are {value} times as large as '
+            'those of the others (usually {usual})', _size),
+    Symptom('signal_tail', 'largest magnitude of a layer over its root mean square, '
+            'log10, median over layers',
+        'the largest outputs of a layer are {value} times the '
+            'usual ones (usually {usual})', _size),
     Symptom('signal_peak', 'largest standard deviation of a layer over its median, log10',
         'activations peaked at {value} times their median size (usually {usual})', _size),
     Symptom('dead', 'share of dead units, mean over layers',
@@ -555,7 +628,8 @@ _define(
     Symptom('dead_most', 'share of dead units of the layer that has most',
         'in one layer {value} of the units are dead (usually {usual})', _share),
     Symptom('saturated', 'share of saturated values, largest of the layers',
-        '{value} of the values of a bounded activation are at the ends of its range (usually {usual})', _share))
+        '{value} of the values of a bounded activation '
+        'are at the ends of its range (usually {usual})', _share))
 
 # %% ../nbs/09a_symptoms.ipynb #fd109afa
 def _most(xs): return max((x for x in xs if math.isfinite(x)), default=math.nan)
@@ -566,13 +640,15 @@ def _most(xs): return max((x for x in xs if math.isfinite(x)), default=math.nan)
 def saturable(self:Case)->list:
     "Outputs of bounded activations but the last, which may end at 0 and 1 on purpose"
     bounded = r'\w*(Sigmoid|Tanh|sigmoid|tanh|Softsign|LSTM|GRU|RNN)|$'
-    return [s for s in self.acts[:-1] if s.saturated is not None and re.match(bounded, self.words(s.name))]
+    return [s for s in self.acts[:-1]
+            if s.saturated is not None and re.match(bounded, self.words(s.name))]
 
 # %% ../nbs/09a_symptoms.ipynb #9be45168
 def signal_symptoms(c:Case)->dict:
     "Symptoms of the outputs of layers, by name"
     ss = [s for s in c.acts if np.isfinite(s.std).any()]
-    units = [s for s in ss if np.isfinite(s.frac_dead).any() and not c.words(s.name).startswith('Dropout')]
+    units = [s for s in ss if np.isfinite(s.frac_dead).any()
+             and not c.words(s.name).startswith('Dropout')]
     sizes, begun = ([lg(f(s.std)) for s in ss] for f in (now, start))
     grown = [b - a for a,b in zip(begun, sizes) if a > -12]
     dead = [now(s.frac_dead) for s in units]
@@ -590,17 +666,24 @@ def signal_symptoms(c:Case)->dict:
 # %% ../nbs/09a_symptoms.ipynb #03ddeb49
 _define(
     Symptom('grad_trend', 'norm of the gradient now over that at the start, log10',
-        'the norm of the gradient is {value} times what it was at the start (usually {usual})', _size),
+        'the norm of the gradient is {value} times what it was '
+        'at the start (usually {usual})', _size),
     Symptom('grad_depth', 'gradient of the first weights over that of the last, log10',
-        'the gradient of the first weights is {value} times that of the last (usually {usual})', _size),
+        'the gradient of the first weights is {value} '
+        'times that of the last (usually {usual})', _size),
     Symptom('grad_spread', 'largest over smallest gradient of weights, log10',
-        'the gradients of the weights differ by a factor of {value} (usually {usual})', _size),
+        'the gradients of the weights differ by a factor of {value} (usually {usual})',
+        _size),
     Symptom('grad_spike', 'largest norm of the gradient over its median, log10',
         'the gradient was once {value} times as large as usual (usually {usual})', _size),
-    Symptom('grad_walk', "von Neumann's ratio of the means of gradients, median over weights",
-        "the means of gradients have a von Neumann ratio of {value} (usually {usual}; 2 for noise, 0 for a walk)"),
-    Symptom('grad_shift', 'gradient of the first weights over that of the last, now over that at the start, log10',
-        'beside that of the last, the first gradient is {value} times what it was (usually {usual})', _size),
+    Symptom('grad_walk',
+        "von Neumann's ratio of the means of gradients, median over weights",
+        "the means of gradients have a von Neumann ratio of {value} (usually {usual}; "
+        "2 for noise, 0 for a walk)"),
+    Symptom('grad_shift', 'gradient of the first weights over that of the last, '
+            'now over that at the start, log10',
+        'beside that of the last, '
+            'the first gradient is {value} times what it was (usually {usual})', _size),
     Symptom('grad_zero', 'share of zeros in a gradient, median over weights',
         '{value} of the values of a typical gradient are zero (usually {usual})', _share),
     Symptom('grad_none', 'share of the weights that have no gradient, or zero',
@@ -610,7 +693,8 @@ _define(
 def grad_symptoms(c:Case)->dict:
     "Symptoms of the gradients of weights, by name"
     if not c.grads: return {}
-    t, (depth, begun) = c.grad_norm, ([lg(f(s.rms)) for s in c.grads] for f in (now, start))
+    t, (depth, begun) = c.grad_norm, ([lg(f(s.rms)) for s in c.grads]
+                                      for f in (now, start))
     return dict(
         grad_shift=(depth[0] - depth[-1]) - (begun[0] - begun[-1]),
         grad_zero=median([now(s.frac_zero) for s in c.grads]),
@@ -619,7 +703,8 @@ def grad_symptoms(c:Case)->dict:
         grad_spread=_most(depth) + _most(-d for d in depth),
         grad_spike=lg(np.nanmax(t)/m) if (m := median(t)) > 0 else math.nan,
         grad_walk=median([neumann(s.mean) for s in c.grads]),
-        grad_none=float(np.mean([d <= -12 for d in depth] + [1.]*(len(c.weights) - len(depth)))))
+        grad_none=float(np.mean([d <= -12 for d in depth]
+                                + [1.]*(len(c.weights) - len(depth)))))
 
 # %% ../nbs/09a_symptoms.ipynb #150cde35
 def _stepping(what:str)->Callable:
@@ -633,58 +718,80 @@ _define(
         _stepping('a typical weight'), _size),
     Symptom('update_max', 'largest ratio of update to weight, log10',
         _stepping('the layer that moves most'), _size),
-    Symptom('update_change', 'ratio of update to weight now over that at the start, log10',
+    Symptom('update_change',
+        'ratio of update to weight now over that at the start, log10',
         'the steps are {value} times as large as at the start (usually {usual})', _size),
-    Symptom('update_slow', 'share of the weights of which a step changes less than a hundred-thousandth',
+    Symptom('update_slow',
+        'share of the weights of which a step changes less than a hundred-thousandth',
         '{value} of the weights hardly move (usually {usual})', _share),
-    Symptom('update_little', 'share of the values of weights of which a step changes less than a thousandth',
-        'a step changes {value} of the values of weights by less than a thousandth (usually {usual})', _share),
-    Symptom('update_depth', 'ratio of update to weight of the first weights over that of the last, log10',
-        'beside their size, the first weights move {value} times as much as the last (usually {usual})', _size),
-    Symptom('update_scale', 'update over learning rate, the smallest, log10; for adaptive optimizers',
-        'the updates of a weight are {value} times the learning rate (usually {usual})', _size),
-    Symptom('weight_growth', 'root mean square of a weight now over that at the start, the smallest, log10',
-        'all weights have grown, to {value} times their size at the start or more (usually {usual})', _size),
-    Symptom('update_first', 'largest ratio of update to weight in the first ten steps, of a typical weight, log10',
+    Symptom('update_little',
+        'share of the values of weights of which a step changes less than a thousandth',
+        'a step changes {value} of the values of weights by less than '
+        'a thousandth (usually {usual})', _share),
+    Symptom('update_depth',
+        'ratio of update to weight of the first weights over that of the last, log10',
+        'beside their size, the first weights move {value} times as much as the '
+        'last (usually {usual})', _size),
+    Symptom('update_scale',
+        'update over learning rate, the smallest, log10; for adaptive optimizers',
+        'the updates of a weight are {value} times the learning rate (usually {usual})',
+        _size),
+    Symptom('weight_growth',
+        'root mean square of a weight now over that at the start, the smallest, log10',
+        'all weights have grown, '
+        'to {value} times their size at the start or more (usually {usual})', _size),
+    Symptom('update_first', 'largest ratio of update to weight in the first ten steps, '
+            'of a typical weight, log10',
         _stepping('at first a typical weight'), _size),
     Symptom('rate_past', 'mean learning rate so far over that of the last step, log10',
-        'so far the learning rate was {value} times what it is now, on average (usually {usual})', _size))
+        'so far the learning rate was {value} times what it is now, '
+        'on average (usually {usual})', _size))
 
 # %% ../nbs/09a_symptoms.ipynb #503d3a5b
 @patch(as_prop=True)
 @_once
 def rates(self:Case)->np.ndarray:
-    "The highest learning rate of any parameter group, row by row; empty if it is not known"
+    """The highest learning rate of any parameter group, row by row;
+    empty if it is not known"""
     s = self.get('lr', 'run')
     return np.zeros(0) if s is None else s.max
 
 def _past(rates:np.ndarray)->float:
-    "Mean learning rate so far over the last one, log10: positive after a decay, negative in a warm-up"
+    """Mean learning rate so far over the last one, log10: positive after a decay,
+    negative in a warm-up"""
     return lg(np.nanmean(rates)/rates[-1]) if len(rates) and rates[-1] > 0 else math.nan
 
 # %% ../nbs/09a_symptoms.ipynb #eb1b3819
-_ADAPTIVE = 'Ada', 'RMS', 'Lamb', 'LAMB', 'Lion', 'Adan'  # in names of optimizers that divide by gradients' size
+# in names of optimizers that divide by gradients' size
+_ADAPTIVE = 'Ada', 'RMS', 'Lamb', 'LAMB', 'Lion', 'Adan'
 
 def _scale(c:Case)->float:
-    "The smallest update over the learning rate, log10; NaN if nothing is known, or the optimizer is of another kind"
+    """The smallest update over the learning rate, log10; NaN if nothing is known,
+    or the optimizer is of another kind"""
     name = str((c.meta.get('optimizer') or {}).get('name', ''))
-    if not any(k in name for k in _ADAPTIVE) or not len(c.rates) or not now(c.rates) > 0: return math.nan
+    if not any(k in name for k in _ADAPTIVE) or not len(c.rates) or not now(c.rates) > 0:
+        return math.nan
     return -_most(-lg(now(c.get(n, 'update').rms)/now(c.rates)) for n in c.ratios)
 
 def _little(c:Case, ratios:list)->float:
-    "The share of the values of weights whose ratio of update to weight, as log10, is below -3"
-    sizes = np.array([c.get(n, 'param').n_total[-1]/max(1, c.get(n, 'param').n_steps[-1]) for n in c.ratios])
-    return float(sizes[[not v > -3 for v in ratios]].sum()/sizes.sum()) if sizes.sum() else math.nan
+    """The share of the values of weights whose ratio of update to
+    weight, as log10, is below -3"""
+    sizes = np.array([c.get(n, 'param').n_total[-1]/max(1, c.get(n, 'param').n_steps[-1])
+                      for n in c.ratios])
+    return (float(sizes[[not v > -3 for v in ratios]].sum()/sizes.sum()) if sizes.sum()
+            else math.nan)
 
 def _grown(c:Case)->float:
     "The smallest growth of a weight since the first row, log10"
-    return -_most(lg(p.rms[0]) - lg(p.rms[-1]) for p in (c.get(n, 'param') for n in c.ratios) if p.rms[0] > 0)
+    return -_most(lg(p.rms[0]) - lg(p.rms[-1])
+                  for p in (c.get(n, 'param') for n in c.ratios) if p.rms[0] > 0)
 
 # %% ../nbs/09a_symptoms.ipynb #814f8dce
 def update_symptoms(c:Case)->dict:
     "Symptoms of the updates of weights, relative to the weights, by name"
     if not c.ratios: return {}
-    first, last = ([lg(f(r)) for r in c.ratios.values()] for f in (lambda r: start(r, 5), now))
+    first, last = ([lg(f(r)) for r in c.ratios.values()]
+                   for f in (lambda r: start(r, 5), now))
     return dict(
         update=median(last),
         update_max=_most(last),
@@ -694,36 +801,41 @@ def update_symptoms(c:Case)->dict:
         update_depth=last[0] - last[-1],
         update_scale=_scale(c),
         weight_growth=_grown(c),
-        update_first=median([lg(np.nanmax(r[:10], initial=0)) for r in c.ratios.values()]),
-        rate_past=_past(c.rates))
+        update_first=median([lg(np.nanmax(r[:10], initial=0))
+                             for r in c.ratios.values()]), rate_past=_past(c.rates))
 
 # %% ../nbs/09a_symptoms.ipynb #55ddcf21
 _define(
     Symptom('gain_max', 'largest gain of the first weights, log10',
-        'the weights of a layer begin with a gain of {value} (usually {usual} at most)', _size),
-    Symptom('frozen', 'share of parameters that never changed',
+        'the weights of a layer begin with a gain of {value} (usually {usual} at most)',
+        _size), Symptom('frozen', 'share of parameters that never changed',
         '{value} of the parameters never changed (usually {usual})', _share),
     Symptom('same', 'share of the weights that began with identical units',
         '{value} of the weights began with identical units (usually {usual})', _share),
     Symptom('batch', 'samples in a batch, 16 at most, log10',
         'a batch has {value} samples (usually {usual} or more)', _size),
-    Symptom('input_size', 'root mean square of the input, by how many powers of ten it is away from 1',
+    Symptom('input_size',
+        'root mean square of the input, by how many powers of ten it is away from 1',
         'the size of the input is off by a factor of {value} (usually {usual})', _size),
     Symptom('input_shift', 'mean of the input over its standard deviation',
         "the input's mean is {value} standard deviations from zero (usually {usual})"),
     Symptom('input_spike', 'largest magnitude of the input over its median, log10',
-        'the largest magnitude of a batch is {value} times the usual one (usually {usual})', _size),
+        'the largest magnitude of a batch is {value} '
+        'times the usual one (usually {usual})', _size),
     Symptom('input_walk', "von Neumann's ratio of the input's standard deviation",
-        'the spread of the input has a von Neumann ratio of {value} (usually {usual}; 2 for noise, 0 for a walk)'),
+        'the spread of the input has a von Neumann ratio of {value} (usually {usual}; '
+        '2 for noise, 0 for a walk)'),
     Symptom('input_same', 'share of the batches that equal the one before',
         '{value} of the batches equal the one before (usually {usual})', _share),
     Symptom('decay', 'share of a weight that weight decay takes in a step, log10',
         'weight decay takes {value} of each weight in a step (usually {usual})', _size),
     Symptom('dropped', 'rate of dropout, the largest',
         'dropout sets {value} of the values to zero (usually {usual})', _share),
-    Symptom('in_eval', 'share of the norms with running statistics that are in evaluation mode',
+    Symptom('in_eval',
+        'share of the norms with running statistics that are in evaluation mode',
         '{value} of the norms are in evaluation mode (usually {usual})', _share),
-    Symptom('half', 'are parameters in float16?', lambda v: f'parameters are {"" if v else "not "}in float16'),
+    Symptom('half', 'are parameters in float16?',
+            lambda v: f'parameters are {"" if v else "not "}in float16'),
     Symptom('not_finite', 'share of the last rows with values that are not finite',
         '{value} of the last rows hold NaN or infinite values (usually {usual})', _share))
 
@@ -733,7 +845,8 @@ def moved(self:Case, name:str)->bool:
     "True if this parameter ever changed"
     u, p = self.get(name, 'update'), self.get(name, 'param')
     if u is not None and (np.nan_to_num(u.rms).any() or (u.n_bad > 0).any()): return True
-    return p is not None and len(p) > 1 and bool((np.diff(p.mean) != 0).any() or (np.diff(p.std) != 0).any())
+    return p is not None and len(p) > 1 and bool((np.diff(p.mean) != 0).any()
+                                                 or (np.diff(p.std) != 0).any())
 
 # %% ../nbs/09a_symptoms.ipynb #4a992029
 def _still(c:Case)->float:
@@ -749,7 +862,8 @@ def repeated(c:Case)->float:
     return float(s.repeats[1:].mean()) if s is not None and len(s) > 4 else 0.
 
 # %% ../nbs/09a_symptoms.ipynb #37169b29
-_DECOUPLED = ('SGD', 'AdamW', 'Lion', 'Muon')  # Adam's decay goes into the gradient, and is divided like it
+# Adam's decay goes into the gradient, and is divided like it
+_DECOUPLED = ('SGD', 'AdamW', 'Lion', 'Muon')
 
 def _decay(g:dict)->float:
     "The share of a weight that a parameter group's decay takes in a step"
@@ -759,40 +873,47 @@ def _decay(g:dict)->float:
 
 # %% ../nbs/09a_symptoms.ipynb #5da6c765
 def decay_per_step(c:Case)->float:
-    "The largest share of a weight that weight decay takes away in a step, by the optimizer's settings"
+    """The largest share of a weight that weight decay takes away in a step,
+    by the optimizer's settings"""
     opt = c.meta.get('optimizer') or {}
-    groups = [g for g in opt.get('groups', ()) if opt.get('name') in _DECOUPLED or g.get('decoupled_weight_decay')]
+    groups = [g for g in opt.get('groups', ())
+              if opt.get('name') in _DECOUPLED or g.get('decoupled_weight_decay')]
     return float(max(map(_decay, groups), default=0))
 
 # %% ../nbs/09a_symptoms.ipynb #5881c6af
 def dropout_rate(c:Case)->tuple:
     "The largest rate of dropout, and where; (0, '') if there is none"
-    found = {n: re.match(r'\w*Dropout\w*\(p=([\d.e+-]+)', w) for n,w in (c.meta.get('modules') or {}).items()}
+    found = {n: re.match(r'\w*Dropout\w*\(p=([\d.e+-]+)', w)
+             for n,w in (c.meta.get('modules') or {}).items()}
     return max([(float(m[1]), n) for n,m in found.items() if m], default=(0., ''))
 
 # %% ../nbs/09a_symptoms.ipynb #18232e71
 def fact_symptoms(c:Case)->dict:
     "Symptoms that need no time to show, by name"
-    some = [s for s in c.series.values() if s.kind != 'input' and not s.is_number or s is c.losses]
+    some = [s for s in c.series.values()
+            if s.kind != 'input' and not s.is_number or s is c.losses]
     ends = [float((s.n_bad[-max(3, len(s)//5):] > 0).mean()) for s in some]
     return dict(
         gain_max=_most(map(lg, c.gains.values())),
         frozen=_still(c),
         not_finite=max(ends, default=0.),
-        same=len(set(c.meta.get('identical') or ()) & set(c.weights))/max(1, len(c.weights)))
+        same=len(set(c.meta.get('identical') or ()) & set(c.weights))/max(1,
+                                                                          len(c.weights)))
 
 def setting_symptoms(c:Case)->dict:
     "Symptoms of settings, by name"
     shape, params = c.meta.get('input'), c.of('param')
     last = max((int(s.step[-1]) for s in c.acts), default=0)
-    running = [n for n in c.meta.get('modules') or () if c.words(n).startswith('BatchNorm')]
+    running = [n
+               for n in c.meta.get('modules') or () if c.words(n).startswith('BatchNorm')]
     in_eval = {n for n,step in (c.meta.get('in_eval') or {}).items() if step >= last}
     return dict(
         batch=lg(min(shape[0], 16)) if shape else math.nan,
         decay=max(lg(decay_per_step(c)), -6.),
         dropped=dropout_rate(c)[0],
         in_eval=float(np.mean([n in in_eval for n in running])) if running else 0.,
-        half=float(any('float16' in str(s.dtype) and 'bfloat' not in str(s.dtype) for s in params)))
+        half=float(any('float16' in str(s.dtype) and 'bfloat' not in str(s.dtype)
+                       for s in params)))
 
 def input_symptoms(c:Case)->dict:
     "Symptoms of the input, by name"
@@ -807,8 +928,8 @@ def input_symptoms(c:Case)->dict:
         input_spike=lg(np.nanmax(s.largest)/usual) if usual > 0 else math.nan)
 
 # %% ../nbs/09a_symptoms.ipynb #6b2542bc
-_TAKE = (loss_symptoms, output_symptoms, signal_symptoms, grad_symptoms, update_symptoms, fact_symptoms,
-         setting_symptoms, input_symptoms)
+_TAKE = (loss_symptoms, output_symptoms, signal_symptoms, grad_symptoms, update_symptoms,
+         fact_symptoms, setting_symptoms, input_symptoms)
 
 @patch(as_prop=True)
 @_once

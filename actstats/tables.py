@@ -28,7 +28,8 @@ __all__ = ['HEADS', 'STYLES', 'last_row', 'as_text', 'spread', 'shown_layers', '
            'copies_that_differ']
 
 # %% ../nbs/10a_tables.ipynb #dfeffe24
-HEADS = ('layer', 'values', 'mean', 'std', 'min', 'max', 'zero', 'dead units', 'not finite')
+HEADS = ('layer', 'values', 'mean', 'std', 'min', 'max', 'zero', 'dead units',
+         'not finite')
 _STATS = ('mean', 'std', 'min', 'max', 'frac_zero', 'frac_dead')
 
 def last_row(h:History)->tuple:
@@ -62,7 +63,8 @@ def shown_layers(
     named:set, # the layers that a finding names
     most:int, # how many to show
 )->list:
-    "The layers to show, in call order: those that a finding names, and others evenly spread"
+    """The layers to show, in call order: those that a finding names,
+    and others evenly spread"""
     first = [n for n in names if n in named][:most]
     rest = spread([n for n in names if n not in named], most - len(first))
     return [n for n in names if n in {*first, *rest}]
@@ -71,7 +73,8 @@ def shown_layers(
 _BLOCKS = '▁▂▃▄▅▆▇█'
 
 def _levels(y:np.ndarray)->np.ndarray:
-    "Heights from 0 to 1, on a logarithmic scale if the values span more than a decade; NaN stays"
+    """Heights from 0 to 1, on a logarithmic scale if the values span more
+    than a decade; NaN stays"""
     y, ok = y.copy(), np.isfinite(y)
     if not ok.any(): return y
     if y[ok].min() > 0 and y[ok].max() > 10*y[ok].min(): y[ok] = np.log(y[ok])
@@ -79,7 +82,8 @@ def _levels(y:np.ndarray)->np.ndarray:
     return np.where(ok, (y - low)/(high - low or 1), np.nan)
 
 def _blocks(levels, bad)->str:
-    draw = lambda level, bad: '!' if bad else ' ' if level != level else _BLOCKS[round(7*level)]
+    draw = (lambda level, bad: '!' if bad else ' ' if level != level
+            else _BLOCKS[round(7*level)])
     return ''.join(map(draw, levels, bad))
 
 # %% ../nbs/10a_tables.ipynb #af590e8d
@@ -98,8 +102,10 @@ def sparklines(
 )->list: # a text for each
     "The means of each history over the steps, in block characters on one scale"
     hs = [h.coarser(width) for h in hs]
-    levels, ends = _levels(np.concatenate([h.mean for h in hs])), np.cumsum([len(h) for h in hs])
-    return [_blocks(level, h.n_nonfinite > 0) for level,h in zip(np.split(levels, ends[:-1]), hs)]
+    levels, ends = (_levels(np.concatenate([h.mean for h in hs])),
+                    np.cumsum([len(h) for h in hs]))
+    return [_blocks(level, h.n_nonfinite > 0)
+            for level,h in zip(np.split(levels, ends[:-1]), hs)]
 
 # %% ../nbs/10a_tables.ipynb #697bc89a
 def alarm_step(
@@ -112,7 +118,8 @@ def alarm_step(
     if alarm is None or alarm.rule != 'will_fail': return alarm and alarm.step
     every, first = rec.meta.get('every') or 1, rec.meta.get('first_step') or 0
     last = min(d.steps, MOST)  # the risk looks no further
-    n = next((n for n in range(EARLIEST, last, 25) if rec.diagnose(upto=n*every).alarm), last)
+    n = next((n for n in range(EARLIEST, last, 25) if rec.diagnose(upto=n*every).alarm),
+             last)
     return first + n*every - 1
 
 # %% ../nbs/10a_tables.ipynb #e0b31500
@@ -125,7 +132,8 @@ def fitted(
     "The text, with look-alikes in ASCII if the encoding lacks one of its characters"
     encoding = encoding or 'utf-8'
     try: text.encode(encoding)
-    except UnicodeEncodeError: text = text.translate(_ASCII).encode(encoding, 'replace').decode(encoding)
+    except UnicodeEncodeError:
+        text = text.translate(_ASCII).encode(encoding, 'replace').decode(encoding)
     return text
 
 # %% ../nbs/10a_tables.ipynb #910cbb35
@@ -133,7 +141,8 @@ class Fitted:
     "A text stream that writes look-alikes for characters that its encoding lacks"
     def __init__(self, file): self.file = file
     def __getattr__(self, name): return getattr(self.file, name)
-    def write(self, text:str): return self.file.write(fitted(text, getattr(self.file, 'encoding', None)))
+    def write(self, text:str):
+        return self.file.write(fitted(text, getattr(self.file, 'encoding', None)))
 
 # %% ../nbs/10a_tables.ipynb #4a4293a8
 _UNBROKEN = 10_000 # columns
@@ -141,10 +150,12 @@ _UNBROKEN = 10_000 # columns
 def console(
     file=None, # a text stream; None: the standard output
 ): # a rich Console
-    "Writes colours and lines that fit to a terminal, and plain, unbroken lines to a file or a pipe"
+    """Writes colours and lines that fit to a terminal, and plain,
+    unbroken lines to a file or a pipe"""
     from rich.console import Console
     file = Fitted(sys.stdout if file is None else file)
-    c = Console(file=file, force_jupyter=False, highlight=False, markup=False, emoji=False)
+    c = Console(file=file, force_jupyter=False, highlight=False, markup=False,
+                emoji=False)
     if not c.is_terminal and 'COLUMNS' not in os.environ: c.width = _UNBROKEN
     return c
 
@@ -161,12 +172,15 @@ def say(
 
 # %% ../nbs/10a_tables.ipynb #58327498
 STYLES = dict(error='bold red', warning='yellow')
-_COLUMNS = ('std', 'not finite', 'dead units', 'mean', 'zero', 'min', 'max') # the first ones stay longest
+# the first ones stay longest
+_COLUMNS = ('std', 'not finite', 'dead units', 'mean', 'zero', 'min', 'max')
 
-def _short_name(name:str, most:int)->str: return name if len(name) <= most else '…' + name[1-most:]
+def _short_name(name:str, most:int)->str:
+    return name if len(name) <= most else '…' + name[1-most:]
 
 class LayerTable:
-    "One line for each layer, coloured by its worst finding, in as many columns as there is room for"
+    """One line for each layer, coloured by its worst finding,
+    in as many columns as there is room for"""
     def __init__(self,
         histories:list, # of layers
         severity:dict, # layer -> severity of its worst finding
@@ -178,7 +192,8 @@ class LayerTable:
         most, room = options.max_width, options.update(width=_UNBROKEN)
         used = [k for k in _COLUMNS if any(row[k] for row in self.texts)]
         tables = [self.table(used[:n], max(8, most//3)) for n in range(len(used), -1, -1)]
-        yield next((t for t in tables if console.measure(t, options=room).maximum <= most), tables[-1])
+        yield next((t for t in tables
+                    if console.measure(t, options=room).maximum <= most), tables[-1])
 
 # %% ../nbs/10a_tables.ipynb #48e20d67
 @patch
@@ -189,12 +204,15 @@ def table(self:LayerTable,
     "Name, sparkline and the numbers that are kept"
     from rich.table import Table
     from rich.text import Text
-    heads, out = [k for k in HEADS if k in kept], Table(box=None, header_style='bold', pad_edge=False)
+    heads, out = [k for k in HEADS if k in kept], Table(box=None, header_style='bold',
+                                                        pad_edge=False)
     for k in ('layer', 'std over time'): out.add_column(k, no_wrap=True)
     for k in heads: out.add_column(k, no_wrap=True, justify='right')
     for h,row in zip(self.histories, self.texts):
-        name = Text(_short_name(row['layer'], most), style=STYLES.get(self.severity.get(h.name), ''))
-        out.add_row(name, Text(sparkline(h, min(24, most)), style='cyan'), *(Text(row[k]) for k in heads))
+        name = Text(_short_name(row['layer'], most),
+                    style=STYLES.get(self.severity.get(h.name), ''))
+        out.add_row(name, Text(sparkline(h, min(24, most)), style='cyan'),
+                    *(Text(row[k]) for k in heads))
     return out
 
 # %% ../nbs/10a_tables.ipynb #cd6e2f96
@@ -214,7 +232,8 @@ def thumbnail(
     counts = np.log1p(heat(h.coarser(columns)).counts.T[::-1])
     out = io.BytesIO()
     most = max(counts.max(), 1e-9)
-    imsave(out, counts, cmap='viridis', vmin=0, vmax=most, format='png', metadata=dict(Software=None))
+    imsave(out, counts, cmap='viridis', vmin=0, vmax=most, format='png',
+           metadata=dict(Software=None))
     return data_uri(out)
 
 # %% ../nbs/10a_tables.ipynb #dc76a970
@@ -232,7 +251,8 @@ def template(
 ):
     "The Jinja template in a file of the package; it escapes all values that it inserts"
     from jinja2 import Environment, FunctionLoader
-    env = Environment(loader=FunctionLoader(asset), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    env = Environment(loader=FunctionLoader(asset), autoescape=True, trim_blocks=True,
+                      lstrip_blocks=True)
     return env.get_template(name)
 
 # %% ../nbs/10a_tables.ipynb #a1c86165
@@ -247,9 +267,11 @@ def _shown(
 
 # %% ../nbs/10a_tables.ipynb #0b1a82eb
 def main_kind(rec:Recording)->Kind:
-    "The kind of row to show: outputs of layers if there are any, else whatever has a histogram"
+    """The kind of row to show: outputs of layers if there are any,
+    else whatever has a histogram"""
     seen = [k for k in KINDS.values() if rec._names(k.name)]
-    return next((k for k in seen if k.outputs), next((k for k in seen if k.of != 'number'), KINDS['act']))
+    return next((k for k in seen if k.outputs),
+                next((k for k in seen if k.of != 'number'), KINDS['act']))
 
 def _count(n:int, what:str)->str: return f'{n:,} {what}' + 's'*(n != 1)
 
@@ -260,26 +282,31 @@ _PICTURE = 'histogram over time'
 def _line(h:History, heads, severity='')->dict:
     "A line of a table for notebook.html: name, picture, and texts under the given heads"
     text = dict(zip(HEADS, as_text(last_row(h))))
-    return dict(name=text['layer'], severity=severity, image=thumbnail(h), cells=[text[k] for k in heads])
+    return dict(name=text['layer'], severity=severity, image=thumbnail(h),
+                cells=[text[k] for k in heads])
 
 # %% ../nbs/10a_tables.ipynb #692b75af
 def _facts(rec:Recording)->str:
     "Ranks, layers, steps, bins and kinds of a recording in one phrase"
     kinds = ', '.join(kind_of(k).plural for k in rec.kinds)
     size = f'{_count(len(rec.layers), "layer")}, {_count(len(rec), "step")}'
-    return '; '.join(filter(None, (whose(rec.meta), f'{size}, {rec.bins}', kinds or 'nothing was recorded')))
+    return '; '.join(filter(None, (whose(rec.meta), f'{size}, {rec.bins}',
+                                   kinds or 'nothing was recorded')))
 
 # %% ../nbs/10a_tables.ipynb #4d8fcadf
 def copies_that_differ(rec:Recording)->list:
-    "The replicas that differ in a merged recording, in words: each name once, the first one first"
+    """The replicas that differ in a merged recording, in words:
+    each name once, the first one first"""
     found = {}
     for o in rec.meta.get('replicas_differ') or (): found.setdefault(o['name'], o)
-    return [f'{o["name"]} ({ranks_text(o["ranks"])}, first at step {o["step"]:,})' for o in found.values()]
+    return [f'{o["name"]} ({ranks_text(o["ranks"])}, first at step {o["step"]:,})'
+            for o in found.values()]
 
 def _notes(rec:Recording)->list:
     "Lines below the table: labels and texts"
     last = [f'{n} {h.mean[-1]:.4g}' for n in rec.logs if len(h := rec._history(n, 'log'))]
-    notes = (('Logged last', last), ('Never called', rec.never_called), ('Copies that differ', copies_that_differ(rec)))
+    notes = (('Logged last', last), ('Never called', rec.never_called),
+             ('Copies that differ', copies_that_differ(rec)))
     return [(k, some(names, 8)) for k,names in notes if names]
 
 # %% ../nbs/10a_tables.ipynb #fbb05434
@@ -291,20 +318,25 @@ def _overview(rec:Recording)->dict:
     names = rec._names(kind.name)
     hs = [rec._history(n, kind.name) for n in spread(names, _MOST)]
     lines = [_line(h.by_step(), _SHOWN) for h in hs if len(h)]
-    problems = rec.problems[:_MOST_PROBLEMS] + ['...']*(len(rec.problems) > _MOST_PROBLEMS)
+    problems = (rec.problems[:_MOST_PROBLEMS]
+                + ['...']*(len(rec.problems) > _MOST_PROBLEMS))
     title = f'Recording of {rec.meta["model"]}' if rec.meta.get('model') else 'Recording'
     what = 'layers' if kind.of == 'layer' else kind.plural
-    return dict(title=title, facts=_facts(rec), heads=['layer', _PICTURE, *_SHOWN], rows=lines, kind=what,
+    return dict(title=title, facts=_facts(rec), heads=['layer', _PICTURE, *_SHOWN],
+                rows=lines, kind=what,
                 hidden=len(names) - len(hs), notes=_notes(rec), problems=problems)
 
 @patch
-def _repr_html_(self:Recording)->str: return _shown(self, 'recording', lambda: _overview(self))
+def _repr_html_(self:Recording)->str:
+    return _shown(self, 'recording', lambda: _overview(self))
 
 # %% ../nbs/10a_tables.ipynb #9b0843ff
-def _limit(v:float, inner:float, sign:str)->str: return _short(v) if np.isfinite(v) else f'{sign} {_short(inner)}'
+def _limit(v:float, inner:float, sign:str)->str:
+    return _short(v) if np.isfinite(v) else f'{sign} {_short(inner)}'
 
 def _zero_at(edges:np.ndarray)->float|None:
-    "How far down the picture zero lies, 0 to 1; None if it is beyond it or near its border"
+    """How far down the picture zero lies, 0 to 1;
+    None if it is beyond it or near its border"""
     below, above = (edges < 0).sum(), (edges > 0).sum()
     return below and above and above/(below + above)
 
@@ -319,7 +351,8 @@ def _curve(h:History)->dict:
     "A logged number as the points of a line in a field of 420 by 120"
     h = h.coarser(240)
     level, some = _levels(h.mean), np.isfinite(h.mean)
-    points = [f'{420*(i + .5)/len(h):.1f},{115 - 110*v:.1f}' for i,v in enumerate(level) if v == v]
+    points = [f'{420*(i + .5)/len(h):.1f},{115 - 110*v:.1f}'
+              for i,v in enumerate(level) if v == v]
     top, bottom = (f(h.mean[some]) if some.any() else np.nan for f in (np.max, np.min))
     return dict(points=' '.join(points), top=f'{top:.3g}', bottom=f'{bottom:.3g}')
 
@@ -333,14 +366,18 @@ def _picture(h:History)->dict|None:
 def _close_up(h:History)->dict:
     "Arguments for the macro `history`"
     texts = dict(zip(HEADS, as_text(last_row(h)))) if len(h) else {}
-    heads = [k for k in (('mean', 'min', 'max') if kind_of(h.kind).of == 'number' else HEADS[1:]) if texts.get(k)]
-    facts = f'{kind_of(h.kind).plural}; {_count(len(h), "row")}, {_count(int(h.n_steps.sum()), "step")}'
+    heads = [k for k in (('mean', 'min', 'max') if kind_of(h.kind).of == 'number'
+                         else HEADS[1:]) if texts.get(k)]
+    facts = (f'{kind_of(h.kind).plural}; {_count(len(h), "row")}, '
+             f'{_count(int(h.n_steps.sum()), "step")}')
     return dict(name=h.name or '(model)', facts=facts, picture=_picture(h.by_step()),
                 heads=['', *heads], cells=[texts[k] for k in heads])
 
 @patch
-def _repr_html_(self:History)->str: return _shown(self, 'history', lambda: _close_up(self))
+def _repr_html_(self:History)->str:
+    return _shown(self, 'history', lambda: _close_up(self))
 
 # %% ../nbs/10a_tables.ipynb #35bc1d02
 @patch
-def _repr_html_(self:Diagnosis)->str: return _shown(self, 'diagnosis', lambda: dict(d=self))
+def _repr_html_(self:Diagnosis)->str:
+    return _shown(self, 'diagnosis', lambda: dict(d=self))

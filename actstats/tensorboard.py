@@ -20,22 +20,27 @@ def closed_bins(
     h:History, # a layer
     i:int, # index of a row
 )->tuple: # counts, and one more edge than counts
-    "The finite values of a row as `numpy.histogram` gives them: edges are finite and ascend, and no tail is empty"
+    """The finite values of a row as `numpy.histogram` gives them:
+    edges are finite and ascend, and no tail is empty"""
     counts = h.hist[i].copy()
     counts[0] -= h.n_neginf[i]
     counts[-1] -= h.n_posinf[i]
     some = np.flatnonzero(counts)
     if not len(some): return np.zeros(1, int), np.array([0., 1.])
-    counts, edges = counts[some[0]:some[-1]+1], h.edges[some[0]:some[-1]+2].clip(h.min[i], h.max[i])
+    counts, edges = counts[some[0]:some[-1]+1], h.edges[some[0]:some[-1]+2].clip(h.min[i],
+                                                                                 h.max[i])
     inner = np.unique(edges)
     if len(inner) == 1: return counts[counts > 0].sum(keepdims=True), _around(inner[0])
-    joined = np.zeros(len(inner) - 1, int)  # a bin without width joins the one above it; at the maximum, the one below
-    np.add.at(joined, (np.searchsorted(inner, edges[:-1], 'right') - 1).clip(max=len(joined) - 1), counts)
+    # a bin without width joins the one above it; at the maximum, the one below
+    joined = np.zeros(len(inner) - 1, int)
+    np.add.at(joined, (np.searchsorted(inner, edges[:-1], 'right')
+                       - 1).clip(max=len(joined) - 1), counts)
     return joined, inner
 
 # %% ../nbs/10b_tensorboard.ipynb #d8cba8b2
 def _around(v:float)->np.ndarray:
-    "Edges of a bin for values that are all equal: half a unit to each side, or more where float64 needs it"
+    """Edges of a bin for values that are all equal: half a unit to each side,
+    or more where float64 needs it"""
     most = np.finfo(float).max
     return np.clip([v - max(.5, abs(v)*1e-9), v + max(.5, abs(v)*1e-9)], -most, most)
 
@@ -46,7 +51,8 @@ def raw_histogram(
 )->dict: # arguments for add_histogram_raw
     "A row as arguments for `SummaryWriter.add_histogram_raw`: limits, counts and sums"
     counts, edges = closed_bins(h, i)
-    sums = dict(num=int(h.n[i]), sum=float(h.mean[i]*h.n[i]), sum_squares=float(h.rms[i]**2*h.n[i]))
+    sums = dict(num=int(h.n[i]), sum=float(h.mean[i]*h.n[i]),
+                sum_squares=float(h.rms[i]**2*h.n[i]))
     return dict(min=float(h.min[i]), max=float(h.max[i]), **sums,
                 bucket_limits=edges[1:].tolist(), bucket_counts=counts.tolist())
 
@@ -54,7 +60,8 @@ def raw_histogram(
 _CURVES = ('mean', 'std', 'frac_zero', 'frac_dead')
 
 def _growing(rec:Recording, key)->int:
-    "How many of the last rows are unfinished: the row in progress, and the one that it will be merged into, if any"
+    """How many of the last rows are unfinished: the row in progress,
+    and the one that it will be merged into, if any"""
     unfinished = lambda t: 0 if t.tick is None else 1 + (t.filled < t.stride)
     return max((unfinished(t) for t in rec.tracks.values() if key in t.slots), default=0)
 
@@ -70,19 +77,26 @@ def _new_rows(rec:Recording, key, h:History, seen:dict)->History:
 def _write_row(writer, h:History, i:int, label:str, curves):
     "One row: a number, or a histogram and a point on each curve"
     step = int(h.step[i])
-    if kind_of(h.kind).of == 'number': return writer.add_scalar(f'log/{label}', h.mean[i], step)
-    if h.n[i]: writer.add_histogram_raw(f'{h.kind}/{label}', **raw_histogram(h, i), global_step=step)
+    if kind_of(h.kind).of == 'number':
+        return writer.add_scalar(f'log/{label}', h.mean[i], step)
+    if h.n[i]:
+        writer.add_histogram_raw(f'{h.kind}/{label}', **raw_histogram(h, i),
+                                 global_step=step)
     for k in curves:
-        if np.isfinite(v := getattr(h, k)[i]): writer.add_scalar(f'{h.kind}.{k}/{label}', v, step)
-    if bad := h.n_nonfinite[i]: writer.add_scalar(f'{h.kind}.not_finite/{label}', bad, step)
+        if np.isfinite(v := getattr(h, k)[i]):
+            writer.add_scalar(f'{h.kind}.{k}/{label}', v, step)
+    if bad := h.n_nonfinite[i]:
+        writer.add_scalar(f'{h.kind}.not_finite/{label}', bad, step)
 
 # %% ../nbs/10b_tensorboard.ipynb #423d401b
 def _check_wanted(rec:Recording, names, kinds):
     "Raise for kinds or names that were not recorded"
     have = {k for _,k in rec}
     if unknown := set(kinds or ()) - have:
-        raise ValueError(f'kinds: nothing was recorded as {", ".join(sorted(unknown))}, only {", ".join(sorted(have))}')
-    for n in names or (): rec[n, next((k for m,k in rec if m == n), 'act')]  # the KeyError has the nearest names
+        raise ValueError(f'kinds: nothing was recorded as {", ".join(sorted(unknown))}, '
+                         f'only {", ".join(sorted(have))}')
+    # the KeyError has the nearest names
+    for n in names or (): rec[n, next((k for m,k in rec if m == n), 'act')]
 
 # %% ../nbs/10b_tensorboard.ipynb #a7e8a80d
 def _memory(
@@ -90,8 +104,10 @@ def _memory(
     of, # an object that was written to or read
     key=None, # under which to find it; None: its address
 )->dict:
-    "The data a recording keeps about an object: not copied or pickled, and empty again for another object in its place"
-    memories, key = rec.__dict__.setdefault('_written', {}), id(of) if key is None else key
+    """The data a recording keeps about an object: not copied or pickled,
+    and empty again for another object in its place"""
+    memories, key = (rec.__dict__.setdefault('_written', {}),
+                     id(of) if key is None else key)
     if key not in memories or memories[key][0] is not of: memories[key] = of, {}
     return memories[key][1]
 
@@ -114,15 +130,20 @@ def to_tensorboard(self:Recording,
     layers=None, # names, one or several; None: all
     kinds=None, # some of "act", "grad", ...; None: all that were recorded
     curves=_CURVES, # statistics to draw as curves
-    rows:int|None=None, # of each layer at most, in this call: further new rows are merged; None: all
+    # of each layer at most, in this call: further new rows are merged; None: all
+    rows:int|None=None,
 ):
-    "Write the new rows to TensorBoard as raw histograms and curves; TypeError if `writer` does not accept them"
-    _can('to_tensorboard', writer, 'a TensorBoard SummaryWriter', 'add_histogram_raw', 'add_scalar')
-    names = None if layers is None else [layers] if isinstance(layers, str) else list(layers)
+    """Write the new rows to TensorBoard as raw histograms and curves;
+    TypeError if `writer` does not accept them"""
+    _can('to_tensorboard', writer, 'a TensorBoard SummaryWriter', 'add_histogram_raw',
+         'add_scalar')
+    names = (None if layers is None else [layers] if isinstance(layers, str)
+             else list(layers))
     _check_wanted(self, names, kinds)
     seen = _memory(self, writer)
     for name,kind in list(self):
-        if (kinds is not None and kind not in kinds) or (names is not None and name not in names): continue
+        if (kinds is not None and kind not in kinds) or (names is not None
+                                                         and name not in names): continue
         h = _new_rows(self, (name, kind), self._history(name, kind), seen)
         h = h.coarser(rows) if rows else h
         for i in range(len(h)): _write_row(writer, h, i, name or '(model)', curves)

@@ -32,10 +32,12 @@ def loss_lines(
     d:Diagnosis, # of the recording
     width:int=48, # characters of the curve at most
 )->list: # of texts; empty if no loss was logged
-    "The loss over the steps between its first and last value, and a mark where the alarm came"
+    """The loss over the steps between its first and last value,
+    and a mark where the alarm came"""
     h = _loss(rec)
     if h is None: return []
-    begin, last, n = f'loss  {_value(h.mean[0])} ', _value(h.mean[-1]), int(h.n_steps.sum())
+    begin, last, n = (f'loss  {_value(h.mean[0])} ', _value(h.mean[-1]),
+                      int(h.n_steps.sum()))
     h, at = h.coarser(width), alarm_step(rec, d)
     line = f'{begin}{sparklines([h], width)[0]} {last} after {_steps(n)}'
     if at is None: return [line]
@@ -46,7 +48,8 @@ def _risk(d:Diagnosis)->str:
     "The risk in words, and where the alarm is"
     if d.risk != d.risk: return d.summary.replace('Risk not known: ', 'not known: ')
     seen = min(d.steps, MOST)
-    alarm = f'; the alarm is at {percent(threshold(seen))}' if np.isfinite(threshold(seen)) else ''
+    alarm = (f'; the alarm is at {percent(threshold(seen))}'
+             if np.isfinite(threshold(seen)) else '')
     return f'{percent(d.risk)} after the first {seen} of {_steps(d.steps)}{alarm}'
 
 def _why(rec:Recording, d:Diagnosis, alarm:Finding)->list: # of (label, text)
@@ -55,7 +58,8 @@ def _why(rec:Recording, d:Diagnosis, alarm:Finding)->list: # of (label, text)
     find = lambda name: next((f for f in d if f.rule == name), None)
     cause, other = (find(alarm.evidence[k]) for k in ('cause', 'other'))
     return [('symptoms', _said(reasons(Case(rec))).strip()),
-            ('cause', f'{_words(cause)}: {cause.sentence}' if cause else 'not known: no finding explains the symptoms'),
+            ('cause', f'{_words(cause)}: {cause.sentence}' if cause
+             else 'not known: no finding explains the symptoms'),
             ('or else', other and _named(other))]
 
 def _words(f:Finding)->str: return f.rule.replace('_', ' ')
@@ -65,16 +69,19 @@ def verdict_lines(
     rec:Recording,
     d:Diagnosis, # of the recording
 )->list: # of (label, text)
-    "What is going to happen, and how likely it is; if there is an alarm also why, where, and what to do"
+    """What is going to happen, and how likely it is; if there is an alarm also why,
+    where, and what to do"""
     alarm = next((f for f in d if f.severity == 'error'), None)
     lines = [('verdict', d.verdict), ('risk', _risk(d)), ('to settle it', d.settles)]
     if alarm is not None:
-        lines += [*_why(rec, d, alarm), ('where', f'{alarm.layer or "(model)"}, from step {alarm.step:,} on'),
+        lines += [*_why(rec, d, alarm),
+                  ('where', f'{alarm.layer or "(model)"}, from step {alarm.step:,} on'),
                   ('what to do', alarm.advice)]
     return [(label, text) for label,text in lines if text]
 
 # %% ../nbs/10g_terminal.ipynb #62955c93
-_VERDICTS = {'will fail': 'bold red', 'will train': 'bold green', 'not yet known': 'bold yellow'}
+_VERDICTS = {'will fail': 'bold red', 'will train': 'bold green',
+             'not yet known': 'bold yellow'}
 
 def _grid(lines):
     "Labels and texts in two columns"
@@ -82,7 +89,8 @@ def _grid(lines):
     from rich.text import Text
     grid = Table.grid(padding=(0, 2, 0, 0))
     for label,text in lines:
-        grid.add_row(Text(label, style='bold', no_wrap=True), Text(text, style=_VERDICTS.get(text, '')))
+        grid.add_row(Text(label, style='bold', no_wrap=True),
+                     Text(text, style=_VERDICTS.get(text, '')))
     return grid
 
 class LossLines:
@@ -98,9 +106,11 @@ class LossLines:
 def _layers(rec:Recording, d:Diagnosis, most:int)->list:
     "The table of layers, and how many it leaves out"
     from rich.text import Text
-    kind, severity = main_kind(rec).name, {f.layer: f.severity for f in reversed(d.findings)}
+    kind, severity = main_kind(rec).name, {f.layer: f.severity
+                                           for f in reversed(d.findings)}
     names = rec._names(kind)
-    hs = [h.by_step() for n in shown_layers(names, set(severity), most) if len(h := rec._history(n, kind))]
+    hs = [h.by_step() for n in shown_layers(names, set(severity), most)
+          if len(h := rec._history(n, kind))]
     if not hs: return []
     more = [Text(f'and {len(names) - len(hs)} more', style='dim')]*(len(names) > len(hs))
     return ['', LayerTable(hs, severity), *more]
@@ -115,7 +125,8 @@ def page(
     from rich.text import Text
     d = rec.diagnose() if d is None else d
     findings = [f for f in d if f.rule != 'will_fail']  # the verdict says it
-    found = ['', Text('Findings', style='bold'), FindingTable(findings)] if findings else []
+    found = ['', Text('Findings',
+                      style='bold'), FindingTable(findings)] if findings else []
     if not len(d): found = ['', 'Nothing unusual was seen.']
     loss = [LossLines(rec, d)]*(_loss(rec) is not None)
     return [*loss, *_layers(rec, d, most), *found, '', _grid(verdict_lines(rec, d))]
@@ -123,10 +134,13 @@ def page(
 # %% ../nbs/10g_terminal.ipynb #6de506f8
 def _worst(rec:Recording)->str:
     "The largest share of dead units at the end, and its layer"
-    shares = {n: h.frac_dead[-1] for n in rec.layers if (n, 'act') in rec and len(h := rec._history(n, 'act'))}
+    shares = {n: h.frac_dead[-1] for n in rec.layers
+              if (n, 'act') in rec and len(h := rec._history(n, 'act'))}
     known = {n: v for n,v in shares.items() if v == v}
     name = max(known, key=known.get, default=None)
-    return 'none known' if name is None else f'{percent(known[name])} in {name or "(model)"}' if known[name] else 'none'
+    return ('none known' if name is None
+            else f'{percent(known[name])} in {name or "(model)"}' if known[name]
+            else 'none')
 
 def _counted(d:Diagnosis)->str:
     alarms = sum(f.severity == 'error' for f in d)
@@ -143,22 +157,25 @@ class SideBySide:
         recs, ds = zip(*runs.values())
         self.names, self.losses = list(runs), [_loss(rec) for rec in recs]
         self.lines = [('verdict', [d.verdict for d in ds]),
-                      ('risk', [percent(d.risk) if d.risk == d.risk else 'not known' for d in ds]),
-                      ('dead units', list(map(_worst, recs))), ('findings', list(map(_counted, ds))),
-                      *(more or {}).items()]
+                      ('risk', [percent(d.risk) if d.risk == d.risk else 'not known'
+                                for d in ds]), ('dead units', list(map(_worst, recs))),
+                      ('findings', list(map(_counted, ds))), *(more or {}).items()]
 
     def curves(self, width:int)->list:
         "The losses on one scale, each with its last value"
         known = [h for h in self.losses if h is not None]
         drawn = iter(sparklines(known, width) if known else ())
-        return ['not logged' if h is None else f'{next(drawn)} {_value(h.mean[-1])}' for h in self.losses]
+        return ['not logged' if h is None else f'{next(drawn)} {_value(h.mean[-1])}'
+                for h in self.losses]
 
     def __rich_console__(self, console, options):
         from rich.table import Table
         from rich.text import Text
         table = Table(box=None, header_style='bold', pad_edge=False, padding=(0, 2, 0, 0))
         for name in ('', *self.names): table.add_column(Text(name), overflow='fold')
-        curves = self.curves(min(24, max(6, (options.max_width - 14)//len(self.names) - 10)))
+        curves = self.curves(min(24,
+                                 max(6, (options.max_width - 14)//len(self.names) - 10)))
         for label,texts in (*self.lines[:2], ('loss', curves), *self.lines[2:]):
-            table.add_row(Text(label, style='bold'), *(Text(t, style=_VERDICTS.get(t, '')) for t in texts))
+            table.add_row(Text(label, style='bold'),
+                          *(Text(t, style=_VERDICTS.get(t, '')) for t in texts))
         yield table

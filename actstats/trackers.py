@@ -28,7 +28,8 @@ from .rows import COL, field
 from .symptoms import median
 from .tables import main_kind, shown_layers
 from .tensorboard import _can, _check_wanted, _memory, _new_rows, closed_bins
-import actstats.heatmaps, actstats.report  # add Recording.color_dim, Recording.report and Recording.diagnose
+# add Recording.color_dim, Recording.report and Recording.diagnose
+import actstats.heatmaps, actstats.report
 
 # %% auto #0
 __all__ = []
@@ -37,7 +38,8 @@ __all__ = []
 _REACH = 8  # rows to look back: a layer without a value in them is left out
 
 def _filled(n_steps:np.ndarray, columns:np.ndarray)->np.ndarray:
-    "For each key and column, the last row up to that column that holds a step, or -1: int (keys, columns)"
+    """For each key and column, the last row up to that column that holds a step, or -1:
+    int (keys, columns)"""
     rows = np.arange(n_steps.shape[1])
     last = np.maximum.accumulate(np.where(n_steps > 0, rows, -1), axis=1)[:, columns]
     return np.where((columns >= 0) & (columns - last < _REACH), last, -1)
@@ -49,7 +51,8 @@ def _times(t, now:bool)->list:
 
 # %% ../nbs/10f_trackers.ipynb #3069e788
 def _slice(t, start:int, stop:int)->tuple:
-    "Rows `start` to `stop` without histograms, and their masks, on the CPU; the row in progress follows closed ones"
+    """Rows `start` to `stop` without histograms, and their masks, on the CPU;
+    the row in progress follows closed ones"""
     rows, masks = t.heads(start)
     return rows[:, :stop-start], masks[:stop-start].numpy()
 
@@ -57,29 +60,38 @@ def _slice(t, start:int, stop:int)->tuple:
 _READ = [k for k in COL if k not in ('calls', 'step', 'n_zero')]
 
 def _read(t, ticks:list, ended:float, now:bool)->tuple:
-    "For all keys of a track at these time keys: statistics, (keys, ticks), and a function that counts alive units"
+    """For all keys of a track at these time keys: statistics, (keys, ticks),
+    and a function that counts alive units"""
     ticks, times = np.array(ticks), _times(t, now)
-    start, stop = max(0, bisect_right(times, ticks[0]) - _REACH), bisect_right(times, ticks[-1])
+    start, stop = max(0, bisect_right(times, ticks[0]) - _REACH), bisect_right(times,
+                                                                               ticks[-1])
     rows, masks = _slice(t, start, stop)  # all that is transferred
-    at = np.where(ticks < ended, np.searchsorted(times[start:stop], ticks, 'right') - 1, -1)
+    at = np.where(ticks < ended, np.searchsorted(times[start:stop], ticks, 'right') - 1,
+                  -1)
     i = _filled(field(rows, 'n_steps').numpy(), at)
-    pick = lambda v, j=slice(None): np.where(i[j] >= 0, np.take_along_axis(v, i[j], axis=1), 0)
-    return {k: pick(field(rows, k).numpy()) for k in _READ}, lambda of: pick(_alive(masks, *of.bytes), of.output)
+    pick = lambda v, j=slice(None): np.where(i[j] >= 0,
+                                             np.take_along_axis(v, i[j], axis=1), 0)
+    return ({k: pick(field(rows, k).numpy()) for k in _READ},
+            lambda of: pick(_alive(masks, *of.bytes), of.output))
 
 # %% ../nbs/10f_trackers.ipynb #cfec380a
-_SET = np.array([bin(i).count('1') for i in range(256)], np.uint8)  # bits that are set in a byte
+# bits that are set in a byte
+_SET = np.array([bin(i).count('1') for i in range(256)], np.uint8)
 
 def _alive(masks:np.ndarray, begin:np.ndarray, end:np.ndarray)->np.ndarray:
-    "How many bits are set from byte `begin` to byte `end` of each row, for several such pairs: int (pairs, rows)"
+    """How many bits are set from byte `begin` to byte `end` of each row,
+    for several such pairs: int (pairs, rows)"""
     total = np.zeros((len(masks), masks.shape[1] + 1), np.int64)
     np.cumsum(_SET[masks], axis=1, out=total[:, 1:])
     return (total[:, end] - total[:, begin]).T
 
 # %% ../nbs/10f_trackers.ipynb #1a0c75b7
 def _places(rec:Recording, dev, t)->SimpleNamespace:
-    "Where the keys of a track are: indices of outputs, gradients, parameters, and of updates with their weights"
+    """Where the keys of a track are: indices of outputs, gradients, parameters,
+    and of updates with their weights"""
     seen = _memory(rec, t, ('track', dev))
-    if seen.get('keys') != len(t.span): seen.update(keys=len(t.span), places=_placed(rec, t))
+    if seen.get('keys') != len(t.span):
+        seen.update(keys=len(t.span), places=_placed(rec, t))
     return seen['places']
 
 # %% ../nbs/10f_trackers.ipynb #02474b42
@@ -88,8 +100,10 @@ def _placed(rec:Recording, t)->SimpleNamespace:
     begin, units = np.array([t.span[i] for i in kind('act')], int).reshape(-1, 2).T
     update, updated = np.array(_pairs(rec, t), int).reshape(-1, 2).T
     return SimpleNamespace(
-        output=kind('act'), gradient=kind('param_grad'), parameter=kind('param'), update=update, updated=updated,
-        bytes=(begin, begin - -units//8), unmasked=[i for (_,k),i in t.slots.items() if not kind_of(k).masked])
+        output=kind('act'), gradient=kind('param_grad'), parameter=kind('param'),
+        update=update, updated=updated,
+        bytes=(begin, begin - -units//8),
+        unmasked=[i for (_,k),i in t.slots.items() if not kind_of(k).masked])
 
 # %% ../nbs/10f_trackers.ipynb #bbaf0a3c
 def _pairs(rec:Recording, t)->list:
@@ -97,13 +111,16 @@ def _pairs(rec:Recording, t)->list:
     modules, counts = rec.meta.get('modules') or {}, {}
     rows, _ = t.heads()
     for k in ('n_total', 'n_steps'): counts[k] = field(rows, k).sum(1, True).tolist()
-    weight = lambda name, i: is_weight(name, SimpleNamespace(**{k: v[i] for k,v in counts.items()}), modules)
-    pairs = [(n, i, t.slots[n, 'param']) for (n,k),i in t.slots.items() if k == 'update' and (n, 'param') in t.slots]
+    weight = lambda name, i: is_weight(
+        name, SimpleNamespace(**{k: v[i] for k,v in counts.items()}), modules)
+    pairs = [(n, i, t.slots[n, 'param'])
+             for (n,k),i in t.slots.items() if k == 'update' and (n, 'param') in t.slots]
     return [(i, j) for n,i,j in pairs if weight(n, j)]
 
 # %% ../nbs/10f_trackers.ipynb #4a7cf23b
 def _part(rec:Recording, dev, t, *args)->dict:
-    "The statistics of one track for the headline: arrays (layers or parameters, ticks); arguments as those of `_read`"
+    """The statistics of one track for the headline: arrays (layers or parameters, ticks);
+    arguments as those of `_read`"""
     h, alive = _read(t, *args)
     at, n, bad = _places(rec, dev, t), h['n'], h['n_nan'] + h['n_posinf'] + h['n_neginf']
     with np.errstate(all='ignore'):
@@ -112,7 +129,8 @@ def _part(rec:Recording, dev, t, *args)->dict:
         size = np.where(n > 0, np.maximum(abs(h['min']), abs(h['max'])), np.nan)
         units = h['units'][at.output]
         dead = np.where(units > 0, 1 - alive(at)/units, np.nan)
-        energy = np.where(bad > 0, np.inf, rms**2*h['n_total']/h['n_steps'])  # sum of the squares of one step
+        # sum of the squares of one step
+        energy = np.where(bad > 0, np.inf, rms**2*h['n_total']/h['n_steps'])
         ratio = rms[at.update]/rms[at.updated]
     return dict(std=std[at.output], size=size[at.output], dead=dead, ratio=ratio,
                 gradient=energy[at.gradient], parameter=energy[at.parameter])
@@ -125,23 +143,28 @@ def _norm(x): return np.where(np.isnan(x).all(0), np.nan, np.sqrt(np.nansum(x, 0
 
 # %% ../nbs/10f_trackers.ipynb #bab94788
 _LINES = dict(
-    output_std_smallest=('std', _least), output_std_largest=('std', _most), output_abs_largest=('size', _most),
+    output_std_smallest=('std', _least), output_std_largest=('std', _most),
+    output_abs_largest=('size', _most),
     dead_units_worst_share=('dead', _most), update_ratio_smallest=('ratio', _least),
     update_ratio_median=('ratio', _middle), update_ratio_largest=('ratio', _most),
     gradient_norm=('gradient', _norm), parameter_norm=('parameter', _norm))
 
 # %% ../nbs/10f_trackers.ipynb #ee77f9b9
 def _nonfinite(rows, unmasked:list)->np.ndarray:
-    "NaN and infinite values of all keys, (rows,); minus infinity counts in the keys `unmasked` only"
-    n = (field(rows, 'n_nan') + field(rows, 'n_posinf')).sum(0) + field(rows, 'n_neginf')[unmasked].sum(0)
+    """NaN and infinite values of all keys, (rows,);
+    minus infinity counts in the keys `unmasked` only"""
+    n = ((field(rows, 'n_nan') + field(rows, 'n_posinf')).sum(0)
+         + field(rows, 'n_neginf')[unmasked].sum(0))
     return n.numpy()
 
 # %% ../nbs/10f_trackers.ipynb #a8dd82fc
 def _bad(rec:Recording, dev, t)->np.ndarray:
-    "`_nonfinite` up to each row of a track, the row in progress last; reads only the rows since the last call"
+    """`_nonfinite` up to each row of a track, the row in progress last;
+    reads only the rows since the last call"""
     seen = _memory(rec, t, ('track', dev))
     same = seen.get('first') is t.first  # whatever rearranges rows makes a new list
-    known = seen['bad'][:t.n - 1] if same else np.zeros(0, int)  # the last row still grows
+    # the last row still grows
+    known = seen['bad'][:t.n - 1] if same else np.zeros(0, int)
     new = _nonfinite(t.heads(len(known))[0], seen['places'].unmasked)
     if t.tick is None: new = np.r_[new, 0]  # there is no row in progress
     bad = np.r_[known, known[-1:].sum() + new.cumsum()]
@@ -150,29 +173,38 @@ def _bad(rec:Recording, dev, t)->np.ndarray:
 
 # %% ../nbs/10f_trackers.ipynb #db4990a8
 def _tracks(rec:Recording, now:bool=False)->dict: # device -> Track
-    return {dev: t for (timeline, dev),t in rec.tracks.items() if timeline == 'train' and _times(t, now)}
+    return {dev: t for (timeline, dev),t in rec.tracks.items()
+            if timeline == 'train' and _times(t, now)}
 
 # %% ../nbs/10f_trackers.ipynb #9a989ffa
 def _ended(tracks:dict, dev, now:bool)->float:
     "The first time key for which the last row of a track is too old"
     last = _times(tracks[dev], now)[-1]
-    past = not isinstance(dev, torch.device) and any(isinstance(o, torch.device) for o in tracks)
-    if past: return tracks[dev].last[-1] + 1  # rows of the part of a run before it was resumed
-    later = sorted({tick for t in tracks.values() for tick in _times(t, now) if tick > last})
+    past = not isinstance(dev, torch.device) and any(isinstance(o, torch.device)
+                                                     for o in tracks)
+    # rows of the part of a run before it was resumed
+    if past: return tracks[dev].last[-1] + 1
+    later = sorted({tick for t in tracks.values()
+                    for tick in _times(t, now) if tick > last})
     return later[_REACH - 1] if len(later) >= _REACH else np.inf
 
 # %% ../nbs/10f_trackers.ipynb #2a36585a
 def _lines(rec:Recording, ticks:list|None)->dict:
-    "The curves of the headline at these steps, or its numbers now if `ticks` is None: name -> (ticks,)"
+    """The curves of the headline at these steps, or its numbers now if `ticks` is
+    None: name -> (ticks,)"""
     with _LOCK:
         tracks, now = _tracks(rec, ticks is None), ticks is None
         ticks = [max(_times(t, now)[-1] for t in tracks.values())] if now else ticks
         for t in tracks.values(): t._widen()
-        parts = [_part(rec, dev, t, ticks, _ended(tracks, dev, now), now) for dev,t in tracks.items()]
-        before = [(np.searchsorted(_times(t, now), ticks, 'right'), _bad(rec, dev, t)) for dev,t in tracks.items()]
+        parts = [_part(rec, dev, t, ticks, _ended(tracks, dev, now), now)
+                 for dev,t in tracks.items()]
+        before = [(np.searchsorted(_times(t, now), ticks, 'right'), _bad(rec, dev, t))
+                  for dev,t in tracks.items()]
     with np.errstate(all='ignore'):
-        lines = {k: f(np.concatenate([p[of] for p in parts])) for k,(of, f) in _LINES.items()}
-    return lines | dict(nonfinite_values_total=sum(np.r_[0, bad][rows] for rows,bad in before))
+        lines = {k: f(np.concatenate([p[of] for p in parts]))
+                 for k,(of, f) in _LINES.items()}
+    return lines | dict(nonfinite_values_total=sum(np.r_[0, bad][rows]
+                                                   for rows,bad in before))
 
 # %% ../nbs/10f_trackers.ipynb #a190b261
 _SHARE = .01  # of the time since the last diagnosis that it may have taken
@@ -189,15 +221,18 @@ def _judge(rec:Recording):
 def _judgement(rec:Recording, fresh:bool=False)->dict:
     "Risk and number of findings, from the last diagnosis"
     seen, n = _memory(rec, rec), len(rec)
-    if n >= FEWEST and n != seen.get('steps') and (fresh or monotonic() >= seen.get('due', 0)): _judge(rec)
+    if n >= FEWEST and n != seen.get('steps') and (fresh or monotonic()
+                                                   >= seen.get('due', 0)): _judge(rec)
     return {k: seen[k] for k in ('risk', 'findings') if k in seen}
 
 # %% ../nbs/10f_trackers.ipynb #aeb8548d
 @patch
 def headline(self:Recording,
-    fresh:bool=False, # diagnose now even if no diagnosis is due, as for the last numbers of a run
+    # diagnose now even if no diagnosis is due, as for the last numbers of a run
+    fresh:bool=False,
 )->dict: # name -> float
-    "Up to twelve numbers; never raises. Fast unless a diagnosis is due: seconds for 1,000 layers, up to 1 % of time"
+    """Up to twelve numbers; never raises. Fast unless a diagnosis is due:
+    seconds for 1,000 layers, up to 1 % of time"""
     try: return aside(_headline, self, fresh)
     except Exception as e:
         self.note('headline', e)
@@ -206,14 +241,17 @@ def headline(self:Recording,
 def _headline(rec:Recording, fresh:bool)->dict:
     if not _tracks(rec, now=True): return {}
     now = {k: v[0] for k,v in _lines(rec, None).items()}
-    return {f'actstats/{k}': float(v) for k,v in (now | _judgement(rec, fresh)).items() if np.isfinite(v)}
+    return {f'actstats/{k}': float(v)
+            for k,v in (now | _judgement(rec, fresh)).items() if np.isfinite(v)}
 
 # %% ../nbs/10f_trackers.ipynb #23f0afe5
 def _whole(what:str, v, least:float=-math.inf, most:float=math.inf)->int:
     "`v` as an int; TypeError or ValueError if it is no whole number within the limits"
     if isinstance(v, Real) and v % 1 == 0 and least <= v <= most: return int(v)
-    limits = '' if math.isinf(least) else f' of {least} or more' if math.isinf(most) else f' from {least} to {most}'
-    raise (ValueError if isinstance(v, Real) else TypeError)(f'{what}: expected a whole number{limits}, got {v!r:.60}')
+    limits = ('' if math.isinf(least) else f' of {least} or more' if math.isinf(most)
+              else f' from {least} to {most}')
+    raise (ValueError if isinstance(v, Real)
+           else TypeError)(f'{what}: expected a whole number{limits}, got {v!r:.60}')
 
 # %% ../nbs/10f_trackers.ipynb #dd8e3fb5
 @patch
@@ -221,28 +259,37 @@ def np_histogram(self:History,
     n:int=64, # bins at most; W&B draws up to 512
     row:int=-1, # index of the row
 )->tuple: # counts, int64 (bins,), and edges, float64 (bins+1,)
-    "The finite values of a row as `numpy.histogram` gives them; infinities and NaN are left out"
+    """The finite values of a row as `numpy.histogram` gives them;
+    infinities and NaN are left out"""
     n, row = _whole('np_histogram: n', n, 1), _whole('np_histogram: row', row)
     if not -len(self) <= row < len(self):
-        raise IndexError(f'np_histogram: {self.name!r} has {len(self)} rows, and none with index {row}')
+        raise IndexError(f'np_histogram: {self.name!r} has {len(self)} rows, '
+                         f'and none with index {row}')
     counts, edges = closed_bins(self, row)
     if len(counts) <= n: return counts, edges
-    width = np.diff(edges/(np.abs(edges).max()))  # the range of float64 values may be larger than a float64
+    # the range of float64 values may be larger than a float64
+    width = np.diff(edges/(np.abs(edges).max()))
     weight = (counts/counts.sum() + width/width.sum())/2
     into = ((weight.cumsum() - weight/2)*n).astype(int).clip(max=n - 1)
     first = np.flatnonzero(np.diff(into, prepend=-1))
     return np.add.reduceat(counts, first), np.r_[edges[first], edges[-1]]
 
 # %% ../nbs/10f_trackers.ipynb #f424a2d2
-def _running(rec:Recording)->bool: return any(t.tick is not None for t in rec.tracks.values())
+def _running(rec:Recording)->bool:
+    return any(t.tick is not None for t in rec.tracks.values())
 
 # %% ../nbs/10f_trackers.ipynb #f217b5c9
 def _new_ticks(rec:Recording, seen:dict)->dict:
-    "The time keys of the finished rows that are new, ascending, each with the position of the mark once it is sent"
-    with _LOCK: rows = [r for t in _tracks(rec).values() for r in list(zip(t.first, t.last))[:t.n - _grows(t)]]
-    new = sorted(r for r in rows if r[1] > seen.get('until', -1) and r[1] not in seen.get('alone', ()))
+    """The time keys of the finished rows that are new, ascending,
+    each with the position of the mark once it is sent"""
+    with _LOCK:
+        rows = [r for t in _tracks(rec).values()
+                for r in list(zip(t.first, t.last))[:t.n - _grows(t)]]
+    new = sorted(r for r in rows
+                 if r[1] > seen.get('until', -1) and r[1] not in seen.get('alone', ()))
     lasts = [last for _,last in new]
-    return {first: min(lasts[i+1:], default=max(lasts) + 1) - 1 for i,(first,_) in enumerate(new)}
+    return {first: min(lasts[i+1:], default=max(lasts) + 1) - 1
+            for i,(first,_) in enumerate(new)}
 
 # %% ../nbs/10f_trackers.ipynb #da9c68e9
 def _grows(t)->bool: return t.tick is not None and t.filled < t.stride
@@ -254,7 +301,8 @@ def _curve_points(rec:Recording, ticks:list)->dict:
     for i in range(0, len(ticks), 64):
         lines = _lines(rec, some := ticks[i:i+64])
         for j,tick in enumerate(some):
-            points[tick] = {f'actstats/{k}': float(v[j]) for k,v in lines.items() if np.isfinite(v[j])}
+            points[tick] = {f'actstats/{k}': float(v[j])
+                            for k,v in lines.items() if np.isfinite(v[j])}
     return points
 
 # %% ../nbs/10f_trackers.ipynb #288ac245
@@ -263,24 +311,31 @@ def _names(what:str, v, known)->list:
     some = [v] if isinstance(v, str) or not isinstance(v, Iterable) else list(v)
     if all(isinstance(n, str) for n in some): return some
     bad = next(n for n in some if not isinstance(n, str))
-    raise TypeError(f'{what}: expected a name or several, got {bad!r:.60}{_nearest(bad, known)}')
+    raise TypeError(
+        f'{what}: expected a name or several, got {bad!r:.60}{_nearest(bad, known)}')
 
 # %% ../nbs/10f_trackers.ipynb #5e7ea28c
 _LAYERS, _ALERTS = 6, 10
 
 def _chosen(rec:Recording, layers, kinds, d, seen:dict)->list:
-    "The keys whose histograms are wanted; KeyError or ValueError for names and kinds that were not recorded"
-    names = None if layers is None else _names('layers', layers, dict.fromkeys(n for n,_ in rec))
-    kinds = [main_kind(rec).name] if kinds is None else _names('kinds', kinds, dict.fromkeys(k for _,k in rec))
+    """The keys whose histograms are wanted;
+    KeyError or ValueError for names and kinds that were not recorded"""
+    names = None if layers is None else _names('layers', layers,
+                                               dict.fromkeys(n for n,_ in rec))
+    kinds = ([main_kind(rec).name] if kinds is None
+             else _names('kinds', kinds, dict.fromkeys(k for _,k in rec)))
     _check_wanted(rec, names, [k for k in kinds if len(rec)])
     found = {f.layer for f in d}
     some = [n for k in kinds for n in shown_layers(rec._names(k), found, _LAYERS)]
     names = seen.setdefault('layers', some) if names is None else names
-    return [(n, k) for k in kinds for n in names if (n, k) in rec and kind_of(k).of != 'number']
+    return [(n, k) for k in kinds
+            for n in names if (n, k) in rec and kind_of(k).of != 'number']
 
 # %% ../nbs/10f_trackers.ipynb #08a95b73
-def _histogram_points(rec:Recording, keys:list, rows:int, bins:int, seen:dict, only=None)->tuple:
-    "The new histograms, or those of the steps `only`: step -> name -> counts and edges, and step -> marks"
+def _histogram_points(rec:Recording, keys:list, rows:int, bins:int, seen:dict,
+                      only=None)->tuple:
+    """The new histograms, or those of the steps `only`: step -> name -> counts and
+    edges, and step -> marks"""
     points, marks, after = {}, {}, dict(seen)
     for key in keys:
         h = rec._history(*key)
@@ -289,7 +344,8 @@ def _histogram_points(rec:Recording, keys:list, rows:int, bins:int, seen:dict, o
         left = h.n_steps.sum() - h.n_steps.cumsum()  # steps of the rows that follow
         for i,step in enumerate(h.step.tolist()):
             if not h.n[i]: continue
-            points.setdefault(step, {})[f'actstats/{key[1]}/{key[0] or "(model)"}'] = h.np_histogram(bins, i)
+            points.setdefault(step, {})[f'actstats/{key[1]}/{key[0] or "(model)"}'] = (
+                h.np_histogram(bins, i))
             if only is None: marks.setdefault(step, {})[key] = after[key] - int(left[i])
     return points, marks
 
@@ -305,8 +361,10 @@ def _send(rec:Recording, tracker, layers, kinds, rows:int, bins:int, report):
     if report or report is None and not running: _send_files(rec, tracker, d, keys, seen)
 
 # %% ../nbs/10f_trackers.ipynb #c18c99f7
-def _send_points(rec:Recording, tracker, keys:list, rows:int, bins:int, seen:dict, alone:bool):
-    "Send the new points, or only the newest if `alone`; a mark moves once its point is sent"
+def _send_points(rec:Recording, tracker, keys:list, rows:int, bins:int, seen:dict,
+                 alone:bool):
+    """Send the new points, or only the newest if `alone`;
+    a mark moves once its point is sent"""
     ticks = _new_ticks(rec, seen)
     some = list(ticks)[-1:] if alone else list(ticks)
     curves = _curve_points(rec, some)
@@ -315,18 +373,22 @@ def _send_points(rec:Recording, tracker, keys:list, rows:int, bins:int, seen:dic
     points = [(s, curves.get(s, {}), hists.get(s, {})) for s in sorted({*curves, *hists})]
     for step in tracker.points(points, alone):
         if alone: seen.setdefault('alone', set()).add(ticks[step])
-        else: seen.update(marks.get(step, {}), **({'until': ticks[step]} if step in ticks else {}))
+        else:
+            seen.update(marks.get(step, {}),
+                        **({'until': ticks[step]} if step in ticks else {}))
 
 # %% ../nbs/10f_trackers.ipynb #47a89ade
 def _now(rec:Recording)->dict:
     "The numbers of the headline that exist for the newest step only"
-    return {f'actstats/{k}': float(v) for k,v in _judgement(rec).items() if np.isfinite(v)}
+    return {f'actstats/{k}': float(v)
+            for k,v in _judgement(rec).items() if np.isfinite(v)}
 
 # %% ../nbs/10f_trackers.ipynb #904a765f
 def _send_alerts(tracker, d, seen:dict):
     "Report each rule once, with the first layer that it names"
     known = seen.setdefault('alerts', set())
-    new = list({f.rule: f for f in reversed(d.findings) if f.rule not in known}.values())[::-1]
+    new = list({f.rule: f for f in reversed(d.findings) if f.rule not in known}.values())[
+        ::-1]
     new = new[:max(0, _ALERTS - len(known))]
     for f in tracker.alerts(new, d): known.add(f.rule)
 
@@ -336,7 +398,8 @@ def _send_files(rec:Recording, tracker, d, keys:list, seen:dict):
     if seen.get('filed') == len(rec): return
     with TemporaryDirectory() as folder:
         rec.report(Path(folder)/'report.html')
-        (Path(folder)/'diagnosis.json').write_text(json.dumps(d.to_dict(), allow_nan=False), encoding='utf-8')
+        (Path(folder)/'diagnosis.json').write_text(
+            json.dumps(d.to_dict(), allow_nan=False), encoding='utf-8')
         if not tracker.draws and keys: _picture(rec, keys, Path(folder)/'histograms.png')
         tracker.files(folder)
     seen['filed'] = len(rec)
@@ -352,7 +415,8 @@ def _picture(rec:Recording, keys:list, path:Path):
 # %% ../nbs/10f_trackers.ipynb #8de7401d
 _TITLE = 63  # characters of an alert's title, at most (W&B)
 
-def _title(f)->str: return f'{f.rule.replace("_", " ")}: {f.layer or "the model"}'[:_TITLE]
+def _title(f)->str:
+    return f'{f.rule.replace("_", " ")}: {f.layer or "the model"}'[:_TITLE]
 def _text(f)->str: return f'{f.sentence} (from step {f.step} on)\n{f.advice}'
 
 # %% ../nbs/10f_trackers.ipynb #fe3aff74
@@ -363,15 +427,19 @@ class _Trackio:
         needs('to_trackio', 'trackio', install='trackio')
         import trackio
         run = trackio.context_vars.current_run.get() if run is None else run
-        if run is None: raise ValueError('to_trackio: no run is active; call trackio.init() first, or pass its run')
-        self.run = _can('to_trackio', run, 'a run of trackio.init()', 'log', 'alert', 'log_artifact')
+        if run is None:
+            raise ValueError('to_trackio: no run is active; call trackio.init() first, '
+                             'or pass its run')
+        self.run = _can('to_trackio', run, 'a run of trackio.init()', 'log', 'alert',
+                        'log_artifact')
         self.histogram, self.levels = trackio.Histogram, trackio.AlertLevel
 
 # %% ../nbs/10f_trackers.ipynb #95dbd40b
 @patch
 def points(self:_Trackio, points, alone):
     for step, numbers, hists in points:
-        self.run.log(numbers | {k: self.histogram(np_histogram=v) for k,v in hists.items()}, step=step)
+        self.run.log(numbers | {k: self.histogram(np_histogram=v)
+                                for k,v in hists.items()}, step=step)
         yield step
 
 # %% ../nbs/10f_trackers.ipynb #3f557bfa
@@ -384,17 +452,21 @@ def alerts(self:_Trackio, new, d):
 
 # %% ../nbs/10f_trackers.ipynb #8b8956c7
 @patch
-def files(self:_Trackio, folder): self.run.log_artifact(folder, name='actstats', type='report')
+def files(self:_Trackio, folder):
+    self.run.log_artifact(folder, name='actstats', type='report')
 
 # %% ../nbs/10f_trackers.ipynb #48e48fff
 @patch
 def to_trackio(self:Recording,
     run=None, # of trackio.init(); None: the active one
-    layers=None, # names whose histograms to send, one or several; None: six, first those that a finding names
+    # names to send or draw, one or several; None: six, those in findings first
+    layers=None,
     kinds=None, # some of "act", "grad", ...; None: outputs, or what there is
-    rows:int=64, # histograms of each layer at most, in this call: further new rows are merged
+    # histograms of each layer at most, in this call: further new rows are merged
+    rows:int=64,
     bins:int=64, # of a histogram at most, up to 512
-    report:bool|None=None, # send report and diagnosis as an artifact; None: once the recording has ended
+    # send report and diagnosis as an artifact; None: once the recording has ended
+    report:bool|None=None,
 ):
     "Send the new data to Trackio: the headline's curves, histograms, alerts, the report"
     _send(self, _Trackio(run), layers, kinds, rows, bins, report)
@@ -407,8 +479,11 @@ class _Wandb:
         needs('to_wandb', 'wandb', install='wandb')
         import wandb
         run = wandb.run if run is None else run
-        if run is None: raise ValueError('to_wandb: no run is active; call wandb.init() first, or pass its run')
-        self.run = _can('to_wandb', run, 'a run of wandb.init()', 'log', 'define_metric', 'alert', 'log_artifact')
+        if run is None:
+            raise ValueError(
+                'to_wandb: no run is active; call wandb.init() first, or pass its run')
+        self.run = _can('to_wandb', run, 'a run of wandb.init()', 'log', 'define_metric',
+                        'alert', 'log_artifact')
         self.module = wandb
 
 # %% ../nbs/10f_trackers.ipynb #5a6469d3
@@ -425,7 +500,8 @@ def points(self:_Wandb, points, alone):
 @patch
 def alerts(self:_Wandb, new, d):
     for f in new:
-        self.run.alert(_title(f), _text(f), level='ERROR' if f.severity == 'error' else 'WARN')
+        self.run.alert(_title(f), _text(f),
+                       level='ERROR' if f.severity == 'error' else 'WARN')
         yield f
 
 # %% ../nbs/10f_trackers.ipynb #4c983555
@@ -439,13 +515,17 @@ def files(self:_Wandb, folder):
 @patch
 def to_wandb(self:Recording,
     run=None, # of wandb.init(); None: the active one
-    layers=None, # names whose histograms to send, one or several; None: six, first those that a finding names
+    # names to send or draw, one or several; None: six, those in findings first
+    layers=None,
     kinds=None, # some of "act", "grad", ...; None: outputs, or what there is
-    rows:int=64, # histograms of each layer at most, in this call: further new rows are merged
+    # histograms of each layer at most, in this call: further new rows are merged
+    rows:int=64,
     bins:int=64, # of a histogram at most, up to 512
-    report:bool|None=None, # send report and diagnosis as an artifact; None: once the recording has ended
+    # send report and diagnosis as an artifact; None: once the recording has ended
+    report:bool|None=None,
 ):
-    "Send the new data to Weights & Biases: while recording only the newest point, at the end the whole history"
+    """Send the new data to Weights & Biases: while recording only the newest point,
+    at the end the whole history"""
     _send(self, _Wandb(run), layers, kinds, rows, bins, report)
 
 # %% ../nbs/10f_trackers.ipynb #533c7cc5
@@ -458,13 +538,17 @@ class _Mlflow:
         needs('to_mlflow', 'mlflow', install='mlflow')
         import mlflow
         run = mlflow.active_run() if run is None else run
-        if run is None: raise ValueError('to_mlflow: no run is active; call mlflow.start_run() first, or pass its run')
-        self.id = run if isinstance(run, str) else getattr(getattr(run, 'info', None), 'run_id', None)
+        if run is None:
+            raise ValueError('to_mlflow: no run is active; '
+                             'call mlflow.start_run() first, or pass its run')
+        self.id = run if isinstance(run, str) else getattr(getattr(run, 'info', None),
+                                                           'run_id', None)
         wanted = 'to_mlflow: expected a run of mlflow.start_run() or its id'
         if self.id is None: raise TypeError(f'{wanted}, got {type(run).__name__}')
         self.key, self.metric = ('mlflow', self.id), mlflow.entities.Metric
         client = mlflow.MlflowClient() if client is None else client
-        self.client = _can('to_mlflow', client, 'an MlflowClient', 'log_batch', 'set_tag', 'log_artifacts')
+        self.client = _can('to_mlflow', client, 'an MlflowClient', 'log_batch', 'set_tag',
+                           'log_artifacts')
 
 # %% ../nbs/10f_trackers.ipynb #393bf65f
 @patch
@@ -472,14 +556,17 @@ def points(self:_Mlflow, points, alone):
     now = int(time()*1000)
     for i in range(0, len(points), _BATCH):
         some = points[i:i+_BATCH]
-        metrics = [self.metric(k, v, now, step) for step,numbers,_ in some for k,v in numbers.items()]
+        metrics = [self.metric(k, v, now, step) for step,numbers,_ in some
+                   for k,v in numbers.items()]
         if metrics: self.client.log_batch(self.id, metrics=metrics)
         yield from (step for step,*_ in some)
 
 # %% ../nbs/10f_trackers.ipynb #f019ec03
 @patch
 def alerts(self:_Mlflow, new, d):
-    if new: self.client.set_tag(self.id, 'actstats.findings', ', '.join(dict.fromkeys(f.rule for f in d)))
+    if new:
+        self.client.set_tag(self.id, 'actstats.findings',
+                            ', '.join(dict.fromkeys(f.rule for f in d)))
     yield from new
 
 # %% ../nbs/10f_trackers.ipynb #42907d11
@@ -490,10 +577,13 @@ def files(self:_Mlflow, folder): self.client.log_artifacts(self.id, folder, 'act
 @patch
 def to_mlflow(self:Recording,
     run=None, # of mlflow.start_run(), or its id; None: the active one
-    layers=None, # names to draw in the picture, one or several; None: six, first those that a finding names
+    # names to send or draw, one or several; None: six, those in findings first
+    layers=None,
     kinds=None, # some of "act", "grad", ...; None: outputs, or what there is
-    report:bool|None=None, # send report, diagnosis and picture; None: once the recording has ended
+    # send report, diagnosis and picture; None: once the recording has ended
+    report:bool|None=None,
     client=None, # an MlflowClient; None: of the current tracking address
 ):
-    "Send the new data to MLflow: the headline's curves, the findings as a tag, the report and a picture"
+    """Send the new data to MLflow: the headline's curves, the findings as a tag,
+    the report and a picture"""
     _send(self, _Mlflow(run, client), layers, kinds, 64, 64, report)

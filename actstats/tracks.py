@@ -25,11 +25,15 @@ __all__ = ['Track', 'regroup']
 
 # %% ../nbs/04b_tracks.ipynb #ca10590c
 class Track:
-    "Rows of many keys over time, at most `max_rows`: the newest where the values are, the others on the host"
-    def __init__(self, bins, max_rows:int, device=None, sample:int=0, recent:int=0, sort=None):
-        self.bins, self.max_rows, self.device, self.sample = bins, max_rows, torch.device(device or 'cpu'), sample
+    """Rows of many keys over time, at most `max_rows`: the newest where the values are,
+    the others on the host"""
+    def __init__(self, bins, max_rows:int, device=None, sample:int=0, recent:int=0,
+                 sort=None):
+        self.bins, self.max_rows, self.device, self.sample = (
+            bins, max_rows, torch.device(device or 'cpu'), sample)
         self.recent = recent  # newest time keys of which a row each is kept
-        self.sort = sort      # sort(key): which of the bins suit its values, as for `FloatBins.of`; None: any
+        # sort(key): which of the bins suit its values, as for `FloatBins.of`; None: any
+        self.sort = sort
         self.slots = {}       # key -> slot
         self.binned = []      # of each slot: its bins
         self.span = []        # of each slot: the first byte of its mask, and its units
@@ -44,25 +48,36 @@ class Track:
         self.ticks = 0        # number of time keys so far
         self.first, self.last = [], []  # of each row: its first and its last time key
         self.past = Past(max_rows, HEAD + len(bins))
-        self.coming = deque()           # pages on their way to the host: rows, masks, times, event of arrival
-        self.newest_pages = deque()     # the newest of those that have arrived: rows, masks, times
-        self.spare = None               # rows and masks of a page on the host, to be reused
-        self.now, self.empty = (empty_rows(n, bins=bins, device=self.device) for n in (0, 1))
-        with real_memory(): self.alive = torch.zeros(0, dtype=torch.bool, device=self.device)
+        # pages on their way to the host: rows, masks, times, event of arrival
+        self.coming = deque()
+        # the newest of those that have arrived: rows, masks, times
+        self.newest_pages = deque()
+        # rows and masks of a page on the host, to be reused
+        self.spare = None
+        self.now, self.empty = (empty_rows(n, bins=bins, device=self.device)
+                                for n in (0, 1))
+        with real_memory():
+            self.alive = torch.zeros(0, dtype=torch.bool, device=self.device)
         self._new_page()
 
     def _new_page(self):
-        self.page = empty_rows(0, PAGE, bins=self.bins, device=self.device)  # closed rows: (keys, rows, fields)
-        with real_memory(): self.units = torch.zeros(PAGE, 0, dtype=torch.uint8, device=self.device)  # their masks
+        # closed rows: (keys, rows, fields)
+        self.page = empty_rows(0, PAGE, bins=self.bins, device=self.device)
+        # their masks
+        with real_memory():
+            self.units = torch.zeros(PAGE, 0, dtype=torch.uint8, device=self.device)
         self.times = []       # time key and step of each of these rows
 
-    rows = property(lambda self: self.past.rows, lambda self, rows: setattr(self.past, 'rows', rows))
-    masks = property(lambda self: self.past.masks, lambda self, masks: setattr(self.past, 'masks', masks))
+    rows = property(lambda self: self.past.rows,
+                    lambda self, rows: setattr(self.past, 'rows', rows))
+    masks = property(lambda self: self.past.masks,
+                     lambda self, masks: setattr(self.past, 'masks', masks))
 
 # %% ../nbs/04b_tracks.ipynb #e5de471d
 @patch
 def _moved(self:Track):
-    "Drop the recorders, since current rows and masks have moved; new ones are made when needed"
+    """Drop the recorders, since current rows and masks have moved;
+    new ones are made when needed"""
     self.recorders = [None] * len(self.span)
 
 # %% ../nbs/04b_tracks.ipynb #c6bc3e15
@@ -80,9 +95,11 @@ def add(self:Track, key, units:int)->int:
     before = self.now, self.alive
     with real_memory():  # the capacity doubles
         if k == len(self.now):
-            self.now = torch.cat([self.now, empty_rows(max(8, k), bins=self.bins, device=self.device)])
+            self.now = torch.cat([self.now, empty_rows(max(8, k), bins=self.bins,
+                                                       device=self.device)])
         if 8*(self.width + n_bytes) > len(self.alive):
-            self.alive = torch.cat([self.alive, self.alive.new_zeros(max(len(self.alive), 8*n_bytes))])
+            self.alive = torch.cat(
+                [self.alive, self.alive.new_zeros(max(len(self.alive), 8*n_bytes))])
     self.slots[key] = k
     self.span.append((self.width, units))
     self.binned.append(self.bins.of(self.sort(key)) if self.sort else self.bins)
@@ -98,10 +115,12 @@ def _widen(self:Track):
     "Make room in the page for all new keys"
     if len(self.page) == len(self.span): return
     with real_memory():
-        page = torch.empty(PAGE, len(self.span), self.empty.shape[1], dtype=torch.int64, device=self.device)
+        page = torch.empty(PAGE, len(self.span), self.empty.shape[1], dtype=torch.int64,
+                           device=self.device)
         page[:] = self.empty  # a row of all keys is contiguous
         page[:, :len(self.page)] = self.page.transpose(0, 1)
-        self.page, self.units = page.transpose(0, 1), pad(self.units, (0, self.width - self.units.shape[1]))
+        self.page, self.units = (page.transpose(0, 1),
+                                 pad(self.units, (0, self.width - self.units.shape[1])))
 
 # %% ../nbs/04b_tracks.ipynb #cc5fc7ff
 @patch
@@ -116,7 +135,8 @@ def put(self:Track,
     if i is None: i = self._slot(key, x, dim)
     self.latest[i] = self.tick
     if x.numel() and not zeros: (self.recorders[i] or self._recorder(i))(x, dim or 0)
-    else: record(x, *self._now(i), dim or 0, self.binned[i], 0)  # sampling would give zeros the wrong weight
+    # sampling would give zeros the wrong weight
+    else: record(x, *self._now(i), dim or 0, self.binned[i], 0)
     if zeros: _add_zeros_(self.now[i], zeros, self.binned[i])
 
 # %% ../nbs/04b_tracks.ipynb #06556fc2
@@ -129,7 +149,8 @@ def _add_zeros_(row:Tensor, n:int, bins):
 
 @patch
 def _recorder(self:Track, i:int):
-    self.recorders[i] = backend(self.device.type).Recorder(*self._now(i), self.binned[i], self.sample)
+    self.recorders[i] = backend(self.device.type).Recorder(*self._now(i), self.binned[i],
+                                                           self.sample)
     return self.recorders[i]
 
 # %% ../nbs/04b_tracks.ipynb #84f15084
@@ -155,7 +176,8 @@ def at(self:Track,
 @patch
 def is_past(self:Track, tick)->bool:
     "True if the row of `tick` is already closed"
-    return tick < self.tick if self.tick is not None else bool(self.last) and tick <= self.last[-1]
+    return (tick < self.tick if self.tick is not None
+            else bool(self.last) and tick <= self.last[-1])
 
 # %% ../nbs/04b_tracks.ipynb #d4abda1a
 @patch
@@ -178,7 +200,8 @@ def flush(self:Track):
 @patch
 def _count(self:Track):
     "One more time key is closed"
-    if self.n and self.filled < self.stride: self.filled, self.last[-1] = self.filled + 1, self.tick
+    if self.n and self.filled < self.stride:
+        self.filled, self.last[-1] = self.filled + 1, self.tick
     elif self.n < self.max_rows:
         self.n, self.filled = self.n + 1, 1
         self.first.append(self.tick)
@@ -191,7 +214,8 @@ def _count(self:Track):
 def _halve(self:Track):
     odd, self.n = self.n % 2, -(-self.n//2)
     self.filled, self.stride = self.filled + self.stride*(1 - odd), 2*self.stride
-    self.first, self.last = self.first[::2], self.last[1::2] + self.last[len(self.last) - odd:]
+    self.first, self.last = (self.first[::2],
+                             self.last[1::2] + self.last[len(self.last) - odd:])
 
 # %% ../nbs/04b_tracks.ipynb #03b35ea7
 @patch
@@ -204,13 +228,15 @@ def _send(self:Track):
     if self.device.type == 'cpu': (self.page, self.units), spare = spare, page
     else:
         for new,t in zip(spare, page): new.copy_(t, non_blocking=t.is_cuda)
-        if self.device.type == 'cuda': there = torch.cuda.current_stream(self.device).record_event()
+        if self.device.type == 'cuda':
+            there = torch.cuda.current_stream(self.device).record_event()
     self.coming.append((*spare, self.times, there))
     self.times, self.spare = [], None
     self._settle(wait=False)
 
 @patch
-def _like(self:Track, t:Tensor)->Tensor: return torch.empty_like(t, device='cpu', pin_memory=t.is_cuda)
+def _like(self:Track, t:Tensor)->Tensor:
+    return torch.empty_like(t, device='cpu', pin_memory=t.is_cuda)
 
 @patch
 def _settle(self:Track, wait:bool=True):
@@ -232,23 +258,28 @@ def _take(self:Track, rows:Tensor, units:Tensor, times:list):
     stamp_(rows[:, :n], torch.tensor([step for _,step in times], device='cpu'))
     self.past.append(rows[:, :n], units[:n])
     kept.append((rows, units, times))
-    while kept and sum(len(o[2]) for o in kept) - len(kept[0][2]) >= self.recent: self.spare = kept.popleft()[:2]
+    while kept and sum(len(o[2]) for o in kept) - len(kept[0][2]) >= self.recent:
+        self.spare = kept.popleft()[:2]
 
 # %% ../nbs/04b_tracks.ipynb #c3597353
 @patch
 def put_late(self:Track, tick, step:int, key, x:Tensor, dim:int|None=None, zeros:int=0):
     "Merge the summary of `x` into the row that holds the past `tick`"
-    if not self.n: return self.put(key, x, dim, zeros)  # no row is closed yet: the current one is the nearest
+    # no row is closed yet: the current one is the nearest
+    if not self.n: return self.put(key, x, dim, zeros)
     i, r = self._slot(key, x, dim), bisect_right([at for at,_ in self.times], tick) - 1
-    if r < 0 and (self.past.ticks or self.coming): return self._change(tick, step, i, x, dim, zeros)
+    if r < 0 and (self.past.ticks or self.coming):
+        return self._change(tick, step, i, x, dim, zeros)
     self._widen()
     bits = self._merge(x, self.page[i, max(r, 0)], i, dim, zeros)
     self.units[max(r, 0), self._bytes(i)] |= bits
     self.latest[i] = tick
 
 @patch
-def _merge(self:Track, x:Tensor, row:Tensor, i:int, dim, zeros:int)->Tensor: # uint8 (bytes,)
-    "Merge the summary of `x` into a row of slot `i`; returns the mask of the units of `x`"
+# uint8 (bytes,)
+def _merge(self:Track, x:Tensor, row:Tensor, i:int, dim, zeros:int)->Tensor:
+    """Merge the summary of `x` into a row of slot `i`;
+    returns the mask of the units of `x`"""
     alive = torch.zeros(self.span[i][1], dtype=torch.bool, device=row.device)
     record(x, row, alive, dim or 0, self.binned[i], 0 if zeros else self.sample)
     if zeros: _add_zeros_(row, zeros, self.binned[i])
@@ -278,7 +309,8 @@ def _change(self:Track, tick, step:int, i:int, x:Tensor, dim, zeros:int):
     while past.stride < self.stride: past.halve()  # as it would when the page comes
     past.tidy()
     r = min(max(bisect_right(self.first, tick) - 1, 0), len(past) - 1)
-    past.change(r, lambda *o: add(*o, min(past.stride, past.ticks - r*past.stride)), *size)
+    past.change(r, lambda *o: add(*o, min(past.stride, past.ticks - r*past.stride)),
+                *size)
     for j,(rows, masks, times) in enumerate(self.newest_pages):
         r = next((r for r,(o,_) in enumerate(times) if o == tick), None)
         if r is None: continue
@@ -311,7 +343,8 @@ def regroup(
     "Merge the rows that have the same index in `into`"
     new = empty_rows(*rows.shape[:-2], n, bins=bins, device='cpu')
     new_masks = masks.new_zeros(n, masks.shape[1])
-    nth = [k for _,group in groupby(into) for k,_ in enumerate(group)]  # the place of a row within its group
+    # the place of a row within its group
+    nth = [k for _,group in groupby(into) for k,_ in enumerate(group)]
     for k in range(max(nth, default=-1) + 1):
         old = [j for j,o in enumerate(nth) if o == k]
         to = [into[j] for j in old]
@@ -324,7 +357,8 @@ def regroup(
 def _in_page(self:Track, rows:Tensor)->Tensor: # int64 (..., rows, fields)
     "A copy of rows of the page on the CPU, with the numbers of their steps"
     rows = rows[..., :len(self.times), :].to('cpu', copy=True)
-    stamp_(rows, torch.tensor([step for _,step in self.times], dtype=torch.int64, device='cpu'))
+    stamp_(rows,
+           torch.tensor([step for _,step in self.times], dtype=torch.int64, device='cpu'))
     return rows
 
 @patch
@@ -335,10 +369,13 @@ def _grouped(self:Track, rows:Tensor, masks:Tensor, begin:int=0)->tuple:
     into = [*(j*past.stride//stride for j in range(begin, len(past))),
             *((past.ticks + j)//stride for j in range(len(self.times)))]
     into = [r - into[0] for r in into]
-    alone = max(0, next((j for j,r in enumerate(into) if j != r), len(into)) - 1)  # these have one row each
-    new = regroup(rows[..., alone:, :], masks[alone:], range(rows.shape[-1] - HEAD), [r - alone for r in into[alone:]],
+    # these have one row each
+    alone = max(0, next((j for j,r in enumerate(into) if j != r), len(into)) - 1)
+    new = regroup(rows[..., alone:, :], masks[alone:], range(rows.shape[-1] - HEAD),
+                  [r - alone for r in into[alone:]],
                   into[-1] + 1 - alone) if into else (rows, masks)
-    return torch.cat([rows[..., :alone, :], new[0]], -2), torch.cat([masks[:alone], new[1]])
+    return (torch.cat([rows[..., :alone, :], new[0]], -2),
+            torch.cat([masks[:alone], new[1]]))
 
 # %% ../nbs/04b_tracks.ipynb #9f8d8b1d
 @patch
@@ -348,30 +385,37 @@ def closed(self:Track, i:int)->tuple: # int64 (rows, fields), uint8 (rows, bytes
     self._widen()
     bits = self._bytes(i)
     rows = torch.cat([self.past.of(i), self._in_page(self.page[i])])
-    return self._grouped(rows, torch.cat([self.past.bits(bits), self.units[:len(self.times), bits].cpu()]))
+    return self._grouped(rows, torch.cat([self.past.bits(bits),
+                                          self.units[:len(self.times), bits].cpu()]))
 
 @patch
 def read(self:Track, key)->tuple:
-    "Rows of `key` that hold a step, and their masks, on the CPU; the row in progress is the last"
+    """Rows of `key` that hold a step, and their masks, on the CPU;
+    the row in progress is the last"""
     i = self.slots[key]
     rows, masks = self.closed(i)
     if self.tick is not None:
         now = self.now[i:i+1].to('cpu', copy=True)
         stamp_(now, self.step)
-        rows, masks = torch.cat([rows, now]), torch.cat([masks, pack(self._now(i)[1])[None].cpu()])
+        rows, masks = (torch.cat([rows, now]),
+                       torch.cat([masks, pack(self._now(i)[1])[None].cpu()]))
     some = field(rows, 'n_steps') > 0
     return rows[some], masks[some]
 
 # %% ../nbs/04b_tracks.ipynb #94708838
 @patch
-def _all(self:Track, of_past, fields:slice, begin:int)->tuple: # int64 (keys, rows, fields), uint8 (rows, bytes)
-    "The closed rows of all keys from row `begin` on, and their masks; `of_past` reads them from the past"
+# int64 (keys, rows, fields), uint8 (rows, bytes)
+def _all(self:Track, of_past, fields:slice, begin:int)->tuple:
+    """The closed rows of all keys from row `begin` on, and their masks;
+    `of_past` reads them from the past"""
     self._settle()
     self._widen()
     past, keys = self.past, len(self.span)
-    at = min(begin*self.stride//past.stride, max(0, len(past) - 1))  # its last row may go on in the page
+    # its last row may go on in the page
+    at = min(begin*self.stride//past.stride, max(0, len(past) - 1))
     rows = torch.cat([of_past(past, keys, at), self._in_page(self.page[..., fields])], 1)
-    masks = torch.cat([past.bits(slice(0, self.width), at), self.units[:len(self.times)].cpu()])
+    masks = torch.cat([past.bits(slice(0, self.width), at),
+                       self.units[:len(self.times)].cpu()])
     rows, masks = self._grouped(rows, masks, at)
     begin -= at*past.stride//self.stride
     return rows[:, begin:], masks[begin:]
@@ -380,14 +424,16 @@ def _all(self:Track, of_past, fields:slice, begin:int)->tuple: # int64 (keys, ro
 def heads(self:Track,
     begin:int=0, # from this row on
 )->tuple: # int64 (keys, rows, HEAD), uint8 (rows, bytes)
-    "The rows of all keys without their histograms, and their masks; the step in progress is the last row"
+    """The rows of all keys without their histograms, and their masks;
+    the step in progress is the last row"""
     rows, masks = self._all(Past.heads, slice(HEAD), begin)
     if self.tick is None: return rows, masks
     now, units, _ = self._in_progress(HEAD)
     return torch.cat([rows, now], 1), torch.cat([masks, units])
 
 @patch
-def _in_progress(self:Track, fields:int|None=None)->tuple: # as one of the `parts` of `newest`
+# as one of the `parts` of `newest`
+def _in_progress(self:Track, fields:int|None=None)->tuple:
     now = self.now[:len(self.span), None, :fields].to('cpu', copy=True)
     stamp_(now, self.step)
     return now, pack(self.alive[:8*self.width])[None].cpu(), [self.tick]
@@ -397,12 +443,15 @@ def _in_progress(self:Track, fields:int|None=None)->tuple: # as one of the `part
 def snapshot(self:Track,
     close:bool=True, # close the step in progress in the copy?
 )->Track:
-    "A copy with all rows on the CPU, or on their way to it; the track itself does not change"
+    """A copy with all rows on the CPU, or on their way to it;
+    the track itself does not change"""
     t = copy(self)
-    for k in ('slots', 'span', 'first', 'last', 'times', 'coming'): setattr(t, k, copy(getattr(self, k)))
+    for k in ('slots', 'span', 'first', 'last', 'times', 'coming'):
+        setattr(t, k, copy(getattr(self, k)))
     t.recent, t.newest_pages, t.spare = 0, deque(), None
     with real_memory():
-        for k in ('now', 'alive', 'page', 'units'): setattr(t, k, getattr(self, k).clone())
+        for k in ('now', 'alive', 'page', 'units'):
+            setattr(t, k, getattr(self, k).clone())
         if close: t.flush()
         t._widen()
         t._send()
@@ -428,7 +477,8 @@ def hold(self:Track,
     ticks:int, # number of time keys
 ):
     "Replace the track's rows with these, which stay unpacked"
-    self.rows, self.masks, self.n, self.first, self.last, self.ticks = rows, masks, len(first), first, last, ticks
+    self.rows, self.masks, self.n, self.first, self.last, self.ticks = (
+        rows, masks, len(first), first, last, ticks)
     self.past.ticks = self.n
 
 @patch
@@ -440,30 +490,38 @@ def halve(self:Track):
 # %% ../nbs/04b_tracks.ipynb #31cbfd19
 @patch
 def newest(self:Track)->Track:
-    "A copy on the CPU of the last `recent` time keys, a row for each, with the step in progress; fewer if some merged"
+    """A copy on the CPU of the last `recent` time keys, a row for each,
+    with the step in progress; fewer if some merged"""
     t = Track(self.bins, max(2, self.recent), sample=self.sample)
     for key,(_, units) in zip(self.slots, self.span): t.add(key, units)
     self._settle()
     self._widen()
     with real_memory():
         size = len(self.span), self.width
-        parts = [(*widened(rows[:, :len(times)], masks[:len(times)], *size), [at for at,_ in times])
+        parts = [(*widened(rows[:, :len(times)], masks[:len(times)], *size),
+                  [at for at,_ in times])
                  for rows,masks,times in self.newest_pages] or [self._single()]
-        parts.append((self._in_page(self.page), self.units[:len(self.times)].cpu(), [at for at,_ in self.times]))
+        parts.append((self._in_page(self.page), self.units[:len(self.times)].cpu(),
+                      [at for at,_ in self.times]))
         if self.tick is not None: parts.append(self._in_progress())
-        rows, masks = torch.cat([p[0] for p in parts], 1), torch.cat([p[1] for p in parts])
+        rows, masks = (torch.cat([p[0] for p in parts], 1),
+                       torch.cat([p[1] for p in parts]))
     first = [tick for p in parts for tick in p[2]][-self.recent:] if self.recent else []
     begin = len(masks) - len(first)
     t.hold(rows[:, begin:].contiguous(), masks[begin:], first, list(first), len(first))
     return t
 
 @patch
-def _single(self:Track)->tuple: # rows (keys, rows, fields), masks (rows, bytes), time keys
+# rows (keys, rows, fields), masks (rows, bytes), time keys
+def _single(self:Track)->tuple:
     "The newest rows that hold a step each, of a track without pages"
     n, single = len(self.masks), torch.zeros(0)
     if n and self.slots: single = field(self.rows, 'n_steps').amax(0) <= 1
-    begin = max([n - self.recent, 0, *(1 + (~single.bool()).nonzero().flatten()[-1:]).tolist()]) if len(single) else n
-    rows, masks = widened(self.rows[:, begin:], self.masks[begin:], len(self.span), self.width)
+    begin = (max([n - self.recent, 0,
+                  *(1 + (~single.bool()).nonzero().flatten()[-1:]).tolist()])
+             if len(single) else n)
+    rows, masks = widened(self.rows[:, begin:], self.masks[begin:], len(self.span),
+                          self.width)
     return rows, masks, self.first[begin:n]
 
 # %% ../nbs/04b_tracks.ipynb #51a38dbd
@@ -479,7 +537,8 @@ def memory(self:Track)->dict: # device -> bytes
     pages = [*self.coming, *self.newest_pages, self.spare or ()]
     host = self.past.nbytes + sum(o.nbytes for page in pages for o in page[:2])
     here = sum(o.nbytes for o in (self.now, self.alive, self.page, self.units))
-    return {'cpu': host + here} if self.device.type == 'cpu' else {'cpu': host, str(self.device): here}
+    return {'cpu': host + here} if self.device.type == 'cpu' else {'cpu': host,
+                                                                   str(self.device): here}
 
 # %% ../nbs/04b_tracks.ipynb #139bfdfe
 @patch
@@ -488,7 +547,8 @@ def collapse(self:Track,
     step:int, # and its step
 ):
     "Merge all rows so far into one that is in progress"
-    keys = (self.stride*(self.n - 1) + self.filled if self.n else 0) + (self.tick is not None)
+    keys = ((self.stride*(self.n - 1) + self.filled if self.n else 0)
+            + (self.tick is not None))
     if not keys: return
     with real_memory():
         if self.n: self._reopen()
@@ -502,5 +562,6 @@ def _reopen(self:Track):
     now, alive = self.now[:len(self.span)], self.alive[:8*self.width]
     now.copy_(merge(merged(rows).to(self.device), now))
     alive |= unpack(masks, 8*self.width).any(0).to(self.device)
-    self.n, self.filled, self.stride, self.first, self.last, self.times = 0, 0, 1, [], [], []
+    self.n, self.filled, self.stride, self.first, self.last, self.times = (0, 0, 1, [],
+                                                                           [], [])
     self.past, self.newest_pages = Past(self.max_rows, self.past.fields), deque()

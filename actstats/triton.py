@@ -22,26 +22,32 @@ from .stats import dense, prime_stride
 
 # %% ../nbs/14_triton.ipynb #a8531185
 _HEAD = tl.constexpr(HEAD)
-globals().update({f'_{k.upper()}': tl.constexpr(i) for k,i in COL.items()})  # _CALLS, _N_STEPS, ...
+# _CALLS, _N_STEPS, ...
+globals().update({f'_{k.upper()}': tl.constexpr(i) for k,i in COL.items()})
 
 def _columns(dtype, merge):
-    "Bits that are set for the columns of one type and one rule for merging, without `n`, which `_merge_moments` merges"
-    found = [f.name for f in FIELDS if (f.dtype, f.merge) == (dtype, merge) and f.name != 'n']
+    """Bits that are set for the columns of one type and one rule for merging,
+    without `n`, which `_merge_moments` merges"""
+    found = [f.name
+             for f in FIELDS if (f.dtype, f.merge) == (dtype, merge) and f.name != 'n']
     return tl.constexpr(sum(1 << COL[k] for k in found))
 
 _SUMS, _MINS, _MAXS = (_columns(int, k) for k in ('sum', 'min', 'max'))
-_FLOAT_SUMS, _FLOAT_MINS, _FLOAT_MAXS = (_columns(float, k) for k in ('sum', 'min', 'max'))
+_FLOAT_SUMS, _FLOAT_MINS, _FLOAT_MAXS = (_columns(float, k)
+                                         for k in ('sum', 'min', 'max'))
 
 # %% ../nbs/14_triton.ipynb #8b4aa797
 def _anywhere(*names):
-    "Options for a kernel that is not compiled anew where these pointers are aligned; none before Triton 3.2"
+    """Options for a kernel that is not compiled anew where these pointers are aligned;
+    none before Triton 3.2"""
     option = 'do_not_specialize_on_alignment'
     return {option: list(names)} if option in signature(triton.jit).parameters else {}
 
 # %% ../nbs/14_triton.ipynb #f127cdc6
 @triton.jit
 def _bits_key(x, lo, top, zero, shift):
-    "Columns of `FloatBins`: `lo` is the key of the smallest magnitude with its own bin, `top` the number of these"
+    """Columns of `FloatBins`: `lo` is the key of the smallest magnitude with its own bin,
+    `top` the number of these"""
     b = x.to(tl.int32, bitcast=True)
     mag = b & 0x7fffffff
     step = tl.minimum(tl.maximum((mag >> shift) - lo, -1), top) + 2
@@ -75,8 +81,10 @@ def _add_block(x, ok, n, n_zero, mean, m2):
 
 # %% ../nbs/14_triton.ipynb #996d5475
 @triton.jit
-def _histogram(x, ok, edges, n_edges, lo, top, zero, shift, STEPS: tl.constexpr, COLS: tl.constexpr):
-    key = _edges_key(x, edges, n_edges, STEPS) if STEPS else _bits_key(x, lo, top, zero, shift)
+def _histogram(x, ok, edges, n_edges, lo, top, zero, shift, STEPS: tl.constexpr,
+               COLS: tl.constexpr):
+    key = _edges_key(x, edges, n_edges, STEPS) if STEPS else _bits_key(x, lo, top, zero,
+                                                                       shift)
     return tl.histogram(tl.where(ok, key, COLS - 1), COLS)
 
 # %% ../nbs/14_triton.ipynb #26dc98b8
@@ -103,15 +111,20 @@ def _leave_moments(part, mean, m2, low, high):
     tl.store(part + _MAX, high.to(tl.float64))
 
 # %% ../nbs/14_triton.ipynb #b36c7912
-@triton.jit(do_not_specialize=['p', 'units', 'inner', 'n_edges', 'lo', 'top', 'zero', 'shift', 'n_cols'],
+@triton.jit(do_not_specialize=['p', 'units', 'inner', 'n_edges', 'lo', 'top', 'zero',
+                               'shift', 'n_cols'],
             **_anywhere('alive', 'ints', 'floats', 'hist', 'edges'))
-def _scan(x_ptr, alive, ints, floats, hist, edges, n, p, units, inner, n_edges, lo, top, zero, shift, n_cols,
-          STEPS: tl.constexpr, SAMPLED: tl.constexpr, DEAD: tl.constexpr, BLOCK: tl.constexpr, COLS: tl.constexpr):
-    first, stride = tl.program_id(0).to(tl.int64)*BLOCK, tl.num_programs(0).to(tl.int64)*BLOCK
+def _scan(x_ptr, alive, ints, floats, hist, edges, n, p, units, inner, n_edges, lo, top,
+          zero, shift, n_cols,
+          STEPS: tl.constexpr, SAMPLED: tl.constexpr, DEAD: tl.constexpr,
+          BLOCK: tl.constexpr, COLS: tl.constexpr):
+    first, stride = (tl.program_id(0).to(tl.int64)*BLOCK,
+                     tl.num_programs(0).to(tl.int64)*BLOCK)
     none = tl.zeros([], tl.int64)
     m, n_zero, n_nan, n_pos, n_neg = none, none, none, none, none
     mean, m2 = tl.zeros([], tl.float64), tl.zeros([], tl.float64)
-    low, high = tl.full([], float('inf'), tl.float32), tl.full([], float('-inf'), tl.float32)
+    low, high = tl.full([], float('inf'), tl.float32), tl.full([], float('-inf'),
+                                                               tl.float32)
     h = tl.zeros([COLS], tl.int32)
     for o in range(first, n, stride):
         i = o + tl.arange(0, BLOCK)
@@ -144,8 +157,10 @@ def _scan(x_ptr, alive, ints, floats, hist, edges, n, p, units, inner, n_edges, 
 @triton.jit
 def _merge_moments(row, row_f, ints, floats, k, ok):
     n = tl.load(ints + k + _N, mask=ok, other=0)
-    mean, m2 = tl.load(floats + k + _MEAN, mask=ok, other=0.), tl.load(floats + k + _M2, mask=ok, other=0.)
-    old_n, old_mean, old_m2 = tl.load(row + _N), tl.load(row_f + _MEAN), tl.load(row_f + _M2)
+    mean, m2 = tl.load(floats + k + _MEAN, mask=ok, other=0.), tl.load(floats + k + _M2,
+                                                                       mask=ok, other=0.)
+    old_n, old_mean, old_m2 = (tl.load(row + _N), tl.load(row_f + _MEAN),
+                               tl.load(row_f + _M2))
     all_n = tl.sum(n, 0) + old_n
     whole = (tl.sum(mean*n, 0) + old_mean*old_n) / tl.maximum(all_n, 1)
     new_m2 = tl.sum(m2 + n*(mean - whole)*(mean - whole), 0)
@@ -155,9 +170,12 @@ def _merge_moments(row, row_f, ints, floats, k, ok):
 
 # %% ../nbs/14_triton.ipynb #e6c03c8d
 @triton.jit
-def _merge_columns(row, parts, k, ok, SUMS: tl.constexpr, MINS: tl.constexpr, MAXS: tl.constexpr, least, most):
+def _merge_columns(row, parts, k, ok, SUMS: tl.constexpr, MINS: tl.constexpr,
+                   MAXS: tl.constexpr, least, most):
     for c in tl.static_range(_HEAD):
-        if (SUMS >> c) & 1: tl.store(row + c, tl.load(row + c) + tl.sum(tl.load(parts + k + c, mask=ok, other=0), 0))
+        if (SUMS >> c) & 1:
+            tl.store(row + c, tl.load(row + c)
+                     + tl.sum(tl.load(parts + k + c, mask=ok, other=0), 0))
         if (MINS >> c) & 1:
             low = tl.min(tl.load(parts + k + c, mask=ok, other=most), 0)
             tl.store(row + c, tl.minimum(tl.load(row + c), low))
@@ -168,12 +186,15 @@ def _merge_columns(row, parts, k, ok, SUMS: tl.constexpr, MINS: tl.constexpr, MA
 # %% ../nbs/14_triton.ipynb #db9f664a
 @triton.jit(do_not_specialize=['parts', 'n_total', 'units', 'n_cols'],
             **_anywhere('row', 'row_f', 'ints', 'floats', 'hist'))
-def _merge(row, row_f, ints, floats, parts, n_total, units, hist, n_cols, PARTS: tl.constexpr):
+def _merge(row, row_f, ints, floats, parts, n_total, units, hist, n_cols,
+           PARTS: tl.constexpr):
     k = tl.arange(0, PARTS)
     ok, k = k < parts, k*_HEAD
     _merge_moments(row, row_f, ints, floats, k, ok)
-    _merge_columns(row, ints, k, ok, _SUMS, _MINS, _MAXS, -0x7fffffffffffffff, 0x7fffffffffffffff)
-    _merge_columns(row_f, floats, k, ok, _FLOAT_SUMS, _FLOAT_MINS, _FLOAT_MAXS, float('-inf'), float('inf'))
+    _merge_columns(row, ints, k, ok, _SUMS, _MINS, _MAXS, -0x7fffffffffffffff,
+                   0x7fffffffffffffff)
+    _merge_columns(row_f, floats, k, ok, _FLOAT_SUMS, _FLOAT_MINS, _FLOAT_MAXS,
+                   float('-inf'), float('inf'))
     tl.store(row + _CALLS, tl.load(row + _CALLS) + 1)
     tl.store(row + _N_TOTAL, tl.load(row + _N_TOTAL) + n_total)
     n_pos = tl.sum(tl.load(ints + k + _N_POSINF, mask=ok, other=0), 0)
@@ -181,35 +202,42 @@ def _merge(row, row_f, ints, floats, parts, n_total, units, hist, n_cols, PARTS:
     tl.store(hist, tl.load(hist) + n_neg)
     tl.store(hist + n_cols - 1, tl.load(hist + n_cols - 1) + n_pos)
     had = tl.load(row + _UNITS)
-    tl.store(row + _UNITS, tl.where((units == 0) | (had == units), had, tl.where(had == 0, units, -1)))
+    tl.store(row + _UNITS,
+             tl.where((units == 0) | (had == units), had, tl.where(had == 0, units, -1)))
 
 # %% ../nbs/14_triton.ipynb #8b2887cd
 _BLOCK, _PROGRAMS = 1024, 512
 _TURN = Lock()  # two threads that launch into one stream take turns
 
 @lru_cache(maxsize=None)
-def _parts(device, stream:int)->tuple: # int64 (programs, HEAD), and the same memory as float64
+# int64 (programs, HEAD), and the same memory as float64
+def _parts(device, stream:int)->tuple:
     "Memory for the parts of one launch in a stream"
     ints = empty_rows(_PROGRAMS, bins=(), device=device)
     return ints, ints.view(torch.float64)
 
 class Recorder:
-    "Merge tensors on a GPU into `row`, and mark their units that are not dead in `alive`: two launches, no waiting"
+    """Merge tensors on a GPU into `row`,
+    and mark their units that are not dead in `alive`: two launches, no waiting"""
     def __init__(self,
         row:Tensor, # int64 (HEAD + len(bins),), contiguous
         alive:Tensor, # bool (units,), contiguous; (0,) if there are no units
         bins, # LinearBins or FloatBins, those of row
         sample:int=0, # use about this many values; 0: all
     ):
-        self.row, self.alive, self.bins, self.sample = row, alive.view(torch.uint8), bins, sample
+        self.row, self.alive, self.bins, self.sample = (row, alive.view(torch.uint8),
+                                                        bins, sample)
         self.reference = Reference.Recorder(row, alive, bins, sample)
         self.row_f, self.hist = row.view(torch.float64), row[HEAD:]
         linear = bins.spec[0] == 0  # LinearBins
-        self.edges = _edges(bins, torch.float32, row.device) if linear else row  # not read by FloatBins
+        # not read by FloatBins
+        self.edges = _edges(bins, torch.float32, row.device) if linear else row
         self.steps = (len(bins) - 1).bit_length() if linear else 0
         per = 0 if linear else 2**bins.mantissa_bits
-        exponents = (0, 0) if linear else ((bins.lo_exp + 127)*per, (bins.hi_exp - bins.lo_exp)*per)
-        self.keys = (*exponents, 0, 0) if linear else (*exponents, bins.zero, 23 - bins.mantissa_bits)
+        exponents = (0, 0) if linear else ((bins.lo_exp + 127)*per,
+                                           (bins.hi_exp - bins.lo_exp)*per)
+        self.keys = (*exponents, 0, 0) if linear else (*exponents, bins.zero,
+                                                       23 - bins.mantissa_bits)
 
 # %% ../nbs/14_triton.ipynb #0682c878
 @patch
@@ -225,10 +253,13 @@ def __call__(self:Recorder, x:Tensor, dim:int):
     inner = x.stride(dim) if fits and units > 1 else n
     p = prime_stride(n, self.sample)
     parts = min(triton.cdiv(n, _BLOCK), _PROGRAMS)
-    ints, floats = _parts(x.device, torch.cuda.current_stream(x.device).cuda_stream if x.is_cuda else 0)
+    ints, floats = _parts(x.device, torch.cuda.current_stream(x.device).cuda_stream
+                          if x.is_cuda else 0)
     with _TURN, torch.cuda.device_of(x):
-        _scan[(parts,)](x, self.alive, ints, floats, self.hist, self.edges, n, p, units, inner,
-                        cols - 1, *self.keys, cols, STEPS=self.steps, SAMPLED=p > 1, DEAD=bool(fits),
+        _scan[(parts,)](x, self.alive, ints, floats, self.hist, self.edges, n, p, units,
+                        inner,
+                        cols - 1, *self.keys, cols, STEPS=self.steps, SAMPLED=p > 1,
+                        DEAD=bool(fits),
                         BLOCK=_BLOCK, COLS=triton.next_power_of_2(cols + 1))
         mine = units if fits else -1 if units else 0
         _merge[(1,)](self.row, self.row_f, ints, floats, parts, n, mine, self.hist, cols,

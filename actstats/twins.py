@@ -43,13 +43,18 @@ def color_twins(self:Recording,
     axs=None, # axes to draw on, two for each layer
     **kwargs, # mean, median and quartiles, as those of color_dim
 ): # the axes: for each layer, that above and that below
-    "Two heat-maps of each layer, one below the other: its outputs and their gradients, or any two kinds"
+    """Two heat-maps of each layer, one below the other: its outputs and their
+    gradients, or any two kinds"""
     _check_two(kinds)
     if layers is None: layers = _in_both(self, kinds[0], self, kinds[1])
     pairs = list(zip(*(_chosen(self, layers, k) for k in kinds)))
-    if not pairs: return np.array([_empty(ax, _nothing(kinds[1])) for ax in _axes(2, 1, 4.2, 2.5, axs)])
-    axs = _paired_axes(len(pairs), ncols) if axs is None else _axes(2*len(pairs), ncols, 0, 0, axs)
-    for ax,h in zip(axs, (h for pair in pairs for h in pair)): _draw_twin(ax, h, self, **kwargs)
+    if not pairs:
+        return np.array([_empty(ax, _nothing(kinds[1]))
+                         for ax in _axes(2, 1, 4.2, 2.5, axs)])
+    axs = _paired_axes(len(pairs), ncols) if axs is None else _axes(2*len(pairs), ncols,
+                                                                    0, 0, axs)
+    for ax,h in zip(axs, (h for pair in pairs for h in pair)):
+        _draw_twin(ax, h, self, **kwargs)
     return axs
 
 # %% ../nbs/05c_twins.ipynb #1e029e7a
@@ -72,19 +77,22 @@ def _outline(ax, counts:np.ndarray, edges:np.ndarray, sign:int, label:str, color
 def _peaks_title(name:str, steps:tuple, d:float, outside:float)->str:
     s, t = steps
     when = f'step {s:,}' if s == t else f'steps {s:,} and {t:,}'
-    return f'{name}, {when}: distance {d:.2f}' + f' ({outside:.1%} outside)'*bool(outside >= .001)
+    return (f'{name}, {when}: distance {d:.2f}'
+            + f' ({outside:.1%} outside)'*bool(outside >= .001))
 
 # %% ../nbs/05c_twins.ipynb #8bcb836b
 def _peaks(ax, a:History, b:History, step:int|None, labels):
     "Two rows back to back"
-    bins = a.bins if isinstance(a.bins, LinearBins) else _common([window(a, 80), window(b, 80)], 80)
+    bins = (a.bins if isinstance(a.bins, LinearBins)
+            else _common([window(a, 80), window(b, 80)], 80))
     i, j = a.row_at(step), b.row_at(step)
     counts = a.in_bins(bins)[i], b.in_bins(bins)[j]
     for c,sign,label,color in zip(counts, (1, -1), labels, ('C0', 'C1')):
         _outline(ax, c[1:-1], bins.edges[1:-1], sign, label, color)
     ax.axhline(0, color='.5', lw=.7)
     ax.yaxis.set_major_formatter(lambda v,_: f'{abs(v):.0%}')
-    d = distance(a.hist[i], b.hist[j]) if a.bins == b.bins else distance(*counts)  # the finest that both have
+    # the finest that both have
+    d = distance(a.hist[i], b.hist[j]) if a.bins == b.bins else distance(*counts)
     outside = max(c[[0, -1]].sum()/max(c.sum(), 1) for c in counts)
     ax.set_title(_peaks_title(_label(a), (a.step[i], b.step[j]), d, outside), fontsize=9)
 
@@ -92,21 +100,26 @@ def _peaks(ax, a:History, b:History, step:int|None, labels):
 @patch
 def twin_peaks(self:Recording,
     layers=None, # names, one or several; None: all that have both
-    kinds=('act', 'valid'), # above and below: any two of `KINDS`; with another run: the first of them, of both runs
+    # above and below: two of `KINDS`; with another run: the first, of both
+    kinds=('act', 'valid'),
     step:int|None=None, # any step; None: the last one
     ncols:int=3, # pictures in a row
     axs=None, # axes to draw on, one for each layer
     against:Recording|None=None, # another run, instead of another kind
 ): # the axes, an array of one for each layer
-    "Two distributions of each layer back to back at one step: training and evaluation mode, or two runs"
+    """Two distributions of each layer back to back at one step:
+    training and evaluation mode, or two runs"""
     _check_two(kinds)
     other, kind = (self, kinds[1]) if against is None else (against, kinds[0])
-    labels = [kind_of(k).label for k in kinds] if against is None else ['this run', 'the other run']
+    labels = [kind_of(k).label for k in kinds] if against is None else ['this run',
+                                                                        'the other run']
     if layers is None: layers = _in_both(self, kinds[0], other, kind)
     pairs = list(zip(_chosen(self, layers, kinds[0]), _chosen(other, layers, kind)))
     axs = _axes(max(1, len(pairs)), ncols, 4.2, 2.5, axs)
     if not pairs: return np.array([_empty(axs[0], _nothing(kind))])
-    for ax,(a,b) in zip(axs, pairs): _peaks(ax, a, b, step, labels) if len(a) and len(b) else _empty(ax)
+    for ax,(a,b) in zip(axs, pairs):
+        _peaks(ax, a, b, step, labels) if len(a) and len(b) else _empty(ax)
     legend = axs[0].get_legend_handles_labels()
-    axs[0].figure.legend(*legend, loc='outside lower center', ncols=2, fontsize=8, frameon=False)
+    axs[0].figure.legend(*legend, loc='outside lower center', ncols=2, fontsize=8,
+                         frameon=False)
     return axs

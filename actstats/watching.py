@@ -23,8 +23,10 @@ from .backends import backend
 from .bins import FloatBins, LinearBins
 from .facts import about, device_type, identical_units, numbers, output_variance
 from .gradients import hook_grad
-from .hooks import _nearest, check_modules, choose_modules, plain, tensors, unit_dim, whole_numbers
-from .internals import aside, in_backward, in_dry_run, inside_itself, is_tracing, modes, parameter, undisturbed
+from .hooks import (_nearest, check_modules, choose_modules, plain, tensors,
+                            unit_dim, whole_numbers)
+from .internals import (aside, in_backward, in_dry_run, inside_itself, is_tracing,
+                                modes, parameter, undisturbed)
 from .layouts import Ranks, rank_and_world, restart
 from .names import Parts
 from .optimizers import facts_of, holds, torch_optimizers
@@ -40,38 +42,48 @@ __all__ = ['WHEN_STARTED', 'watch', 'check_arguments', 'Plan']
 
 # %% ../nbs/04h_watching.ipynb #7f1a3bfe
 class watch(Steps):
-    "Record the outputs of the modules of `model` while the `with` block runs; `as` binds the `Recording`"
+    """Record the outputs of the modules of `model` while the `with` block runs;
+    `as` binds the `Recording`"""
     def __init__(self,
         model, # any module, in any loop; or a list or a dict of modules
-        optimizer:object='auto', # "auto": those that hold its parameters; one; several; None: a step is a forward call
+        # "auto": what holds its parameters; one; several; None: forward calls are steps
+        optimizer:object='auto',
         *,
-        modules=None, # None: every leaf; a regex; a predicate(name, module); a class; names or modules; a Sequential
+        # None: every leaf; a regex; predicate(name, module); a class; names; modules
+        modules=None,
         every:int=1, # record every k-th step
-        grads:bool=False, # also record the gradients of the loss with respect to the outputs
-        params:bool|None=None, # also record parameters, their gradients and updates; None: if an optimizer is given
+        # also record the gradients of the loss with respect to the outputs
+        grads:bool=False,
+        # also parameters, gradients, updates; None: if an optimizer is given
+        params:bool|None=None,
         bins=None, # of the histograms; None: FloatBins()
         sample:int|None=None, # use about this many values of each tensor; None: all
         max_rows:int=1024, # rows kept for each layer
-        recent:int=64, # number of newest steps that keep a row each when rows merge; 0: none
-        outputs:str='first', # of an output with several tensors, record the "first" or "all"
+        # number of newest steps that keep a row each when rows merge; 0: none
+        recent:int=64,
+        # of an output with several tensors, record the "first" or "all"
+        outputs:str='first',
         on_train:bool=True, # record in training mode
         on_valid:bool=False, # record in evaluation mode
         total_steps:int|None=None, # the planned length of the run
         first_step:int=0, # the number of the first step, for a resumed run
-        mesh=None, # the torch DeviceMesh of several processes, where it cannot be seen from the model
+        mesh=None, # torch DeviceMesh of the processes, where the model does not show it
         lenses=(), # what else to record: `Experts()`, `Attention()`, `Outliers()`
     ):
-        _check(optimizer, modules, every, grads, params, bins, sample, max_rows, recent, outputs, on_train, on_valid,
-               total_steps, first_step, mesh, lenses)
+        _check(optimizer, modules, every, grads, params, bins, sample, max_rows, recent,
+               outputs, on_train, on_valid, total_steps, first_step, mesh, lenses)
         self.model, self.parts = model, _parts(model)
         self.modules = choose_modules(self.parts, modules)
-        self.given = _given(optimizer, self.parts)  # torch optimizers; None: found when they step
+        # torch optimizers; None: found when they step
+        self.given = _given(optimizer, self.parts)
         self.mesh, self.lenses = mesh, list(lenses)
         self.every, self.grads, self.all = operator.index(every), grads, outputs == 'all'
         self.on_train, self.on_valid = on_train, on_valid
         wanted = on_train and (bool(self.given) if params is None else params)
-        self.params = self.parts.places(None if modules is None else self.modules.values()) if wanted else {}
-        self.rec = self._recording(bins, max_rows, recent, sample, total_steps, first_step)
+        self.params = self.parts.places(None if modules is None
+                                        else self.modules.values()) if wanted else {}
+        self.rec = self._recording(bins, max_rows, recent, sample, total_steps,
+                                   first_step)
         self._reset()
 
     def __enter__(self): return self.start()
@@ -89,7 +101,8 @@ def _optimizers(optimizer)->list|None:
     "The given torch optimizers; None: `watch` finds the model's when they step"
     if isinstance(optimizer, str) and optimizer == 'auto': return None
     if isinstance(optimizer, str):
-        raise ValueError(f'watch: expected an optimizer, "auto" or None as optimizer, got {optimizer!r}')
+        raise ValueError('watch: expected an optimizer, "auto" or None as optimizer, '
+                         f'got {optimizer!r}')
     try: return [] if optimizer is None else torch_optimizers(optimizer)
     except TypeError as e: raise TypeError(f'watch: {e}') from None
 
@@ -98,49 +111,67 @@ def _given(optimizer, parts:Parts)->list|None:
     given, params = _optimizers(optimizer), list(parts.parameters())
     for o in given or ():
         if not holds(o, params):
-            raise ValueError(f'watch: this {type(o).__name__} holds none of the parameters of this {parts.what}; pass '
-                             'the optimizer of the model, or leave it out: watch finds the optimizers that step it')
+            raise ValueError(
+                f'watch: this {type(o).__name__} holds none of the parameters of this '
+                f'{parts.what}; pass the optimizer of the model, or leave it out: watch '
+                'finds the optimizers that step it')
     return given
 
 # %% ../nbs/04h_watching.ipynb #fc7129e3
-def _check(optimizer, modules, every, grads, params, bins, sample, max_rows, recent, outputs, on_train, on_valid,
-           total_steps, first_step, mesh, lenses):
+def _check(optimizer, modules, every, grads, params, bins, sample, max_rows, recent,
+           outputs, on_train, on_valid, total_steps, first_step, mesh, lenses):
     check_modules(modules)
-    for name,v,least in (('every', every, 1), ('max_rows', max_rows, 2), ('recent', recent, 0),
-                         ('sample', 1 if sample is None else sample, 1), ('first_step', first_step, 0),
+    for name,v,least in (('every', every, 1), ('max_rows', max_rows, 2),
+                         ('recent', recent, 0),
+                         ('sample', 1 if sample is None else sample, 1),
+                         ('first_step', first_step, 0),
                          ('total_steps', 1 if total_steps is None else total_steps, 1)):
         if not hasattr(v, '__index__') or isinstance(v, bool) or v < least:
-            raise ValueError(f'watch: expected {name} to be a whole number, {least} or more, got {v!r}')
-    for name,v in (('grads', grads), ('params', params or False), ('on_train', on_train), ('on_valid', on_valid)):
-        if v not in (True, False): raise TypeError(f'watch: expected {name} to be True or False, got {v!r}')
+            raise ValueError(f'watch: expected {name} to be a whole number, '
+                             f'{least} or more, got {v!r}')
+    for name,v in (('grads', grads), ('params', params or False), ('on_train', on_train),
+                   ('on_valid', on_valid)):
+        if v not in (True, False):
+            raise TypeError(f'watch: expected {name} to be True or False, got {v!r}')
     if not isinstance(bins, (LinearBins, FloatBins, type(None))):
-        raise TypeError(f'watch: expected bins to be LinearBins or FloatBins, got {type(bins).__name__}')
+        raise TypeError('watch: expected bins to be LinearBins or FloatBins, '
+                        f'got {type(bins).__name__}')
     if outputs not in ('first', 'all'):
-        raise ValueError(f'watch: expected outputs to be "first" or "all", got {outputs!r}')
+        raise ValueError(
+            f'watch: expected outputs to be "first" or "all", got {outputs!r}')
     if mesh is not None and not hasattr(mesh, 'mesh_dim_names'):
-        raise TypeError(f'watch: expected mesh to be a torch DeviceMesh, got {type(mesh).__name__}')
-    if not isinstance(lenses, Iterable) or not all(callable(getattr(o, 'attach', None)) for o in lenses):
-        raise TypeError(f'watch: expected lenses to be a list such as [Experts()], got {lenses!r}')
+        raise TypeError(
+            f'watch: expected mesh to be a torch DeviceMesh, got {type(mesh).__name__}')
+    if not isinstance(lenses, Iterable) or not all(callable(getattr(o, 'attach', None))
+                                                   for o in lenses):
+        raise TypeError(
+            f'watch: expected lenses to be a list such as [Experts()], got {lenses!r}')
     if params and optimizer is None:
-        raise ValueError('watch: params=True needs an optimizer, whose steps change them; leave out optimizer=None')
+        raise ValueError('watch: params=True needs an optimizer, '
+                         'whose steps change them; leave out optimizer=None')
 
 # %% ../nbs/04h_watching.ipynb #ddd19c8f
 def check_arguments(
     arguments:dict, # names -> values
 ):
-    "Check arguments of `watch` without a model; raises the same TypeError or ValueError as `watch`"
-    known = {k: p.default for k,p in signature(watch.__init__).parameters.items() if k not in ('self', 'model')}
+    """Check arguments of `watch` without a model;
+    raises the same TypeError or ValueError as `watch`"""
+    known = {k: p.default for k,p in signature(watch.__init__).parameters.items()
+             if k not in ('self', 'model')}
     for k in arguments:
-        if k not in known: raise TypeError(f'watch: no argument is called {k!r}{_nearest(k, known)}')
+        if k not in known:
+            raise TypeError(f'watch: no argument is called {k!r}{_nearest(k, known)}')
     values = known | arguments
     _optimizers(values['optimizer'])
     _check(*(values[k] for k in signature(_check).parameters))
 
 # %% ../nbs/04h_watching.ipynb #35e2d5f4
 @patch
-def _recording(self:watch, bins, max_rows, recent, sample, total_steps, first_step)->Recording:
+def _recording(self:watch, bins, max_rows, recent, sample, total_steps,
+               first_step)->Recording:
     def whole(v): return v and operator.index(v)  # numpy's integers too
-    rec = Recording(bins, whole(max_rows), whole(sample) or 0, n_recent=whole(recent), every=self.every,
+    rec = Recording(bins, whole(max_rows), whole(sample) or 0, n_recent=whole(recent),
+                    every=self.every,
                     total_steps=whole(total_steps), first_step=whole(first_step),
                     model=self.parts.what, torch=torch.__version__, **about(self.modules))
     if self.given: rec.meta['optimizer'] = facts_of(self.given)
@@ -153,17 +184,22 @@ def _reset(self:watch):
     self.handles = []            # hooks to remove
     self.dry = False             # is a pipeline stage only learning shapes?
     self._reset_steps()
-    self.calls = None, set()     # training mode?, and the parts called since a step or a call in evaluation mode began
+    # training mode?, and the parts called since a step or a call in evaluation mode began
+    self.calls = None, set()
     self.begun = False           # has the model been called in training mode?
     self.begun_valid = False     # and in evaluation mode?
     self.n_valid = 0             # forward calls in evaluation mode
-    self.valid = None, 0         # the training step that evaluation follows, and its forward calls so far
-    self.dims = {}               # (name, number of dimensions) -> the dimension of the units
-    self.ways = {}               # name -> how its last output was recorded, from `Recording.way`
+    # the training step that evaluation follows, and its forward calls so far
+    self.valid = None, 0
+    # (name, number of dimensions) -> the dimension of the units
+    self.dims = {}
+    # name -> how its last output was recorded, from `Recording.way`
+    self.ways = {}
     self.ref = ref(self)
 
 # %% ../nbs/04h_watching.ipynb #7de532a0
-WHEN_STARTED = [] # functions f(recording) of later chapters, called when watching starts; must not raise
+# functions f(recording) of later chapters, called when watching starts; must not raise
+WHEN_STARTED = []
 
 # %% ../nbs/04h_watching.ipynb #51d819c1
 @patch
@@ -173,13 +209,16 @@ def start(self:watch)->Recording:
     backend(device_type(self.parts))  # compile it now, not in the first step
     self._take_place()
     try:
-        if 'identical' not in self.rec.meta:  # those of a run that is resumed were found when it began
-            self.rec.meta['identical'] = aside(identical_units, self.parts) if self.params else []
+        # those of a run that is resumed were found when it began
+        if 'identical' not in self.rec.meta:
+            self.rec.meta['identical'] = (aside(identical_units, self.parts)
+                                          if self.params else [])
         self._attach()
     except BaseException:
         while self.handles: self.handles.pop().remove()
         raise
-    for name,cost in internals.LOST.items(): self.rec.note(f'PyTorch {torch.__version__}', f'has no {name}: {cost}')
+    for name,cost in internals.LOST.items():
+        self.rec.note(f'PyTorch {torch.__version__}', f'has no {name}: {cost}')
     internals.forget_compiled()
     for f in WHEN_STARTED: f(self.rec)
     return self.rec
@@ -192,31 +231,38 @@ def _take_place(self:watch):
     try: rec.place = Ranks(self.parts, self.mesh)
     except Exception as e:
         if self.mesh is not None and dist.is_initialized():
-            raise ValueError(f'watch: expected a mesh in which rank {rank} has a place, got {self.mesh}: {e}') from None
-        rec.note('ranks', f'their mesh is not known, so layouts follow the kinds of rows: {e}')
+            raise ValueError(f'watch: expected a mesh in which rank {rank} has a place, '
+                             f'got {self.mesh}: {e}') from None
+        rec.note('ranks',
+                 f'their mesh is not known, so layouts follow the kinds of rows: {e}')
         rec.place = Ranks(Parts(nn.Module()))
-    rec.meta['ranks'] = (rec.meta.get('ranks') or {}) | rec.place.about() | dict(restart=restart(), started=time())
+    rec.meta['ranks'] = ((rec.meta.get('ranks') or {}) | rec.place.about()
+                         | dict(restart=restart(), started=time()))
 
 # %% ../nbs/04h_watching.ipynb #a1c76f0b
 @patch
 def _attach(self:watch):
-    self.fused, self.hidden = [], False  # pairs (probe, module) inside layers that may run as one kernel; detached?
+    # pairs (probe, module) inside layers that may run as one kernel; detached?
+    self.fused, self.hidden = [], False
     roots = [m for _,m in self.parts.roots]
     self.inside_fused = set() if self.on_valid else _parts_of_fused(roots)
     for m in roots: self._attach_root(m)
     self._attach_end(roots[-1])
     for lens in self.lenses: self.handles += lens.attach(self)
     for name,m in self.modules.items():
-        probe = Probe(self, partial(self._saw, name), partial(self._from_graph, name), m, self.all, self.grads)
+        probe = Probe(self, partial(self._saw, name), partial(self._from_graph, name), m,
+                      self.all, self.grads)
         self.handles += self.hook(name, m, probe)
     for m in roots if self.fused else ():
-        self.handles.append(Probe(self, self._attach_fused, None, m).attach(m.register_forward_hook))
+        self.handles.append(
+            Probe(self, self._attach_fused, None, m).attach(m.register_forward_hook))
     self._hook_steps()
 
 # %% ../nbs/04h_watching.ipynb #85b22682
 @patch
 def hook(self:watch, name:str, m:nn.Module, probe)->list:
-    "Attach a probe to a module, detached while it runs in a fused kernel: [probe], or [] and a note"
+    """Attach a probe to a module, detached while it runs in a fused kernel:
+    [probe], or [] and a note"""
     try: probe.attach(m.register_forward_hook)
     except RuntimeError as e:
         self.rec.note(name, f'it takes no hooks: {e}')
@@ -229,18 +275,22 @@ def hook(self:watch, name:str, m:nn.Module, probe)->list:
 def _attach_end(self:watch, m):
     "Record the variance of the model's output"
     probe = Probe(self, self._gave, self._gave_in_graph, m, all=True)
-    with suppress(RuntimeError): self.handles.append(probe.attach(m.register_forward_hook))  # _attach_root reports it
+    # _attach_root reports it
+    with suppress(RuntimeError):
+        self.handles.append(probe.attach(m.register_forward_hook))
 
 @patch
 def _gave(self:watch, m, args, out):
     "Called when the model has returned"
     try:
-        if self.paused or self.dry or not self.handles or not m.training or in_backward() or is_tracing(): return
+        if (self.paused or self.dry or not self.handles or not m.training or in_backward()
+            or is_tracing()): return
         where = self._moment()
         if where is None or not where[0]: return
         if type(out) is Tensor and not modes(): self._note_variance(out, where[2])
         else: aside(self._note_variance, out, where[2])
-    except Exception: pass  # an output without variance: the layer that returned it is noted
+    # an output without variance: the layer that returned it is noted
+    except Exception: pass
 
 @patch
 def _gave_in_graph(self:watch, m, xs, what): self._gave(m, (), xs)
@@ -250,12 +300,15 @@ def _note_variance(self:watch, out, step):
     x = next((x for x in tensors(out) if x.ndim and len(x) > 1), None)
     if x is None or self.rec.place is not None and not self.rec.place.is_last: return
     if not is_plain(x): x = plain(x)[0]
-    if x.ndim and len(x) > 1: self.rec.put('output_variance', 'run', output_variance(x), step)
+    if x.ndim and len(x) > 1:
+        self.rec.put('output_variance', 'run', output_variance(x), step)
 
 # %% ../nbs/04h_watching.ipynb #82271e96
 @patch
 def _attach_root(self:watch, m):
-    try: self.handles.append(RootProbe(self, self._root, self._root_from_graph, m).attach(m))
+    try:
+        self.handles.append(
+            RootProbe(self, self._root, self._root_from_graph, m).attach(m))
     except RuntimeError as e:
         raise RuntimeError(f'watch: this {type(m).__name__} takes no hooks ({e}); '
                            'watch it before it is scripted') from None
@@ -264,7 +317,9 @@ def _attach_root(self:watch, m):
 @patch
 def _note_end(self:watch, kind:type, error):
     "Keep the exception that leaves the block as a fact"
-    with suppress(Exception): self.rec.meta['ended'] = dict(step=self.rec.step, why=f'{kind.__name__}: {error}'[:300])
+    with suppress(Exception):
+        self.rec.meta['ended'] = dict(step=self.rec.step,
+                                      why=f'{kind.__name__}: {error}'[:300])
 
 # %% ../nbs/04h_watching.ipynb #d669653c
 @patch
@@ -281,32 +336,47 @@ def stop(self:watch,
     if self.rec.problems and tell:
         with suppress(Warning):
             some = '; '.join(self.rec.problems[:3])
-            warnings.warn(f'actstats: not everything was recorded, see rec.problems: {some}', stacklevel=3)
+            warnings.warn('actstats: not everything was recorded, '
+                          f'see rec.problems: {some}', stacklevel=3)
 
 # %% ../nbs/04h_watching.ipynb #4d83c944
 @patch
 def _note_omissions(self:watch):
     rec, now = self.rec, self.parts.modules()
     for name,m in self.modules.items():
-        if now.get(name) is not m: rec.note(name, 'replaced while it was watched: its replacement was not recorded')
+        if now.get(name) is not m:
+            rec.note(name,
+                     'replaced while it was watched: its replacement was not recorded')
     if not (rec.called or self.begun or self.begun_valid):
-        return rec.note('model', 'no forward pass of it was seen; is this the object that is trained?')
+        return rec.note('model', 'no forward pass of it was seen; '
+                        'is this the object that is trained?')
     if self.counting: self._note_uncounted()
     if self.given and self.idle and self.others_stepped:
-        rec.note('optimizer', 'the one given to watch never stepped, but others did, so the whole run counts as one '
-                 'step; call watch without optimizer=, and it finds those that step the model')
+        rec.note(
+            'optimizer',
+            'the one given to watch never stepped, but others did, so the whole run '
+            'counts as one step; call watch without optimizer=, and it finds those that '
+            'step the model')
 
 # %% ../nbs/04h_watching.ipynb #197bc4c2
 @patch
 def _note_uncounted(self:watch):
     "Note the consequences if no optimizer of the model has stepped"
     if not (self.begun or self.begun_valid):
-        self.rec.note('model', "the watched model's forward was never called, only its submodules', and no optimizer "
-                      'stepped, so the whole run counts as one step; watch the submodule that is called')
-    if self.params: self.rec.note('parameters', 'no optimizer of the model stepped, so they were not recorded')
-    if self.given is None and self.others_stepped and any(p.grad is not None for p in self.parts.parameters()):
-        self.rec.note('optimizer', 'those that stepped hold no parameter of the model, so each forward call is a step; '
-                      'call before_step() and after_step() of the watch around its steps')
+        self.rec.note(
+            'model',
+            "the watched model's forward was never called, only its submodules', and no "
+            "optimizer stepped, so the whole run counts as one step; watch the submodule "
+            "that is called")
+    if self.params:
+        self.rec.note('parameters',
+                      'no optimizer of the model stepped, so they were not recorded')
+    if (self.given is None and self.others_stepped
+        and any(p.grad is not None for p in self.parts.parameters())):
+        self.rec.note(
+            'optimizer',
+            'those that stepped hold no parameter of the model, so each forward call is '
+            'a step; call before_step() and after_step() of the watch around its steps')
 
 # %% ../nbs/04h_watching.ipynb #7b303da3
 @patch
@@ -314,12 +384,14 @@ def _root(self:watch, m, args, inputs):
     "Called when a forward call of the model begins"
     try:
         self.dry = in_dry_run()
-        if self.paused or self.dry or in_backward() or inside_itself(m) or is_tracing(): return
+        if self.paused or self.dry or in_backward() or inside_itself(m) or is_tracing():
+            return
         self._begin(m)
         if self.fused: self._attach_fused() if m.training else self._detach_fused()
         if not m.training or m is not self.parts.first: return
         args, kwargs = inputs
-        if not kwargs and all(type(x) is Tensor for x in args) and not modes(): self._record_input(args, kwargs)
+        if not kwargs and all(type(x) is Tensor for x in args) and not modes():
+            self._record_input(args, kwargs)
         else: aside(self._record_input, args, kwargs)
     except Exception as e: self.rec.note('model', e)
 
@@ -349,18 +421,23 @@ def _is_new(self:watch, m)->bool:
 # %% ../nbs/04h_watching.ipynb #909677a2
 @patch
 def _moment(self:watch):
-    "(training?, time key, step) of an output that arrives now; None if it is not to be recorded"
+    """(training?, time key, step) of an output that arrives now;
+    None if it is not to be recorded"""
     if self.parts.training:
-        return (True, self.step, self.step) if self.on_train and not self.step % self.every else None
-    step, i = self.valid if self.valid[0] == self.rec.step else (self.rec.step, 0)  # the model itself may not be called
-    return (False, step*CALLS + i, step) if self.on_valid and not self.n_valid % self.every else None
+        return ((True, self.step, self.step)
+                if self.on_train and not self.step % self.every else None)
+    # the model itself may not be called
+    step, i = self.valid if self.valid[0] == self.rec.step else (self.rec.step, 0)
+    return ((False, step*CALLS + i, step)
+            if self.on_valid and not self.n_valid % self.every else None)
 
 # %% ../nbs/04h_watching.ipynb #5a9e0ece
 @patch
 def _saw(self:watch, name, m, args, out):
     "Called when a module has returned its output"
     try:
-        if self.idle and not self.begun and in_dry_run(): return  # the stage is not the watched model itself
+        # the stage is not the watched model itself
+        if self.idle and not self.begun and in_dry_run(): return
         if self.paused or self.dry or not self.handles: return
         if type(out) is Tensor and self._again(name, m, out): return
         if self.stepped and self.parts.training and not in_backward(): self._complete()
@@ -371,9 +448,11 @@ def _saw(self:watch, name, m, args, out):
 # %% ../nbs/04h_watching.ipynb #ad4d1f80
 @patch
 def _again(self:watch, name, m, out)->bool:
-    "Record an output as this layer's last one, if the step is the same; False: take the full path"
+    """Record an output as this layer's last one, if the step is the same; False:
+    take the full path"""
     way = self.ways.get(name)
-    if way is None or self.stepped or not (m.training and self.parts.training): return False
+    if way is None or self.stepped or not (m.training and self.parts.training):
+        return False
     return undisturbed() and self.rec.put_again(way, out, self.step)
 
 # %% ../nbs/04h_watching.ipynb #f28e7acc
@@ -387,7 +466,8 @@ def _record_output(self:watch, name, m, out):
         if not m.training: rec.meta['in_eval'][name] = self.step
     where = self._moment()
     if where is None: return
-    if isinstance(out, Tensor) and out.is_floating_point(): self._put_output(name, name, m, out, where)
+    if isinstance(out, Tensor) and out.is_floating_point():
+        self._put_output(name, name, m, out, where)
     else: self._put_outputs(name, m, out, where)
 
 # %% ../nbs/04h_watching.ipynb #19ffa7b4
@@ -395,7 +475,8 @@ def _record_output(self:watch, name, m, out):
 def _put_outputs(self:watch, name, m, out, where):
     xs = list(tensors(out) if self.all else islice(tensors(out), 1))
     if not xs: return self._put_whole(name, out, where)
-    for i,x in enumerate(xs): self._put_output(name, f'{name}[{i}]' if self.all else name, m, x, where)
+    for i,x in enumerate(xs):
+        self._put_output(name, f'{name}[{i}]' if self.all else name, m, x, where)
 
 @patch
 def _put_whole(self:watch, name, out, where):
@@ -403,14 +484,17 @@ def _put_whole(self:watch, name, out, where):
     xs = list(whole_numbers(out) if self.all else islice(whole_numbers(out), 1))
     if not xs:
         what = out.dtype if isinstance(out, Tensor) else type(out).__name__
-        self.rec.note(name, f'its output holds neither floating-point nor whole numbers ({what})')
+        self.rec.note(
+            name, f'its output holds neither floating-point nor whole numbers ({what})')
     if not where[0] or in_backward(): return
-    for i,x in enumerate(xs): self._see(f'{name}[{i}]' if self.all else name, 'index', x, None)
+    for i,x in enumerate(xs):
+        self._see(f'{name}[{i}]' if self.all else name, 'index', x, None)
 
 # %% ../nbs/04h_watching.ipynb #107fad23
 @patch
 def _dim(self:watch, name, m, x):
-    "The dimension of the units of an output, worked out once for each module and number of dimensions"
+    """The dimension of the units of an output,
+    worked out once for each module and number of dimensions"""
     dim = self.dims.get((name, x.ndim), -1)
     if dim == -1: dim = self.dims[name, x.ndim] = unit_dim(m, x)
     return dim
@@ -422,10 +506,13 @@ def _put_output(self:watch, name, key, m, x, where):
     dim = self._dim(name, m, x)
     if self.grads and training and x.requires_grad:
         if x.grad_fn is not None: hook_grad(x, self.ref, key, dim, step)
-        else: self.rec.note(f'gradient of {key or "model"}', 'its output is a leaf of the graph; see its .grad')
+        else:
+            self.rec.note(f'gradient of {key or "model"}',
+                          'its output is a leaf of the graph; see its .grad')
     if in_backward(): return
     self.rec.put(key, 'act' if training else 'valid', x, step, dim, tick)
-    if training and key == name and not self.grads: self.ways[name] = self.rec.way(key, 'act', x, dim)
+    if training and key == name and not self.grads:
+        self.ways[name] = self.rec.way(key, 'act', x, dim)
 
 # %% ../nbs/04h_watching.ipynb #1bf40d8c
 @patch
@@ -433,8 +520,10 @@ def saw_grad(self:watch, g, key, dim, step, part=None):
     "Called with the gradient of an output, or with a gradient from which `part` takes it"
     try:
         if self.paused or not self.handles: return
-        step = min(step, self.step)  # forward calls that were counted as steps may have become one
-        if type(g) is Tensor and part is None and not modes(): self.rec.put(key, 'grad', g, step, dim)
+        # forward calls that were counted as steps may have become one
+        step = min(step, self.step)
+        if type(g) is Tensor and part is None and not modes():
+            self.rec.put(key, 'grad', g, step, dim)
         else: aside(lambda: self.rec.put(key, 'grad', part(g) if part else g, step, dim))
     except Exception as e: self.rec.note(f'gradient of {key or "model"}', e)
 
@@ -444,7 +533,8 @@ def _root_from_graph(self:watch, m, xs, what):
     self.dry = in_dry_run()
     if self.paused or self.dry or in_backward(): return
     self._begin(m)
-    if m.training and m is self.parts.first: aside(self._record_input, None, [x.detach() for x in xs])
+    if m.training and m is self.parts.first:
+        aside(self._record_input, None, [x.detach() for x in xs])
 
 # %% ../nbs/04h_watching.ipynb #3f20395d
 @patch
@@ -453,7 +543,8 @@ def _from_graph(self:watch, name, m, xs, what):
     xs = [x.detach() for x in xs]  # the graph delivers their gradients itself
     if what < GRAD:
         if self.grads and not GRADS_IN_GRAPHS:
-            self.rec.note('gradients', 'inside compiled code they need PyTorch 2.13 or newer')
+            self.rec.note('gradients',
+                          'inside compiled code they need PyTorch 2.13 or newer')
         return self._saw(name, m, (), xs[0] if what == OUTPUT and xs else xs)
     where = self._moment()
     if where is None or not where[0]: return
@@ -463,7 +554,8 @@ def _from_graph(self:watch, name, m, xs, what):
 # %% ../nbs/04h_watching.ipynb #ef2ca385
 def _parts_of_fused(roots)->set:
     "The modules inside layers that may run as one kernel"
-    layers = (layer for root in roots for layer in root.modules() if isinstance(layer, nn.TransformerEncoderLayer))
+    layers = (layer for root in roots for layer in root.modules()
+              if isinstance(layer, nn.TransformerEncoderLayer))
     return {m for layer in layers for m in layer.modules()}
 
 # %% ../nbs/04h_watching.ipynb #988c7c52
@@ -492,8 +584,10 @@ def _attach_fused(self:watch, *args):
 def due(self:watch,
     every:int=1, # look at each `every`-th of the recorded steps
 )->bool:
-    "True if a lens is to record values of the current pass; False in evaluation, recomputation and tracing"
-    if torch.compiler.is_compiling() or self.paused or self.dry or not self.handles: return False
+    """True if a lens is to record values of the current pass; False in evaluation,
+    recomputation and tracing"""
+    if torch.compiler.is_compiling() or self.paused or self.dry or not self.handles:
+        return False
     if in_backward() or is_tracing(): return False
     if self.stepped and self.parts.training: self._complete()
     where = self._moment()
@@ -508,18 +602,22 @@ def see(self:watch,
     dim:int|None=None, # dimension of their units; None: no units
 ):
     "Merge values from a lens into the row of the current step; never raises"
-    try: self._see(name, kind, x, dim) if not modes() else aside(self._see, name, kind, x, dim)
+    try:
+        self._see(name, kind, x, dim) if not modes() else aside(self._see, name, kind, x,
+                                                                dim)
     except Exception as e: self.rec.note(name, e)
 
 @patch
 def _see(self:watch, name, kind, x, dim):
     if x.is_floating_point(): return self.rec.put(name, kind, x, self.step, dim)
     if x.is_mps: x = x.cpu()
-    self.rec.put(name, kind, x.float() if _fits_float32(x) else x.double(), self.step, dim)
+    self.rec.put(name, kind, x.float() if _fits_float32(x) else x.double(), self.step,
+                 dim)
     self.rec.dtypes[name, kind] = x.dtype
 
 def _fits_float32(x:Tensor)->bool:
-    "True if float32 surely holds these whole numbers exactly; does not wait for a GPU to find out"
+    """True if float32 surely holds these whole numbers exactly;
+    does not wait for a GPU to find out"""
     if x.element_size() < 4 or not x.numel(): return True
     return x.is_cpu and all(-2**24 <= v <= 2**24 for v in x.aminmax())
 
@@ -531,7 +629,8 @@ def _record_input(self:watch, args, kwargs):
         x = None if where is None else next(numbers((args, kwargs)), None)
         if x is None or x.is_nested: return
         rec, step = self.rec, where[2]
-        if rec.meta['input'] is None and x.numel(): rec.meta['input'] = [int(n) for n in x.shape]
+        if rec.meta['input'] is None and x.numel():
+            rec.meta['input'] = [int(n) for n in x.shape]
         if x.is_floating_point() or x.is_quantized:
             return rec.put('input', 'input', x, step, unit_dim(self.parts.first, x))
         self._see('input', 'input', x, None)
@@ -539,7 +638,8 @@ def _record_input(self:watch, args, kwargs):
 
 # %% ../nbs/04h_watching.ipynb #4473b1c9
 class Plan:
-    "What a `watch` will record, and the memory that it takes once there are `max_rows` rows of everything"
+    """What a `watch` will record, and the memory that it takes once there are
+    `max_rows` rows of everything"""
     def __init__(self,
         rows:list, # dicts: kind, histories, and bytes: device, host, most
         max_rows:int, # of each history
@@ -547,34 +647,47 @@ class Plan:
         self.rows, self.max_rows = rows, max_rows
 
     def to_df(self):
-        "A row for each kind: histories, bytes on the layers' device, bytes on the host as measured and at most"
+        """A row for each kind: histories, bytes on the layers' device,
+        bytes on the host as measured and at most"""
         import pandas as pd
-        return pd.DataFrame(self.rows, columns=['kind', 'histories', 'device', 'host', 'most']).set_index('kind')
+        return pd.DataFrame(self.rows, columns=['kind', 'histories', 'device', 'host',
+                                                'most']).set_index('kind')
 
     def __repr__(self):
         table = self.to_df()
         total = table.sum()
-        table = table.assign(**{k: table[k].map(_megabytes) for k in ('device', 'host', 'most')})
-        return (f'{table.to_string()}\n{total.histories:,} histories of {self.max_rows:,} rows: '
-                f'{_megabytes(total.device)} where the layers are, about {_megabytes(total.host)} on the host')
+        table = table.assign(**{k: table[k].map(_megabytes)
+                                for k in ('device', 'host', 'most')})
+        return (
+            f'{table.to_string()}\n{total.histories:,} histories of {self.max_rows:,} '
+            f'rows: {_megabytes(total.device)} where the layers are, about '
+            f'{_megabytes(total.host)} on the host')
 
 def _megabytes(n)->str: return f'{n/1e6:,.1f} MB'
 
 # %% ../nbs/04h_watching.ipynb #fb24051a
-_TYPICAL = 300 # bytes of a packed row: the mean over 14 recordings is 293 for outputs, about 210 for parameters
+# bytes of a packed row: the mean over 14 recordings
+# is 293 for outputs, about 210 for parameters
+_TYPICAL = 300
 
 @patch
 def plan(self:watch)->Plan:
     "What will be recorded, and its memory; lenses and logged numbers are not counted"
-    rec, widths, places = self.rec, [_width(m) for m in self.modules.values()], self.params.values()
+    rec, widths, places = (self.rec, [_width(m) for m in self.modules.values()],
+                           self.params.values())
     ps = [p for p in (parameter(*place) for place in places) if p is not None]
-    kinds = dict(act=self.on_train, grad=self.on_train and self.grads, valid=self.on_valid)
+    kinds = dict(act=self.on_train, grad=self.on_train and self.grads,
+                 valid=self.on_valid)
     rows = [_planned(k, widths, rec) for k,wanted in kinds.items() if wanted]
-    rows += [_planned(k, [0]*len(ps), rec) for k in ('param', 'param_grad', 'update') if ps]
-    if ps: rows.append(dict(kind='copy for updates', histories=0, device=_copied(ps, rec.sample), host=0, most=0))
+    rows += [_planned(k, [0]*len(ps), rec)
+             for k in ('param', 'param_grad', 'update') if ps]
+    if ps:
+        rows.append(dict(kind='copy for updates', histories=0,
+                         device=_copied(ps, rec.sample), host=0, most=0))
     return Plan(rows, rec.max_rows)
 
-def _copied(ps, sample:int)->int: return sum(sampled(p.detach(), sample).numel()*p.element_size() for p in ps)
+def _copied(ps, sample:int)->int:
+    return sum(sampled(p.detach(), sample).numel()*p.element_size() for p in ps)
 
 def _width(m)->int:
     "The number of units of a module's output, as far as its weight shows it"
@@ -586,8 +699,11 @@ def _planned(kind:str, units:list, rec)->dict:
     "Memory for the histories of one kind, with these numbers of units"
     bins, n, bits = len(rec.bins), len(units), sum(-(-u//8) for u in units)
     page = PAGE*(8*n*(HEAD + bins) + bits)
-    newest = (-(-rec.n_recent//PAGE) + 2)*page  # with one on its way, and one to be used again
+    # with one on its way, and one to be used again
+    newest = (-(-rec.n_recent//PAGE) + 2)*page
     full = n*rec.max_rows
-    host = newest + full*_TYPICAL*(HEAD + bins)//(HEAD + 325) + bits*-(-rec.max_rows//PAGE)
+    host = (newest + full*_TYPICAL*(HEAD + bins)//(HEAD + 325)
+            + bits*-(-rec.max_rows//PAGE))
     most = newest + full*(8*HEAD + 4*bins + 2*bins//PAGE) + bits*rec.max_rows
-    return dict(kind=kind, histories=n, device=page + 8*n*(HEAD + bins) + 8*bits, host=host, most=most)
+    return dict(kind=kind, histories=n, device=page + 8*n*(HEAD + bins) + 8*bits,
+                host=host, most=most)

@@ -21,10 +21,13 @@ __all__ = ['init_weights', 'act_moments', 'Centring', 'centring', 'GeneralRelu']
 def init_weights(
     m:nn.Module, # a convolution or linear layer is changed, any other module left alone
     leaky:float=0., # slope of the activation on the negative side
-    gain:float|None=None, # weights get the variance gain**2/n_in; None: sqrt(2/(1 + leaky**2))
+    # weights get the variance gain**2/n_in; None: sqrt(2/(1 + leaky**2))
+    gain:float|None=None,
 ):
-    "Kaiming initialisation, biases zero: [He et al. 2015](https://arxiv.org/abs/1502.01852); for `model.apply`"
-    if not isinstance(m, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)) or parameter(m, 'weight') is None: return
+    """Kaiming initialisation, biases zero: [He et al.
+    2015](https://arxiv.org/abs/1502.01852); for `model.apply`"""
+    if not isinstance(m, (nn.Linear, nn.Conv1d, nn.Conv2d,
+                          nn.Conv3d)) or parameter(m, 'weight') is None: return
     if gain is None: gain = math.sqrt(2/(1 + leaky**2))
     nn.init.normal_(m.weight, std=gain/math.sqrt(m.weight[0].numel()))
     if m.bias is not None: nn.init.zeros_(m.bias)
@@ -32,9 +35,11 @@ def init_weights(
 # %% ../nbs/06b_weights.ipynb #199bff44
 def act_moments(
     act, # elementwise function of a tensor, or a module or class of one
-    std:float=1., # standard deviation of the normally distributed pre-activations, of mean 0
+    # standard deviation of the normally distributed pre-activations, of mean 0
+    std:float=1.,
 )->tuple: # mean and standard deviation of act(std*z)
-    "Mean and standard deviation after an activation, by integration; ValueError if it is not elementwise or not finite"
+    """Mean and standard deviation after an activation, by integration;
+    ValueError if it is not elementwise or not finite"""
     n = 200_000
     z = (torch.arange(n, dtype=torch.float64) + .5)*(24/n) - 12
     p = torch.exp(-z*z/2)*(24/n/math.sqrt(2*math.pi))
@@ -42,9 +47,11 @@ def act_moments(
     if isinstance(act, nn.Module): act = deepcopy(act).double().cpu().eval()
     with torch.no_grad(): y = act(std*z)
     if y.shape != z.shape:
-        raise ValueError(f'act_moments: expected an elementwise activation, got {tuple(y.shape)} from {tuple(z.shape)}')
+        raise ValueError('act_moments: expected an elementwise activation, '
+                         f'got {tuple(y.shape)} from {tuple(z.shape)}')
     if not y.isfinite().all():
-        raise ValueError(f'act_moments: the activation of {std:g}*z is not finite for all z in (-12, 12)')
+        raise ValueError(f'act_moments: the activation of {std:g}*z '
+                         'is not finite for all z in (-12, 12)')
     with torch.no_grad(): alone = act(std*z[::100])
     if not torch.allclose(y[::100], alone):
         raise ValueError('act_moments: expected an elementwise activation, '
@@ -54,7 +61,8 @@ def act_moments(
 
 # %% ../nbs/06b_weights.ipynb #b34d2954
 class Centring(NamedTuple):
-    "The constant to subtract after an activation, the gain of the weights, and the resulting standard deviation"
+    """The constant to subtract after an activation, the gain of the weights,
+    and the resulting standard deviation"""
     sub: float
     gain: float
     std: float
@@ -62,21 +70,29 @@ class Centring(NamedTuple):
 # %% ../nbs/06b_weights.ipynb #3284e259
 def centring(
     act, # elementwise function of a tensor, or a module or class of one
-    std:float|None=1., # wanted standard deviation after the activation; None: that of act(z), z standard normal
-)->Centring: # with weights of variance gain**2/n_in, activations minus sub have mean 0 and this std in every layer
-    "The constant that centres an activation, and the gain that keeps its variance; ValueError if `std` is out of reach"
-    sigma = 1. if std is None else _solve(lambda s: act_moments(act, s)[1] - std, act, std)
+    # wanted standard deviation after the activation; None: that of act(z)
+    std:float|None=1.,
+# activations minus sub have mean 0, this std, for weights of variance gain**2/n_in
+)->Centring:
+    """The constant that centres an activation, and the gain that keeps its variance;
+    ValueError if `std` is out of reach"""
+    sigma = 1. if std is None else _solve(lambda s: act_moments(act, s)[1] - std, act,
+                                          std)
     mean, out = act_moments(act, sigma)
-    if not out > 0: raise ValueError(f'centring: {act} is constant, so no gain keeps its variance')
+    if not out > 0:
+        raise ValueError(f'centring: {act} is constant, so no gain keeps its variance')
     return Centring(mean, sigma/out, out)
 
 def _solve(g, act, std)->float:
-    "The smallest root of an increasing function between 2**-6 and 2**6, by bisection in the logarithm"
+    """The smallest root of an increasing function between 2**-6 and 2**6,
+    by bisection in the logarithm"""
     ends = [2.**k for k in range(-6, 7)]
     hi = next((s for s in ends if g(s) >= 0), None)
     if hi is None or hi == ends[0]:
-        raise ValueError(f'centring: {act} does not reach a standard deviation of {std:g}: its range is '
-                         f'from {g(ends[0]) + std:.3g} to {g(ends[-1]) + std:.3g}; choose a value in it, or std=None')
+        raise ValueError(
+            f'centring: {act} does not reach a standard deviation of {std:g}: its range '
+            f'is from {g(ends[0]) + std:.3g} to {g(ends[-1]) + std:.3g}; choose a value '
+            'in it, or std=None')
     lo = hi/2
     for _ in range(50):
         mid = math.sqrt(lo*hi)
@@ -85,7 +101,8 @@ def _solve(g, act, std)->float:
 
 # %% ../nbs/06b_weights.ipynb #c1b155f9
 class GeneralRelu(nn.Module):
-    "ReLU with a leak on the negative side, then a constant subtracted, then bounded above"
+    """ReLU with a leak on the negative side, then a constant subtracted,
+    then bounded above"""
     def __init__(self,
         leak:float|None=None, # slope for x < 0; None: 0
         sub:float|None=None, # subtracted after that
@@ -98,4 +115,5 @@ class GeneralRelu(nn.Module):
         if self.sub: x = x - self.sub
         return x if self.maxv is None else x.clamp(max=self.maxv)
     def extra_repr(self):
-        return ', '.join(f'{k}={v}' for k in ('leak', 'sub', 'maxv') if (v := getattr(self, k)) is not None)
+        return ', '.join(f'{k}={v}' for k in ('leak', 'sub', 'maxv')
+                         if (v := getattr(self, k)) is not None)
