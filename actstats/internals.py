@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['LOST', 'transform', 'CONVS', 'NORMS', 'INSERTED', 'can_push', 'higher_order', 'private', 'real_memory', 'modes',
-           'no_subclasses', 'aside', 'unwrapped', 'in_backward', 'is_tracing', 'undisturbed', 'capturing',
+           'no_subclasses', 'aside', 'unwrapped', 'in_backward', 'is_tracing', 'undisturbed', 'capturing', 'in_capture',
            'inside_itself', 'inner_step', 'forget_compiled', 'uncompiled', 'is_exporting', 'base_of', 'version',
            'Unsaved', 'lock', 'hooks_of', 'original', 'parameter', 'mark_with_kwargs', 'mark_always', 'push_mode',
            'leave_mode', 'fsdp_meshes', 'spec_of', 'default_store', 'arrived', 'in_dry_run']
@@ -122,6 +122,10 @@ def capturing(x:Tensor)->bool:
     """Is this a tensor in the capture of a CUDA graph,
     where operations are noted down and not run?"""
     return x.is_cuda and torch.cuda.is_current_stream_capturing()
+
+def in_capture()->bool:
+    "True while what this thread does goes into a CUDA graph, and is not run"
+    return torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing()
 
 # %% ../nbs/03a_internals.ipynb #cd79d9eb
 _call = private('nn.Module._call_impl',

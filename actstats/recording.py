@@ -54,6 +54,7 @@ class Recording:
         # method should_stop(above) decides for the recording
         self.listeners = []
         self.step = 0        # the step whose forward pass ran last
+        self.replayed = False  # do CUDA graphs write into its rows?
         self.place = None    # the `Ranks` of a process that is one of several
         # (name, kind) -> its layout: name of a dimension of the mesh -> role
         self.layouts = {}
@@ -102,10 +103,8 @@ def _lay_out(self:Recording, name, kind, x, dim):
 # %% ../nbs/04d_recording.ipynb #4f87654f
 @patch
 def _put(self:Recording, tick, step, key, x, dim, zeros=0):
-    # before a row is closed
-    if capturing(x):
-        raise RuntimeError('values inside a CUDA graph capture are not recorded')
     timeline, dev = KINDS[key[1]].timeline, x.device
+    if capturing(x): return self._put_in_graph(timeline, key, x, dim, zeros)
     # Apple's GPUs have no float64
     if x.is_mps: x, dev = x.detach().cpu(), torch.device('cpu')
     with _LOCK:
@@ -172,6 +171,39 @@ def collapse(self:Recording,
             elif max(t.tick or 0, *t.last[-1:], 0) >= (step + 1)*CALLS:
                 t.collapse(step*CALLS, step)
         self.step = step
+
+# %% ../nbs/04d_recording.ipynb #4e0c578c
+@patch
+def _put_in_graph(self:Recording, timeline, key, x, dim, zeros):
+    t = self.tracks.get((timeline, x.device))
+    if timeline == 'valid' or t is None or zeros:
+        raise RuntimeError('values inside a CUDA graph are recorded in training, '
+                           'if the same step has run before the capture')
+    with _LOCK: t.capture(key, x, dim)
+    self.replayed = True
+
+@patch
+def ahead(self:Recording,
+    step:int, # that begins
+    recorded:bool=True, # whether it is to be recorded
+):
+    "What CUDA graphs replay from now on belongs to `step`"
+    with _LOCK:
+        for timeline,t in self._fixed():
+            if recorded and t.tick != step and timeline != 'log':
+                for f in self.listeners: f((timeline, step))
+            t.ahead(step if recorded else None, step)
+
+@patch
+def end_replays(self:Recording):
+    "What CUDA graphs replay from now on is not recorded"
+    with _LOCK:
+        for _,t in self._fixed(): t.end_replays()
+
+@patch
+def _fixed(self:Recording)->list:
+    return [(timeline, t) for (timeline, dev),t in self.tracks.items()
+            if not _is_past(dev) and t.fixed]
 
 # %% ../nbs/04d_recording.ipynb #b11ec15f
 @patch

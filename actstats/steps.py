@@ -12,7 +12,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 from fastcore.basics import patch
 
 from .changes import Changes
-from .internals import aside, inner_step, parameter
+from .internals import aside, in_capture, inner_step, parameter
 from .optimizers import StepHooks, facts_of, partitioned
 
 # %% auto #0
@@ -49,6 +49,7 @@ class Steps:
     def _end_steps(self):
         if self.stepped: self._complete()
         self.changes.open.clear()
+        if self.rec.replayed: self.rec.end_replays()
 
     def _has_stepped(self): "Called after each step of an optimizer"
 
@@ -67,6 +68,9 @@ def _complete(self:Steps,
     if self.changes.open: aside(self.changes.finish, None, self.step > self.first)
     self.stepped.clear()
     self.step, self.idle = self.step + 1 if step is None else step, False
+    if self.rec.replayed:
+        self.rec.step = self.step
+        self._ahead(self.step)
 
 # %% ../nbs/03i_steps.ipynb #1166d219
 @patch
@@ -78,10 +82,14 @@ def _count_steps(self:Steps):
     self.step = self.first
 
 # %% ../nbs/03i_steps.ipynb #a90c02b5
+_IN_GRAPH = ('its step is part of a CUDA graph, so parameters are not recorded; outputs '
+             'and gradients are, if at(step) of the watch is called before each replay')
+
 @patch
 def _before_optimizer(self:Steps, opt, args, kwargs):
     try:
         if self.paused or inner_step(opt): return
+        if in_capture(): return self.rec.note('optimizer', _IN_GRAPH)
         self._meet(opt)
         overflow = getattr(opt, 'found_inf', None)
         if overflow is not None: self.rec.log(skipped=overflow)
@@ -109,7 +117,7 @@ def _note_rates(self:Steps, opt):
 @patch
 def _after_optimizer(self:Steps, opt, args, kwargs):
     try:
-        if self.paused or inner_step(opt): return
+        if self.paused or inner_step(opt) or in_capture(): return
         self._meet(opt)
         self._done(opt)
         self._has_stepped()
@@ -171,7 +179,7 @@ def _names_of_none(self:Steps, who)->list:
 def _reported(self:Steps, what:str, f):
     "Call `f` for a report by the loop, unless recording is paused or over; never raises"
     try:
-        if self.handles and not self.paused: f()
+        if self.handles and not self.paused and not in_capture(): f()
     except Exception as e: self.rec.note(what, e)
 
 # %% ../nbs/03i_steps.ipynb #66c98420
@@ -181,6 +189,12 @@ def _done(self:Steps, who):
     self._count_steps()
     if self.changes.open: aside(self.changes.finish, who)
     self.stepped[id(who)] = who
+    if self.rec.replayed and not self.numbered: self._ahead(self.step + 1)
+
+@patch
+def _ahead(self:Steps, step:int):
+    "CUDA graphs that are replayed from now on are part of `step`"
+    self.rec.ahead(step, self.on_train and not step % self.every)
 
 # %% ../nbs/03i_steps.ipynb #3b7f82a6
 @patch

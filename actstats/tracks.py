@@ -45,6 +45,10 @@ class Track:
         self.filled = 0       # time keys in the last row
         self.tick = None      # time key of the current rows; None if there are none
         self.step = None      # their step
+        # of a GPU: do CUDA graphs that write into the current rows do so? int32 (1,)
+        self.gate = None
+        if self.device.type == 'cuda': self._make_gate()
+        self.fixed = False    # are there such graphs? then current rows cannot move
         self.ticks = 0        # number of time keys so far
         self.first, self.last = [], []  # of each row: its first and its last time key
         self.past = Past(max_rows, HEAD + len(bins))
@@ -93,6 +97,9 @@ def add(self:Track, key, units:int)->int:
     "Make a slot for `key`; returns its number"
     k, n_bytes = len(self.span), -(-units//8)
     before = self.now, self.alive
+    if self.fixed and (k == len(self.now) or 8*(self.width + n_bytes) > len(self.alive)):
+        raise RuntimeError('it was first called after a CUDA graph was captured, '
+                           'which fixes the places of all rows; not recorded')
     with real_memory():  # the capacity doubles
         if k == len(self.now):
             self.now = torch.cat([self.now, empty_rows(max(8, k), bins=self.bins,
@@ -216,6 +223,48 @@ def _halve(self:Track):
     self.filled, self.stride = self.filled + self.stride*(1 - odd), 2*self.stride
     self.first, self.last = (self.first[::2],
                              self.last[1::2] + self.last[len(self.last) - odd:])
+
+# %% ../nbs/04b_tracks.ipynb #acc902b4
+_KEPT = []  # memory that graphs write into, for as long as the process runs
+
+@patch
+def _make_gate(self:Track):
+    with real_memory():
+        self.gate = torch.zeros(1, dtype=torch.int32, device=self.device)
+
+@patch
+def capture(self:Track, key, x:Tensor, dim:int|None=None):
+    """Let the CUDA graph that is being captured merge `x` into the current row at each
+    replay; RuntimeError if that cannot be"""
+    i = self.slots.get(key)
+    r = None if i is None else self.recorders[i]
+    if r is None or not hasattr(r, 'capture') or self.gate is None:
+        raise RuntimeError('values inside a CUDA graph are recorded if the same step '
+                           'has run before the capture, with the kernels of chapter 14')
+    r.capture(x, dim or 0, self.gate)
+    if not self.fixed: _KEPT.append((self.now, self.alive, self.gate))
+    _KEPT.append(r)
+    self.fixed = True
+
+@patch
+def ahead(self:Track,
+    tick, # time key of what graphs replay from now on; None: it is not recorded
+    step:int|None=None, # of these values
+):
+    "Close the current rows, and begin those of the next replays"
+    if tick is None:
+        self.flush()
+        self.tick = None
+    else: self.at(tick, step)
+    self.gate.fill_(tick is not None)
+
+@patch
+def end_replays(self:Track):
+    """Let graphs that are replayed later record nothing;
+    drop current rows into which nothing was merged. Waits for the GPU"""
+    self.gate.zero_()
+    if self.tick is None or field(self.now[:len(self.span)], 'calls').any(): return
+    self.tick, self.ticks = None, self.ticks - 1
 
 # %% ../nbs/04b_tracks.ipynb #03b35ea7
 @patch

@@ -113,13 +113,14 @@ def _leave_moments(part, mean, m2, low, high):
 # %% ../nbs/14_triton.ipynb #b36c7912
 @triton.jit(do_not_specialize=['p', 'units', 'inner', 'n_edges', 'lo', 'top', 'zero',
                                'shift', 'n_cols'],
-            **_anywhere('alive', 'ints', 'floats', 'hist', 'edges'))
-def _scan(x_ptr, alive, ints, floats, hist, edges, n, p, units, inner, n_edges, lo, top,
-          zero, shift, n_cols,
+            **_anywhere('alive', 'ints', 'floats', 'hist', 'edges', 'gate'))
+def _scan(x_ptr, alive, ints, floats, hist, edges, gate, n, p, units, inner, n_edges, lo,
+          top, zero, shift, n_cols,
           STEPS: tl.constexpr, SAMPLED: tl.constexpr, DEAD: tl.constexpr,
           BLOCK: tl.constexpr, COLS: tl.constexpr):
     first, stride = (tl.program_id(0).to(tl.int64)*BLOCK,
                      tl.num_programs(0).to(tl.int64)*BLOCK)
+    n = n*tl.load(gate)   # 0: nothing to read
     none = tl.zeros([], tl.int64)
     m, n_zero, n_nan, n_pos, n_neg = none, none, none, none, none
     mean, m2 = tl.zeros([], tl.float64), tl.zeros([], tl.float64)
@@ -185,9 +186,10 @@ def _merge_columns(row, parts, k, ok, SUMS: tl.constexpr, MINS: tl.constexpr,
 
 # %% ../nbs/14_triton.ipynb #db9f664a
 @triton.jit(do_not_specialize=['parts', 'n_total', 'units', 'n_cols'],
-            **_anywhere('row', 'row_f', 'ints', 'floats', 'hist'))
-def _merge(row, row_f, ints, floats, parts, n_total, units, hist, n_cols,
+            **_anywhere('row', 'row_f', 'ints', 'floats', 'hist', 'gate'))
+def _merge(row, row_f, ints, floats, gate, parts, n_total, units, hist, n_cols,
            PARTS: tl.constexpr):
+    on = tl.load(gate)
     k = tl.arange(0, PARTS)
     ok, k = k < parts, k*_HEAD
     _merge_moments(row, row_f, ints, floats, k, ok)
@@ -195,15 +197,15 @@ def _merge(row, row_f, ints, floats, parts, n_total, units, hist, n_cols,
                    0x7fffffffffffffff)
     _merge_columns(row_f, floats, k, ok, _FLOAT_SUMS, _FLOAT_MINS, _FLOAT_MAXS,
                    float('-inf'), float('inf'))
-    tl.store(row + _CALLS, tl.load(row + _CALLS) + 1)
-    tl.store(row + _N_TOTAL, tl.load(row + _N_TOTAL) + n_total)
+    tl.store(row + _CALLS, tl.load(row + _CALLS) + on)
+    tl.store(row + _N_TOTAL, tl.load(row + _N_TOTAL) + n_total*on)
     n_pos = tl.sum(tl.load(ints + k + _N_POSINF, mask=ok, other=0), 0)
     n_neg = tl.sum(tl.load(ints + k + _N_NEGINF, mask=ok, other=0), 0)
     tl.store(hist, tl.load(hist) + n_neg)
     tl.store(hist + n_cols - 1, tl.load(hist + n_cols - 1) + n_pos)
-    had = tl.load(row + _UNITS)
-    tl.store(row + _UNITS,
-             tl.where((units == 0) | (had == units), had, tl.where(had == 0, units, -1)))
+    had, keep = tl.load(row + _UNITS), (units == 0) | (on == 0)
+    tl.store(row + _UNITS, tl.where(keep | (had == units), had,
+                                    tl.where(had == 0, units, -1)))
 
 # %% ../nbs/14_triton.ipynb #8b2887cd
 _BLOCK, _PROGRAMS = 1024, 512
@@ -211,10 +213,13 @@ _TURN = Lock()  # two threads that launch into one stream take turns
 
 @lru_cache(maxsize=None)
 # int64 (programs, HEAD), and the same memory as float64
-def _parts(device, stream:int)->tuple:
+def _parts(device, stream:int|None)->tuple:
     "Memory for the parts of one launch in a stream"
     ints = empty_rows(_PROGRAMS, bins=(), device=device)
     return ints, ints.view(torch.float64)
+
+@lru_cache(maxsize=None)
+def _open(device)->Tensor: return torch.ones(1, dtype=torch.int32, device=device)
 
 class Recorder:
     """Merge tensors on a GPU into `row`,
@@ -228,6 +233,9 @@ class Recorder:
         self.row, self.alive, self.bins, self.sample = (row, alive.view(torch.uint8),
                                                         bins, sample)
         self.reference = Reference.Recorder(row, alive, bins, sample)
+        self.like = None  # type and shape of the last values
+        # what a launch in a CUDA graph begins with
+        self.open, self.parts = _open(row.device), _parts(row.device, None)[0]
         self.row_f, self.hist = row.view(torch.float64), row[HEAD:]
         linear = bins.spec[0] == 0  # LinearBins
         # not read by FloatBins
@@ -243,24 +251,38 @@ class Recorder:
 @patch
 def __call__(self:Recorder, x:Tensor, dim:int):
     "Merge the summary of `x`, whose units lie along `dim`"
-    n, units, cols = x.numel(), self.alive.numel(), len(self.bins)
-    if x.is_cuda and torch.cuda.is_current_stream_capturing():
-        raise RuntimeError('outputs inside a CUDA graph capture are not recorded')
-    if x.dtype == torch.float64 or n == 0 or cols > 8000: return self.reference(x, dim)
-    x = dense(x.detach())
+    if x.dtype == torch.float64 or not x.numel() or len(self.bins) > 8000:
+        return self.reference(x, dim)
+    self.like = x.dtype, x.shape
+    stream = torch.cuda.current_stream(x.device).cuda_stream if x.is_cuda else 0
+    self._launch(x.detach(), dim, self.open, *_parts(x.device, stream))
+
+@patch
+def _launch(self:Recorder, x, dim, gate, ints, floats):
+    x = dense(x)
     if x.dtype not in (torch.float32, torch.float16, torch.bfloat16): x = x.float()
+    n, units, cols = x.numel(), self.alive.numel(), len(self.bins)
     fits = units and x.ndim and x.shape[dim] == units
     inner = x.stride(dim) if fits and units > 1 else n
-    p = prime_stride(n, self.sample)
-    parts = min(triton.cdiv(n, _BLOCK), _PROGRAMS)
-    ints, floats = _parts(x.device, torch.cuda.current_stream(x.device).cuda_stream
-                          if x.is_cuda else 0)
+    p, parts = prime_stride(n, self.sample), min(triton.cdiv(n, _BLOCK), _PROGRAMS)
     with _TURN, torch.cuda.device_of(x):
-        _scan[(parts,)](x, self.alive, ints, floats, self.hist, self.edges, n, p, units,
-                        inner,
-                        cols - 1, *self.keys, cols, STEPS=self.steps, SAMPLED=p > 1,
-                        DEAD=bool(fits),
-                        BLOCK=_BLOCK, COLS=triton.next_power_of_2(cols + 1))
+        _scan[(parts,)](x, self.alive, ints, floats, self.hist, self.edges, gate, n, p,
+                        units, inner, cols - 1, *self.keys, cols, STEPS=self.steps,
+                        SAMPLED=p > 1, DEAD=bool(fits), BLOCK=_BLOCK,
+                        COLS=triton.next_power_of_2(cols + 1))
         mine = units if fits else -1 if units else 0
-        _merge[(1,)](self.row, self.row_f, ints, floats, parts, n, mine, self.hist, cols,
-                     PARTS=32 if parts <= 32 else _PROGRAMS)
+        _merge[(1,)](self.row, self.row_f, ints, floats, gate, parts, n, mine, self.hist,
+                     cols, PARTS=32 if parts <= 32 else _PROGRAMS)
+
+# %% ../nbs/14_triton.ipynb #5299a64b
+@patch
+def capture(self:Recorder, x:Tensor, dim:int,
+    gate:Tensor, # int32 (1,): 1 if a replay is to be recorded, 0 if not
+):
+    """Let the CUDA graph that is being captured merge the summary of `x` at each replay;
+    RuntimeError if there was no call with such values before"""
+    if self.like != (x.dtype, x.shape):
+        raise RuntimeError(f'values inside a CUDA graph, {x.dtype} {tuple(x.shape)}, are '
+                           'recorded if such values came in the steps before the capture')
+    ints = self.parts.clone()  # in the graph's memory
+    self._launch(x.detach(), dim, gate, ints, ints.view(torch.float64))

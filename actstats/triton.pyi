@@ -10,6 +10,9 @@ class Recorder:
     bins: Any
     sample: int
     reference: Any
+    like: Any
+    open: Tensor
+    parts: Any
     row_f: Any
     hist: Any
     edges: Any
@@ -17,3 +20,4 @@ class Recorder:
     keys: Any
     def __init__(self, row: Tensor, alive: Tensor, bins: Any, sample: int=0) -> None: ...
     def __call__(self, x: Tensor, dim: int) -> Any: ...
+    def capture(self, x: Tensor, dim: int, gate: Tensor) -> None: ...

@@ -25,8 +25,8 @@ from .facts import about, device_type, identical_units, numbers, output_variance
 from .gradients import hook_grad
 from .hooks import (_nearest, check_modules, choose_modules, plain, tensors,
                             unit_dim, whole_numbers)
-from .internals import (aside, in_backward, in_dry_run, inside_itself, is_tracing,
-                                modes, parameter, undisturbed)
+from .internals import (aside, in_backward, in_capture, in_dry_run, inside_itself,
+                                is_tracing, modes, parameter, undisturbed)
 from .layouts import Ranks, rank_and_world, restart
 from .names import Parts
 from .optimizers import facts_of, holds, torch_optimizers
@@ -399,6 +399,7 @@ def _root(self:watch, m, args, inputs):
 @patch
 def _begin(self:watch, m):
     "Begin a step, or a call in evaluation mode, if one begins with this call of `m`"
+    if in_capture(): return   # nothing is computed
     training, new = self.parts.training, self._is_new(m)
     if training:
         if self.stepped: self._complete()
@@ -424,8 +425,8 @@ def _moment(self:watch):
     """(training?, time key, step) of an output that arrives now;
     None if it is not to be recorded"""
     if self.parts.training:
-        return ((True, self.step, self.step)
-                if self.on_train and not self.step % self.every else None)
+        due = not self.step % self.every or in_capture()   # of each replay later
+        return (True, self.step, self.step) if self.on_train and due else None
     # the model itself may not be called
     step, i = self.valid if self.valid[0] == self.rec.step else (self.rec.step, 0)
     return ((False, step*CALLS + i, step)
@@ -440,7 +441,8 @@ def _saw(self:watch, name, m, args, out):
         if self.idle and not self.begun and in_dry_run(): return
         if self.paused or self.dry or not self.handles: return
         if type(out) is Tensor and self._again(name, m, out): return
-        if self.stepped and self.parts.training and not in_backward(): self._complete()
+        if (self.stepped and self.parts.training
+            and not (in_backward() or in_capture())): self._complete()
         if type(out) is Tensor and not modes(): self._record_output(name, m, out)
         else: aside(self._record_output, name, m, out)
     except Exception as e: self.rec.note(name, e)
@@ -588,7 +590,7 @@ def due(self:watch,
     recomputation and tracing"""
     if torch.compiler.is_compiling() or self.paused or self.dry or not self.handles:
         return False
-    if in_backward() or is_tracing(): return False
+    if in_backward() or is_tracing() or in_capture(): return False
     if self.stepped and self.parts.training: self._complete()
     where = self._moment()
     return where is not None and where[0] and not where[2]//self.every % every
