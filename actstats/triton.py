@@ -274,7 +274,7 @@ def _launch(self:Recorder, x, dim, gate, ints, floats):
         _merge[(1,)](self.row, self.row_f, ints, floats, gate, parts, n, mine, self.hist,
                      cols, PARTS=32 if parts <= 32 else _PROGRAMS)
 
-# %% ../nbs/14_triton.ipynb #453f04db
+# %% ../nbs/14_triton.ipynb #a2c7a2aa
 @patch
 def capture(self:Recorder, x:Tensor, dim:int,
     gate:Tensor, # int32 (1,): 1 if a replay is to be recorded, 0 if not
