@@ -174,8 +174,8 @@ if not hasattr(torch.ops.actstats, 'call_back'):
     _calls = torch.library.Library('actstats', 'FRAGMENT')
     _tags = ((torch.Tag.cudagraph_unsafe,) if hasattr(torch.Tag, 'cudagraph_unsafe')
              else ())
-    _xs, _x = ('(Tensor[] xs, Tensor(a!) token, Tensor id, int what) -> ()',
-               '(Tensor x, Tensor id, int what) -> Tensor')
+    _xs = '(Tensor[] xs, Tensor(a!) token, Tensor id, int what) -> ()'
+    _x = '(Tensor x, Tensor id, int what) -> Tensor'
     _define(_calls, 'call_back', _xs, _op_call_back, _nothing, _tags)
     _define(_calls, 'hand_on', _x, _hand_on, _like, _tags)
     if hasattr(torch.library, 'register_vmap'):

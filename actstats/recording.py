@@ -39,8 +39,10 @@ class Recording:
     `len` counts steps"""
     def __init__(self, bins=None, max_rows:int=1024, sample:int=0, *, n_recent:int=0,
                  **meta):
-        self.bins, self.max_rows, self.sample, self.meta = (bins or FloatBins(), max_rows,
-                                                            sample, meta)
+        self.bins = bins or FloatBins()
+        self.max_rows = max_rows
+        self.sample = sample
+        self.meta = meta
         # how many of the newest steps stay apart from the rows that merge
         self.n_recent = n_recent
         self.begun = time()  # tells this run from another one in a file of the same name
@@ -546,7 +548,8 @@ def _of_tracks(self:Recording, tracks:list)->Recording:
     out.dtypes, out.layouts = ({k: v for k,v in d.items() if k in keys}
                                for d in (self.dtypes, self.layouts))
     out.max_rows = max(self.max_rows, self.n_recent)
-    out.called, out._problems, out.meta = (dict(self.called), dict(self._problems),
-                                           dict(self.meta))
+    out.called = dict(self.called)
+    out._problems = dict(self._problems)
+    out.meta = dict(self.meta)
     out.listeners, out.kept, out.beside = [], [], None
     return out

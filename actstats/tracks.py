@@ -29,8 +29,9 @@ class Track:
     the others on the host"""
     def __init__(self, bins, max_rows:int, device=None, sample:int=0, recent:int=0,
                  sort=None):
-        self.bins, self.max_rows, self.device, self.sample = (
-            bins, max_rows, torch.device(device or 'cpu'), sample)
+        self.bins = bins
+        self.max_rows, self.sample = max_rows, sample
+        self.device = torch.device(device or 'cpu')
         self.recent = recent  # newest time keys of which a row each is kept
         # sort(key): which of the bins suit its values, as for `FloatBins.of`; None: any
         self.sort = sort
@@ -126,8 +127,8 @@ def _widen(self:Track):
                            device=self.device)
         page[:] = self.empty  # a row of all keys is contiguous
         page[:, :len(self.page)] = self.page.transpose(0, 1)
-        self.page, self.units = (page.transpose(0, 1),
-                                 pad(self.units, (0, self.width - self.units.shape[1])))
+        self.page = page.transpose(0, 1)
+        self.units = pad(self.units, (0, self.width - self.units.shape[1]))
 
 # %% ../nbs/04b_tracks.ipynb #cc5fc7ff
 @patch
@@ -221,8 +222,8 @@ def _count(self:Track):
 def _halve(self:Track):
     odd, self.n = self.n % 2, -(-self.n//2)
     self.filled, self.stride = self.filled + self.stride*(1 - odd), 2*self.stride
-    self.first, self.last = (self.first[::2],
-                             self.last[1::2] + self.last[len(self.last) - odd:])
+    self.first = self.first[::2]
+    self.last = self.last[1::2] + self.last[len(self.last) - odd:]
 
 # %% ../nbs/04b_tracks.ipynb #acc902b4
 _KEPT = []  # memory that graphs write into, for as long as the process runs
@@ -446,8 +447,8 @@ def read(self:Track, key)->tuple:
     if self.tick is not None:
         now = self.now[i:i+1].to('cpu', copy=True)
         stamp_(now, self.step)
-        rows, masks = (torch.cat([rows, now]),
-                       torch.cat([masks, pack(self._now(i)[1])[None].cpu()]))
+        rows = torch.cat([rows, now])
+        masks = torch.cat([masks, pack(self._now(i)[1])[None].cpu()])
     some = field(rows, 'n_steps') > 0
     return rows[some], masks[some]
 
@@ -526,8 +527,12 @@ def hold(self:Track,
     ticks:int, # number of time keys
 ):
     "Replace the track's rows with these, which stay unpacked"
-    self.rows, self.masks, self.n, self.first, self.last, self.ticks = (
-        rows, masks, len(first), first, last, ticks)
+    self.rows = rows
+    self.masks = masks
+    self.n = len(first)
+    self.first = first
+    self.last = last
+    self.ticks = ticks
     self.past.ticks = self.n
 
 @patch
@@ -553,8 +558,8 @@ def newest(self:Track)->Track:
         parts.append((self._in_page(self.page), self.units[:len(self.times)].cpu(),
                       [at for at,_ in self.times]))
         if self.tick is not None: parts.append(self._in_progress())
-        rows, masks = (torch.cat([p[0] for p in parts], 1),
-                       torch.cat([p[1] for p in parts]))
+        rows = torch.cat([p[0] for p in parts], 1)
+        masks = torch.cat([p[1] for p in parts])
     first = [tick for p in parts for tick in p[2]][-self.recent:] if self.recent else []
     begin = len(masks) - len(first)
     t.hold(rows[:, begin:].contiguous(), masks[begin:], first, list(first), len(first))
@@ -611,6 +616,10 @@ def _reopen(self:Track):
     now, alive = self.now[:len(self.span)], self.alive[:8*self.width]
     now.copy_(merge(merged(rows).to(self.device), now))
     alive |= unpack(masks, 8*self.width).any(0).to(self.device)
-    self.n, self.filled, self.stride, self.first, self.last, self.times = (0, 0, 1, [],
-                                                                           [], [])
+    self.n = 0
+    self.filled = 0
+    self.stride = 1
+    self.first = []
+    self.last = []
+    self.times = []
     self.past, self.newest_pages = Past(self.max_rows, self.past.fields), deque()

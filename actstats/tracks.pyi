@@ -8,8 +8,8 @@ __all__ = ['Track', 'regroup']
 class Track:
     bins: Any
     max_rows: int
-    device: Any
     sample: int
+    device: Any
     recent: int
     sort: Any
     slots: dict[Any, Any]

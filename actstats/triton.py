@@ -118,14 +118,14 @@ def _scan(x_ptr, alive, ints, floats, hist, edges, gate, n, p, units, inner, n_e
           top, zero, shift, n_cols,
           STEPS: tl.constexpr, SAMPLED: tl.constexpr, DEAD: tl.constexpr,
           BLOCK: tl.constexpr, COLS: tl.constexpr):
-    first, stride = (tl.program_id(0).to(tl.int64)*BLOCK,
-                     tl.num_programs(0).to(tl.int64)*BLOCK)
+    first = tl.program_id(0).to(tl.int64)*BLOCK
+    stride = tl.num_programs(0).to(tl.int64)*BLOCK
     n = n*tl.load(gate)   # 0: nothing to read
     none = tl.zeros([], tl.int64)
     m, n_zero, n_nan, n_pos, n_neg = none, none, none, none, none
     mean, m2 = tl.zeros([], tl.float64), tl.zeros([], tl.float64)
-    low, high = tl.full([], float('inf'), tl.float32), tl.full([], float('-inf'),
-                                                               tl.float32)
+    low = tl.full([], float('inf'), tl.float32)
+    high = tl.full([], float('-inf'), tl.float32)
     h = tl.zeros([COLS], tl.int32)
     for o in range(first, n, stride):
         i = o + tl.arange(0, BLOCK)
@@ -158,10 +158,11 @@ def _scan(x_ptr, alive, ints, floats, hist, edges, gate, n, p, units, inner, n_e
 @triton.jit
 def _merge_moments(row, row_f, ints, floats, k, ok):
     n = tl.load(ints + k + _N, mask=ok, other=0)
-    mean, m2 = tl.load(floats + k + _MEAN, mask=ok, other=0.), tl.load(floats + k + _M2,
-                                                                       mask=ok, other=0.)
-    old_n, old_mean, old_m2 = (tl.load(row + _N), tl.load(row_f + _MEAN),
-                               tl.load(row_f + _M2))
+    mean = tl.load(floats + k + _MEAN, mask=ok, other=0.)
+    m2 = tl.load(floats + k + _M2, mask=ok, other=0.)
+    old_n = tl.load(row + _N)
+    old_mean = tl.load(row_f + _MEAN)
+    old_m2 = tl.load(row_f + _M2)
     all_n = tl.sum(n, 0) + old_n
     whole = (tl.sum(mean*n, 0) + old_mean*old_n) / tl.maximum(all_n, 1)
     new_m2 = tl.sum(m2 + n*(mean - whole)*(mean - whole), 0)
@@ -230,8 +231,10 @@ class Recorder:
         bins, # LinearBins or FloatBins, those of row
         sample:int=0, # use about this many values; 0: all
     ):
-        self.row, self.alive, self.bins, self.sample = (row, alive.view(torch.uint8),
-                                                        bins, sample)
+        self.row = row
+        self.alive = alive.view(torch.uint8)
+        self.bins = bins
+        self.sample = sample
         self.reference = Reference.Recorder(row, alive, bins, sample)
         self.like = None  # type and shape of the last values
         # what a launch in a CUDA graph begins with

@@ -675,8 +675,9 @@ _TYPICAL = 300
 @patch
 def plan(self:watch)->Plan:
     "What will be recorded, and its memory; lenses and logged numbers are not counted"
-    rec, widths, places = (self.rec, [_width(m) for m in self.modules.values()],
-                           self.params.values())
+    rec = self.rec
+    widths = [_width(m) for m in self.modules.values()]
+    places = self.params.values()
     ps = [p for p in (parameter(*place) for place in places) if p is not None]
     kinds = dict(act=self.on_train, grad=self.on_train and self.grads,
                  valid=self.on_valid)
