@@ -129,22 +129,26 @@ def way(self:Recording, name:str, kind:str, x:Tensor, dim:int|None)->tuple|None:
     t = self.tracks.get(('train', x.device))
     i = None if t is None or not is_plain(x) else t.slots.get((name, kind))
     if i is None or t.recorders[i] is None: return None
-    return t, i, t.recorders[i], x.dtype, x.ndim, dim or 0
+    # values that are alike in all ways need no other checks, if the recorder knows them
+    again = getattr(t.recorders[i], 'again', None) if x.is_cpu else None
+    return t, i, t.recorders[i], again, x.dtype, x.ndim, dim or 0
 
 @patch
 def put_again(self:Recording, way:tuple, x:Tensor, step:int)->bool:
     """Put values that arrive in eager code just as earlier ones did;
     False if anything has changed"""
-    t, i, recorder, dtype, ndim, dim = way
-    if t.tick != step or x.dtype is not dtype or x.device != t.device or x.ndim != ndim:
-        return False
-    # no values in memory
-    if x.layout is not torch.strided or x.is_nested or not x.data_ptr(): return False
-    if capturing(x): return False
+    t, i, recorder, again, dtype, ndim, dim = way
+    if t.tick != step: return False
     with _LOCK:
         if t.recorders[i] is not recorder: return False
+        if again is None or not (x.is_cpu and again(x)):
+            if x.dtype is not dtype or x.device != t.device or x.ndim != ndim: return False
+            # no values in memory
+            if x.layout is not torch.strided or x.is_nested or not x.data_ptr():
+                return False
+            if capturing(x): return False
+            recorder(x, dim)
         t.latest[i] = step
-        recorder(x, dim)
     return True
 
 # %% ../nbs/04d_recording.ipynb #7ad59142
