@@ -41,7 +41,7 @@ from torch import nn
 import actstats
 from sweep_models import CASES
 
-NO_FLOAT = 'its output holds no floating point tensor'
+NO_FLOAT = 'its output holds neither floating-point nor whole numbers'
 
 
 # ---- what is the same, and what was called ----
