@@ -97,7 +97,7 @@ class Diagnosis:
     risk:float = math.nan # that the run will fail, 0 to 1; NaN: not known
     steps:int = 0 # steps of the recording that it was made from
     rows:int = 0 # rows that hold the steps the risk was taken from
-    distance:float = math.nan # from the runs that the risk was learnt from; above 1: far
+    distance:float = math.nan # from runs the risk was learnt from; above 1: unlike them
     lacks:tuple = () # things that were not recorded and would help: "loss", "parameters"
 
     def __iter__(self): return iter(self.findings)

@@ -129,8 +129,10 @@ def _features(s:Series, rate, at_first:float)->dict:
     return out
 
 # %% ../nbs/09i_events.ipynb #2919fc13
-LEAST, TIMES = 10., 2. # standard deviations; factor
-BACK, FROM = 100, 30   # rows; the first row that is judged
+LEAST = 10. # standard deviations
+TIMES = 2.  # factor
+BACK = 100  # rows
+FROM = 30   # the first row that is judged
 
 # %% ../nbs/09i_events.ipynb #c540a065
 NEAR = LEAST/TIMES # standard deviations

@@ -23,7 +23,7 @@ def init_weights(
     leaky:float=0., # slope of the activation on the negative side
     gain:float|None=None, # the variance is gain**2/n_in; None: sqrt(2/(1 + leaky**2))
 ):
-    """Kaiming initialisation, biases zero: for `model.apply`;
+    """Kaiming initialisation, biases zero, for `model.apply`:
     [He et al. 2015](https://arxiv.org/abs/1502.01852)"""
     if not isinstance(m, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)): return
     if parameter(m, 'weight') is None: return
