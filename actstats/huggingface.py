@@ -79,8 +79,8 @@ def take(self:_StepLoss)->Tensor|None:
     try:
         parts.sort(key=lambda part: str(part.device))
         if not parts: return None
-        to = partial(Tensor.to, device=parts[0].device, non_blocking=not parts[0].is_cpu)
-        return sum(map(to, parts))
+        device, wait = parts[0].device, parts[0].is_cpu
+        return sum(part.to(device, non_blocking=not wait) for part in parts)
     except Exception as e: self.rec.note('loss', e)
 
 # %% ../nbs/17a_huggingface.ipynb #aa7eacf6
