@@ -27,8 +27,7 @@ __all__ = ['CLASSIC', 'set_seed', 'Conv2dWithReLU', 'CNN', 'HooksCallback', 'Sto
 # %% ../nbs/06_activations.ipynb #df866dde
 def set_seed(
     seed:int, # for python, numpy and torch, on all devices
-    # use only torch's deterministic algorithms? (then some operations raise)
-    deterministic:bool=False,
+    deterministic:bool=False, # only deterministic algorithms? (some then raise)
 ):
     "Seed all random number generators"
     torch.use_deterministic_algorithms(deterministic)
@@ -65,8 +64,8 @@ def _modules(model:nn.Module, mods, mod_filter)->list:
            if mod_filter is noop or mod_filter(m)]
     if res: return res
     types = ', '.join(sorted({type(m).__name__ for m in model.modules()}))
-    raise ValueError(
-        f'no module of this {type(model).__name__} passes mod_filter; it has {types}')
+    raise ValueError(f'no module of this {type(model).__name__} passes mod_filter; '
+                     f'it has {types}')
 
 # %% ../nbs/06_activations.ipynb #9ced1d7b
 class HooksCallback(Callback):
@@ -163,8 +162,8 @@ class WatchCB(Callback):
 # %% ../nbs/06_activations.ipynb #2f795780
 def planned_steps(learn)->int|None:
     "How many steps a fit is going to take; None if its data have no length"
-    return (learn.n_epochs*len(learn.dls['train'])
-            if hasattr(learn.dls['train'], '__len__') else None)
+    dl = learn.dls['train']
+    return learn.n_epochs*len(dl) if hasattr(dl, '__len__') else None
 
 # %% ../nbs/06_activations.ipynb #e8711228
 class StoreModuleStatsCB(HooksCallback, WatchCB):

@@ -35,8 +35,8 @@ class Adapter:
         **watch_arguments, # passed to `watch`
     ):
         check_arguments(watch_arguments)
-        self.path, self.report = _check_file('path', path, True), _check_file('report',
-                                                                              report)
+        self.path = _check_file('path', path, True)
+        self.report = _check_file('report', report)
         # True if each rank saves a file there
         self.folder = self.path is not None and is_folder(path)
         self.above, self.reduce = _check_stop(stop), _check_every(reduce)
@@ -44,8 +44,7 @@ class Adapter:
         self._forget()
 
     def _forget(self):
-        # where the recording is saved: path, or a name made from it
-        self.file = None
+        self.file = None       # where the recording is saved: path, or a name like it
         self.n = 0             # the number of the recording among those of this path
         self.steps = 0         # how many steps the framework has counted
         self.restored = None   # the file that a checkpoint names
@@ -74,8 +73,8 @@ def _check_file(name:str, path, folder:bool=False)->Path|None:
 def _check_every(every)->int|None:
     if every is None or hasattr(every, '__index__') and every > 0 and every is not True:
         return every
-    raise ValueError(
-        f'reduce: expected None or a number of steps, 1 or more, got {every!r}')
+    raise ValueError('reduce: expected None or a number of steps, 1 or more, '
+                     f'got {every!r}')
 
 # %% ../nbs/04j_adapters.ipynb #a88cf1b7
 def _check_stop(stop)->float|None:
@@ -92,15 +91,14 @@ def begin(self:Adapter,
     optimizer:object='auto', # its steps are the steps
     *,
     first_step:int=0, # of this fit: how many steps the framework has counted before it
-    # name and groups of an optimizer that is not PyTorch's, for rec.meta
-    facts:dict|None=None,
+    facts:dict|None=None, # name and groups of an optimizer that is not PyTorch's
     **defaults, # arguments of `watch`, unless the user gave others
 )->Recording:
     "Call when a fit begins: attach the hooks; raises as `watch` does for wrong arguments"
     self.end()
     self.diagnosis = self.groups = None
-    watched = watch(model, **dict(optimizer=optimizer, first_step=first_step) | defaults
-                    | self.arguments)
+    own = dict(optimizer=optimizer, first_step=first_step)
+    watched = watch(model, **own | defaults | self.arguments)
     source = self._resume(watched.rec) if first_step > 0 else None
     self.restored = None
     if facts is not None: watched.rec.meta['optimizer'] = facts
@@ -110,14 +108,13 @@ def begin(self:Adapter,
     watched.start()
     self.watch = watched
     _OPEN.add(self)
-    self.shared = (self.rec.reduce(self.reduce) if self.reduce and rank_and_world()[1] > 1
-                   else None)
+    several = self.reduce and rank_and_world()[1] > 1
+    self.shared = self.rec.reduce(self.reduce) if several else None
     return self.rec
 
 # %% ../nbs/04j_adapters.ipynb #1186c465
 @patch
-# the file they are from, or a Recording; None: there are none
-def _resume(self:Adapter, rec:Recording):
+def _resume(self:Adapter, rec:Recording): # -> their file, or a Recording; None: no rows
     "Take over the rows of the earlier part of this run"
     if self.restored is not None and not self.restored.is_file():
         rec.note('resume', f'the checkpoint names {self.restored.name}, '
@@ -176,8 +173,8 @@ def _number_in(file:Path, path:Path)->int:
     if `path` is `run.actstats` in the same folder; 0 for other files"""
     plain = _of_all(file)
     found = re.fullmatch(re.escape(path.stem) + r'(?:-(\d+))?', plain.stem)
-    return (int(found[1] or 1) if found and plain.suffix == path.suffix
-            and plain.parent == path.parent else 0)
+    same = plain.suffix == path.suffix and plain.parent == path.parent
+    return int(found[1] or 1) if found and same else 0
 
 # %% ../nbs/04j_adapters.ipynb #de6078f1
 _OPEN = WeakSet() # adapters with a fit in progress
@@ -261,10 +258,9 @@ def should_stop(self:Adapter,
     agreed = agreed or any(hasattr(f, 'should_stop') for f in self.rec.listeners)
     # one that stops alone leaves the others waiting
     if rank_and_world()[1] > 1 and not agreed:
-        self.rec.note(
-            'stop', 'several processes train this model: they are not stopped without '
-            'reduce=100, or another number of steps, after which they add up what they '
-            'see')
+        self.rec.note('stop', 'several processes train this model: '
+                      'they are not stopped without reduce=100, '
+                      'or another number of steps, after which they add up what they see')
         return False
     if not self.rec.should_stop(self.above): return False
     if self.diagnosis is None: self.diagnosis = (self.shared or self.rec).diagnose()

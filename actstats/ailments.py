@@ -100,11 +100,9 @@ RULES = {} # name -> rule, the likeliest cause first
 # %% ../nbs/09c_ailments.ipynb #391354c5
 def rule(
     after:str|None=None, # the rule that this one ranks right behind
-    # or the rule that it ranks right before; without either it ranks last
-    before:str|None=None,
+    before:str|None=None, # or right before; without either it ranks last
     remedies=('none',), # that its findings may name: one of `REMEDIES`, or several
-    # give it the whole case; False: only what was before values exploded
-    whole:bool=False,
+    whole:bool=False, # give it all of the case? False: until values exploded
 )->Callable: # a decorator
     """Register a function of a `Case`, which yields findings made by `warn`, as a rule;
     ValueError if that cannot be"""
@@ -147,8 +145,8 @@ def _completed(f:Callable, remedies:tuple)->Callable:
         for o in f(c) or ():
             o.rule, o.remedy = f.__name__, o.remedy or remedies[0]
             if o.remedy not in remedies:
-                raise ValueError(
-                    f'{_where(f)}: expected remedy {_either(remedies)}, got {o.remedy!r}')
+                raise ValueError(f'{_where(f)}: expected remedy {_either(remedies)}, '
+                                 f'got {o.remedy!r}')
             yield o
     found.remedies = remedies
     return found
@@ -160,15 +158,14 @@ def _either(names)->str: return ' or '.join(map(repr, names))
 # %% ../nbs/09c_ailments.ipynb #2b83ba17
 def _check(f:Callable, remedies:tuple):
     if f.__name__ in RULES:
-        raise ValueError(
-            f'{_where(f)}: expected a new name, got that of a rule in '
-            f'{RULES[f.__name__].__module__}; to replace that one, first del '
-            f'RULES[{f.__name__!r}]')
+        raise ValueError(f'{_where(f)}: expected a new name, '
+                         f'got that of a rule in {RULES[f.__name__].__module__}; '
+                         f'to replace that one, first del RULES[{f.__name__!r}]')
     unknown = [r for r in remedies if r not in REMEDIES]
     if unknown or not remedies:
         got = ', '.join(map(repr, unknown)) or 'none'
-        raise ValueError(
-            f'{_where(f)}: expected remedies from {", ".join(REMEDIES)}; got {got}')
+        raise ValueError(f'{_where(f)}: expected remedies from {", ".join(REMEDIES)}; '
+                         f'got {got}')
 
 # %% ../nbs/09c_ailments.ipynb #a698e393
 def _place(f:Callable, after:str|None, before:str|None)->int:
@@ -189,8 +186,8 @@ def some(
 )->str:
     "Names for a sentence: a, b, c and 4 more"
     names = [n or '(model)' for n in names]
-    return ', '.join(names[:most]) + (f' and {len(names) - most} more'
-                                      if len(names) > most else '')
+    more = f' and {len(names) - most} more' if len(names) > most else ''
+    return ', '.join(names[:most]) + more
 
 def _several(what:str, names:list)->str:
     return f'{what}{"s" * (len(names) > 1)} {some(names)}'
@@ -214,8 +211,8 @@ def stuck(c:Case)->bool:
     x = loss_symptoms(c) | output_symptoms(c)
     if x.get('loss_late', 0) < -2 or x.get('loss_trend', 0) < -.4: return False
     level = x.get('loss_level', math.nan)
-    return (level > .93 if level == level
-            else x.get('loss_fall', 1) < .05 or x.get('explained', 1) < .02)
+    if not math.isnan(level): return level > .93
+    return x.get('loss_fall', 1) < .05 or x.get('explained', 1) < .02
 
 def _graver(c:Case)->str:
     "The severity of a fact that is fatal only in a run that does not learn"
@@ -231,12 +228,12 @@ def input_scale(c:Case):
     mean, std, rms = now(s.mean), now(s.std), now(s.rms)
     if not std > 0 or (.1 <= rms <= 10 and abs(mean) <= 3*std): return
     yield warn(layer='input', step=s.step[0], evidence=dict(mean=mean, std=std),
-        sentence=f'the input has mean {mean:.3g} and standard deviation {std:.3g}; '
-                 'initialisations are made for 0 and 1.',
-        advice='Subtract the mean of the training data '
-               'and divide by its standard deviation.',
-        chart=Chart({'mean': s.mean, 'standard deviation': s.std}, 'input', s.step,
-                    {'0': 0, '1': 1}))
+               sentence=f'the input has mean {mean:.3g} and standard deviation '
+                        f'{std:.3g}; initialisations are made for 0 and 1.',
+               advice='Subtract the mean of the training data and divide '
+                      'by its standard deviation.',
+               chart=Chart({'mean': s.mean, 'standard deviation': s.std}, 'input', s.step,
+                           {'0': 0, '1': 1}))
 
 # %% ../nbs/09c_ailments.ipynb #4507424b
 @rule(remedies='clean_data')
@@ -245,14 +242,15 @@ def input_outliers(c:Case):
     s = c.input
     if s is None or len(s) < 5 or not np.nanmedian(s.largest) > 0: return
     usual, most = np.nanmedian(s.largest), np.nanmax(s.largest)
-    if most > 10*usual: yield warn(
-        layer='input', step=s.step[np.nanargmax(s.largest)],
-        evidence=dict(largest=float(most), usual=float(usual)),
-        sentence=f'the largest magnitude of the input is {usual:.3g} in most batches, '
-                 f'and {most:.3g} here.',
-        advice='Look at these samples: remove them, correct them, or clip their values.',
-        chart=Chart(dict(largest=s.largest), 'largest magnitude of the input', s.step,
-                    dict(usual=usual), log=True))
+    if most > 10*usual:
+        yield warn(layer='input', step=s.step[np.nanargmax(s.largest)],
+                   evidence=dict(largest=float(most), usual=float(usual)),
+                   sentence=f'the largest magnitude of the input is {usual:.3g} '
+                            f'in most batches, and {most:.3g} here.',
+                   advice='Look at these samples: '
+                          'remove them, correct them, or clip their values.',
+                   chart=Chart(dict(largest=s.largest), 'largest magnitude of the input',
+                               s.step, dict(usual=usual), log=True))
 
 # %% ../nbs/09c_ailments.ipynb #1fac7e19
 @rule(remedies='clean_data')
@@ -262,11 +260,11 @@ def input_repeats(c:Case):
     s, share = c.get('input', 'input'), repeated(c)
     if share > .5:
         yield warn(layer='input', step=_since(s, s.repeats), evidence=dict(share=share),
-            sentence=f'{percent(share)} of the batches have the same mean, '
-                     'standard deviation and histogram as the one before.',
-            advice='Look at the loader: it seems to give the same batch again and again. '
-                   '(If each step uses all of the data, nothing is wrong.)',
-            chart=Chart(dict(mean=s.mean), 'mean of the input', s.step))
+                   sentence=f'{percent(share)} of the batches have the same mean, '
+                            'standard deviation and histogram as the one before.',
+                   advice='Look at the loader: it seems to give the same batch again and '
+                          'again. (If each step uses all of the data, nothing is wrong.)',
+                   chart=Chart(dict(mean=s.mean), 'mean of the input', s.step))
 
 # %% ../nbs/09c_ailments.ipynb #2f55615b
 @rule(remedies='clean_data')
@@ -276,12 +274,16 @@ def not_shuffled(c:Case):
     s = c.input
     if s is None or len(s) < 20 or repeated(c) > .5: return
     walk = max(neumann(s.mean), neumann(s.std))
-    if walk < .5: yield warn(layer='input', step=s.step[0], evidence=dict(neumann=walk),
-        sentence='batches are like the ones before them: the mean and the standard '
-                 f'deviation of the input walk, with a von Neumann ratio of {walk:.2g}, '
-        'where batches at random have 2.',
-        advice='Shuffle the training data, so that each batch is a sample of all of it.',
-        chart=Chart({'mean': s.mean, 'standard deviation': s.std}, 'input', s.step))
+    if walk < .5:
+        yield warn(layer='input', step=s.step[0], evidence=dict(neumann=walk),
+                   sentence='batches are like the ones before them: '
+                            'the mean and the standard deviation of the input walk, '
+                            f'with a von Neumann ratio of {walk:.2g}, '
+                            'where batches at random have 2.',
+                   advice='Shuffle the training data, '
+                          'so that each batch is a sample of all of it.',
+                   chart=Chart({'mean': s.mean, 'standard deviation': s.std}, 'input',
+                               s.step))
 
 # %% ../nbs/09c_ailments.ipynb #dbb796e0
 @rule(remedies='bigger_batch')
@@ -293,10 +295,10 @@ def small_batch(c:Case):
     effect = (f'too few for the statistics of {some(norms)}.' if norms
               else 'the gradient is mostly noise.')
     yield warn(layer='input', step=c.first,
-        evidence=dict(batch=shape[0], norms=len(norms)),
-        sentence=f'a batch has {shape[0]} sample{"s" * (shape[0] > 1)}: {effect}',
-        advice='Use larger batches, for instance 32, '
-               'or accumulate the gradients of several.')
+               evidence=dict(batch=shape[0], norms=len(norms)),
+               sentence=f'a batch has {shape[0]} sample{"s" * (shape[0] > 1)}: {effect}',
+               advice='Use larger batches, for instance 32, '
+                      'or accumulate the gradients of several.')
 
 # %% ../nbs/09c_ailments.ipynb #933b59c2
 def largest_step(c:Case)->float:
@@ -327,18 +329,18 @@ def not_finite(c:Case):
     bad = [s for s in asked if (s.n_bad > 0).any()]
     if not bad: return
     s = min(bad, key=lambda s: (s.step[s.n_bad > 0][0], kind_of(s.kind).flow))
-    lasts, step = (any(_ends_bad(o) for o in bad if o.kind in ('act', 'param', 'log')),
-                   _since(s, s.n_bad > 0))
+    lasts = any(_ends_bad(o) for o in bad if o.kind in ('act', 'param', 'log'))
+    step = _since(s, s.n_bad > 0)
     layer = {'input': 'input', 'log': 'loss', 'act': s.name}.get(s.kind, c.owner(s.name))
     advice, remedy = _against_nan(c, s)
     yield warn(layer=layer, step=step, severity='error' if lasts else 'warning',
-        advice=advice, remedy=remedy,
-        evidence=dict(kind=s.kind, values=int(s.n_bad[s.n_bad > 0][0]), lasts=bool(lasts),
-                      factor=smaller(c)),
-        sentence=f'the first values that are not finite are in {kind_of(s.kind).where} '
-                 f'at step {step}, and they '
-                 + ('stay.' if lasts else 'go away again.'),
-        chart=Chart({'not finite': s.n_bad}, 'values that are not finite', s.step))
+               advice=advice, remedy=remedy,
+               evidence=dict(kind=s.kind, values=int(s.n_bad[s.n_bad > 0][0]),
+                             lasts=bool(lasts), factor=smaller(c)),
+               sentence='the first values that are not finite are '
+                        f'in {kind_of(s.kind).where} at step {step}, and they '
+                        + ('stay.' if lasts else 'go away again.'),
+               chart=Chart({'not finite': s.n_bad}, 'values that are not finite', s.step))
 
 # %% ../nbs/09c_ailments.ipynb #60512f05
 def _against_nan(c:Case, s:Series)->tuple:
@@ -346,12 +348,12 @@ def _against_nan(c:Case, s:Series)->tuple:
     if s.kind == 'input':
         return 'Look at the data: some of it is not finite.', 'clean_data'
     if any(map(_is_half, c.acts)):
-        return ('float16 ends at 65,504. Compute in bfloat16 or float32, '
-                'or use torch.amp with a GradScaler.',
+        return ('float16 ends at 65,504. '
+                'Compute in bfloat16 or float32, or use torch.amp with a GradScaler.',
                 'higher_precision')
-    return (f'Start again with a learning rate {_about(smaller(c))} times lower. If it '
-            'happens at the first step, look for a division by zero or the logarithm of '
-            'zero.', 'lower_lr')
+    return (f'Start again with a learning rate {_about(smaller(c))} times lower. '
+            'If it happens at the first step, '
+            'look for a division by zero or the logarithm of zero.', 'lower_lr')
 
 # %% ../nbs/09c_ailments.ipynb #9aa16980
 @rule(remedies='higher_precision')
@@ -366,20 +368,21 @@ def float16(c:Case):
     if top < 16376 and not pure: return
     more = '; the parameters are float16 too, and lose small updates.' if pure else '.'
     yield warn(layer=s.name if s.kind == 'act' else c.owner(s.name), step=s.step[0],
-        evidence=dict(largest=top, parameters=pure),
-        sentence=f'magnitudes reach {top:,.0f} in float16, which ends at 65,504{more}',
-        advice='Compute in bfloat16, or keep the parameters in '
-               'float32 and use torch.amp with a GradScaler.',
-        chart=Chart(dict(largest=s.largest), 'largest magnitude', s.step,
-                    {'float16 ends': 65504}, log=True))
+               evidence=dict(largest=top, parameters=pure),
+               sentence=f'magnitudes reach {top:,.0f} in float16, '
+                        f'which ends at 65,504{more}',
+               advice='Compute in bfloat16, or keep the parameters in float32 '
+                      'and use torch.amp with a GradScaler.',
+               chart=Chart(dict(largest=s.largest), 'largest magnitude', s.step,
+                           {'float16 ends': 65504}, log=True))
 
 # %% ../nbs/09c_ailments.ipynb #8f3a73aa
 def _rounded_away(c:Case)->tuple:
     """The share of the weights' values that a step leaves as they were though the
     gradient is not zero; their dtype"""
     lost, dtypes = [], set()
-    for p,u,g in ([c.get(n, kind) for kind in ('param', 'update', 'param_grad')]
-                  for n in c.weights):
+    for n in c.weights:
+        p, u, g = (c.get(n, kind) for kind in ('param', 'update', 'param_grad'))
         short = p is not None and 'float16' in str(p.dtype)  # bfloat16 too
         if not short or u is None or g is None or len(u) != len(g) or len(u) < 10:
             continue
@@ -396,13 +399,15 @@ def updates_rounded_away(c:Case):
     """Three quarters or more of the updates of weights in 16 bits are zero
     although the gradient is not"""
     share, dtype = _rounded_away(c)
-    if share >= .75: yield warn(
-        layer='optimizer', step=c.first, evidence=dict(share=share),
-        severity=_graver(c) if share > .85 else 'warning',
-        sentence=f"{dtype} rounds {percent(share)} of the weights' updates to nothing.",
-        advice='Keep the parameters in float32 and compute in 16 bits by '
-               'torch.autocast, or round stochastically, or raise the learning rate; '
-        'unless the optimizer keeps float32 copies or compensates for rounding.')
+    if share >= .75:
+        yield warn(layer='optimizer', step=c.first, evidence=dict(share=share),
+                   severity=_graver(c) if share > .85 else 'warning',
+                   sentence=f"{dtype} rounds {percent(share)} "
+                            "of the weights' updates to nothing.",
+                   advice='Keep the parameters in float32 and compute in 16 bits '
+                          'by torch.autocast, or round stochastically, '
+                          'or raise the learning rate; unless the optimizer keeps '
+                          'float32 copies or compensates for rounding.')
 
 # %% ../nbs/09c_ailments.ipynb #a1da9237
 @rule(remedies=('reinit', 'lower_lr'))
@@ -416,21 +421,22 @@ def dead_units(c:Case):
     if not hit: return
     (s, share), names = hit[0], [s.name for s,_ in hit]
     first = _at_start(c, s.frac_dead)
-    early, late = (('The units began dead: initialise the weights for the activation, '
-                    'and biases at zero.', 'reinit'),
-                   ('The units died while training: '
-                    'start again with a lower learning rate.', 'lower_lr'))
+    early = ('The units began dead: initialise the weights for the activation, '
+             'and biases at zero.', 'reinit')
+    late = ('The units died while training: start again with a lower learning rate.',
+            'lower_lr')
     advice, remedy = early if first >= .4 else late
     yield warn(layer=s.name, step=_since(s, s.frac_dead >= .5), advice=advice,
                remedy=remedy, severity=_graver(c) if share > .95 else 'warning',
-        evidence=dict(share=share, at_start=first, units=int(s.units[-1]), layers=names),
-        sentence=f'{percent(share)} of the {s.units[-1]} units are dead: '
-                 'they are zero for whole batches'
-                 + (', from the beginning.' if first >= .4 else '.')
-                 + (f' Half or more are dead in {some(names[1:])}, too.' if len(names) > 1
-                    else ''),
-        chart=Chart({o.name: o.frac_dead for o,_ in hit[:4]}, 'share of dead units',
-                    s.step, {'half': .5}))
+               evidence=dict(share=share, at_start=first, units=int(s.units[-1]),
+                             layers=names),
+               sentence=f'{percent(share)} of the {s.units[-1]} units are dead: '
+                        'they are zero for whole batches'
+                        + (', from the beginning.' if first >= .4 else '.')
+                        + (f' Half or more are dead in {some(names[1:])}, too.'
+                           if len(names) > 1 else ''),
+               chart=Chart({o.name: o.frac_dead for o,_ in hit[:4]},
+                           'share of dead units', s.step, {'half': .5}))
 
 # %% ../nbs/09c_ailments.ipynb #23555272
 @rule(remedies=('reinit', 'lower_lr'))
@@ -441,17 +447,17 @@ def saturation(c:Case):
     if not hit: return
     share, s = max(hit, key=lambda o: o[0])
     first = _at_start(c, s.saturated)
-    early, late = (('Initialise again with smaller weights, or normalise what goes in.',
-                    'reinit'), ('Start again with a lower learning rate.', 'lower_lr'))
+    early = 'Initialise again with smaller weights, or normalise what goes in.', 'reinit'
+    late = 'Start again with a lower learning rate.', 'lower_lr'
     advice, remedy = early if first >= .6 else late
     yield warn(layer=s.name, step=_since(s, s.saturated >= .75), advice=advice,
-        remedy=remedy,
-        evidence=dict(share=share, at_start=first, layers=[s.name for _,s in hit]),
-        sentence=f"{percent(share)} of the values are at the ends of "
-                 "the activation's range, where it is flat"
-                 + (', from the beginning.' if first >= .6 else '.'),
-        chart=Chart({s.name: s.saturated}, 'share at the ends', s.step,
-                    {'three quarters': .75}))
+               remedy=remedy,
+               evidence=dict(share=share, at_start=first, layers=[s.name for _,s in hit]),
+               sentence=f"{percent(share)} of the values are at the ends "
+                        "of the activation's range, where it is flat"
+                        + (', from the beginning.' if first >= .6 else '.'),
+               chart=Chart({s.name: s.saturated}, 'share at the ends', s.step,
+                           {'three quarters': .75}))
 
 # %% ../nbs/09c_ailments.ipynb #1adea1b1
 @rule(remedies='reinit')
@@ -461,11 +467,13 @@ def identical_units(c:Case):
     names = [n for n in owners
              if c.words(n) and not c.is_norm(n) and c.acts and n != c.acts[-1].name]
     names = list(dict.fromkeys(names))
-    if names: yield warn(layer=names[0], step=c.first, evidence=dict(layers=names),
-        severity=_graver(c),
-        sentence=f'the units of {_several("layer", names)} begin with the same weights. '
-                 'They stay copies of each other unless a later layer tells them apart.',
-        advice='Initialise weights at random; only biases may be constant.')
+    if names:
+        yield warn(layer=names[0], step=c.first, evidence=dict(layers=names),
+                   severity=_graver(c),
+                   sentence=f'the units of {_several("layer", names)} begin '
+                            'with the same weights. They stay copies '
+                            'of each other unless a later layer tells them apart.',
+                   advice='Initialise weights at random; only biases may be constant.')
 
 # %% ../nbs/09c_ailments.ipynb #a93611c2
 @rule(remedies='reinit')
@@ -484,13 +492,14 @@ def weight_scale(c:Case):
         if not hit: continue
         names, g = list(dict.fromkeys(map(c.owner, hit))), next(iter(hit.values()))
         yield warn(layer=names[0], step=c.first,
-            evidence=dict(gain=g, layers=names, what=what),
-            sentence=f'the weights of {_several("layer", names)} begin too {what}: their '
-                     f'gain is {g:.2g}, and one of about 1 keeps the size of the signal.',
-            advice='Initialise again: Kaiming for ReLU, Xavier for tanh, '
-                   'or LSUV, which measures.',
-            chart=Chart(dict(gain=list(c.gains.values())), 'gain', list(c.gains),
-                        {'1': 1}, log=True))
+                   evidence=dict(gain=g, layers=names, what=what),
+                   sentence=f'the weights of {_several("layer", names)} begin too '
+                            f'{what}: their gain is {g:.2g}, '
+                            'and one of about 1 keeps the size of the signal.',
+                   advice='Initialise again: Kaiming for ReLU, Xavier for tanh, or LSUV, '
+                          'which measures.',
+                   chart=Chart(dict(gain=list(c.gains.values())), 'gain', list(c.gains),
+                               {'1': 1}, log=True))
 
 # %% ../nbs/09c_ailments.ipynb #62179a26
 def _profile(c:Case)->tuple:
@@ -515,12 +524,12 @@ def fading_signal(c:Case):
     if len(low) < 2: return
     i = low[0]
     yield warn(layer=ss[i].name, step=c.first,
-        evidence=dict(here=float(std[i]), largest=top),
-        sentence='the signal fades: from here on its standard deviation is '
-                 f'{rest[i]:.2g} at most; before, it reaches {top:.2g}.',
-        advice='Initialise for the activations that are used (Kaiming for ReLU), '
-               'or add normalisation.',
-        chart=_profile_chart(ss, std))
+               evidence=dict(here=float(std[i]), largest=top),
+               sentence='the signal fades: from here on its standard deviation '
+                        f'is {rest[i]:.2g} at most; before, it reaches {top:.2g}.',
+               advice='Initialise for the activations that are used (Kaiming for ReLU), '
+                      'or add normalisation.',
+               chart=_profile_chart(ss, std))
 
 # %% ../nbs/09c_ailments.ipynb #f12f7f16
 @rule(remedies='reinit')
@@ -535,12 +544,13 @@ def exploding_signal(c:Case):
     ss, std = ss[:end], std[:end]
     if not np.isfinite(std).any(): return
     i, given = int(np.nanargmax(std)), start(c.input.rms) if c.input is not None else 1.
-    if std[i] > 10*max(1, given): yield warn(
-        layer=ss[i].name, step=c.first, evidence=dict(here=float(std[i]), input=given),
-        sentence='the signal grows to a standard deviation of '
-                 f'{std[i]:.3g} in the first steps.',
-        advice='Initialise again with smaller weights, or add normalisation.',
-        chart=_profile_chart(ss, std))
+    if std[i] > 10*max(1, given):
+        yield warn(layer=ss[i].name, step=c.first,
+                   evidence=dict(here=float(std[i]), input=given),
+                   sentence=f'the signal grows to a standard deviation of {std[i]:.3g} '
+                            'in the first steps.',
+                   advice='Initialise again with smaller weights, or add normalisation.',
+                   chart=_profile_chart(ss, std))
 
 # %% ../nbs/09c_ailments.ipynb #8a6b156c
 @rule(remedies='reinit')
@@ -552,13 +562,14 @@ def vanishing_gradient(c:Case):
     if len(rms) < 2 or not most > 0 or not rms[0] < 1e-3*most: return
     names = [c.owner(s.name) or s.name for s in c.grads]
     yield warn(layer=c.owner(c.grads[0].name), step=c.first,
-        evidence=dict(first=float(rms[0]), largest=most),
-        sentence='the gradient vanishes on its way back: its root mean square is '
-                 f'{rms[0]:.2g} at the first weights and {most:.2g} where it is largest.',
-        advice='Initialise for the activations that are used; '
-               'add normalisation or residual connections.',
-        chart=Chart({'root mean square': rms},
-                    'root mean square of gradients, first steps', names, log=True))
+               evidence=dict(first=float(rms[0]), largest=most),
+               sentence='the gradient vanishes on its way back: '
+                        f'its root mean square is {rms[0]:.2g} at the first weights '
+                        f'and {most:.2g} where it is largest.',
+               advice='Initialise for the activations that are used; '
+                      'add normalisation or residual connections.',
+               chart=Chart({'root mean square': rms},
+                           'root mean square of gradients, first steps', names, log=True))
 
 # %% ../nbs/09c_ailments.ipynb #8332f7ee
 @rule(remedies='fix_loss')
@@ -569,11 +580,13 @@ def tiny_gradient(c:Case):
     # the loss is nearly gone, and its gradient with it
     if now(c.loss) < .05*start(c.loss): return
     lines = {s.name: s.rms for s in c.grads[:4]}
-    if 0 < top < 1e-6: yield warn(layer='loss', step=c.first, evidence=dict(largest=top),
-        sentence='gradients are tiny everywhere: '
-                 f'no weight has one with a root mean square above {top:.2g}.',
-        advice='Look at the loss: is it divided by too much, or scaled down?',
-        chart=Chart(lines, 'root mean square of the gradient', c.grads[0].step, log=True))
+    if 0 < top < 1e-6:
+        yield warn(layer='loss', step=c.first, evidence=dict(largest=top),
+                   sentence='gradients are tiny everywhere: '
+                            f'no weight has one with a root mean square above {top:.2g}.',
+                   advice='Look at the loss: is it divided by too much, or scaled down?',
+                   chart=Chart(lines, 'root mean square of the gradient', c.grads[0].step,
+                               log=True))
 
 # %% ../nbs/09c_ailments.ipynb #0f215112
 @rule(remedies='clip_gradients')
@@ -584,11 +597,12 @@ def gradient_spikes(c:Case):
     if len(t) < 10 or not usual > 0 or not t.max() > 50*usual: return
     times = float(t.max()/usual)
     yield warn(layer='optimizer', step=c.grad_steps[t.argmax()],
-        evidence=dict(times=times),
-        sentence=f'the norm of the gradient jumps to {times:,.0f} times its median.',
-        advice='Clip gradients by their norm (torch.nn.utils.clip_grad_norm_).',
-        chart=Chart({'norm of the gradient': t}, 'all weights together', c.grad_steps,
-                    dict(median=usual), log=True))
+               evidence=dict(times=times),
+               sentence=f'the norm of the gradient jumps to {times:,.0f} times '
+                        'its median.',
+               advice='Clip gradients by their norm (torch.nn.utils.clip_grad_norm_).',
+               chart=Chart({'norm of the gradient': t}, 'all weights together',
+                           c.grad_steps, dict(median=usual), log=True))
 
 # %% ../nbs/09c_ailments.ipynb #c8f1f62b
 def _crashed(s:Series, i:int)->bool:
@@ -608,15 +622,15 @@ def rise_and_crash(c:Case):
     s, i = max(hit, key=lambda o: o[0].std[o[1]]/start(o[0].std))
     rise, fall = s.std[i]/start(s.std), s.std[i]/max(s.std[i:].min(), 1e-30)
     yield warn(layer=s.name, step=s.step[i],
-        evidence=dict(layers=[o.name for o,_ in hit], rise=rise, fall=fall,
-                      factor=smaller(c)),
-        sentence=f'activations rose and crashed in {len(hit)} of {len(c.acts)} layers: '
-                 f'here they peaked at {rise:,.0f} times their initial size, at step '
-        f'{s.step[i]}.',
-        advice=f'Stop, and start again with a learning rate {_about(smaller(c))} '
-               'times lower, or with normalisation.',
-        chart=Chart({o.name: o.std for o,_ in hit[:5]}, 'standard deviation', s.step,
-                    log=True))
+               evidence=dict(layers=[o.name for o,_ in hit], rise=rise, fall=fall,
+                             factor=smaller(c)),
+               sentence=f'activations rose and crashed in {len(hit)} '
+                        f'of {len(c.acts)} layers: here they peaked at {rise:,.0f} times '
+                        f'their initial size, at step {s.step[i]}.',
+               advice=f'Stop, and start again with a learning rate {_about(smaller(c))} '
+                      'times lower, or with normalisation.',
+               chart=Chart({o.name: o.std for o,_ in hit[:5]}, 'standard deviation',
+                           s.step, log=True))
 
 # %% ../nbs/09c_ailments.ipynb #eaa31723
 _FROZEN = dict(
@@ -653,14 +667,14 @@ def frozen(c:Case):
     count = lambda ss: sum(int(s.n_total[-1]) for s in ss)
     for k,(text, remedy, advice) in _FROZEN.items():
         if k not in why: continue
-        names, share = (list(dict.fromkeys(c.owner(s.name) for s in why[k])),
-                        count(why[k])/max(count(params), 1))
+        names = list(dict.fromkeys(c.owner(s.name) for s in why[k]))
+        share = count(why[k])/max(count(params), 1)
         yield warn(layer=names[0], step=c.first,
-            evidence=dict(why=k, layers=names, share=share),
-            severity=_graver(c) if share > .5 else 'warning',
-            sentence=f'the parameters of {_several("layer", names)}, '
-                     f'{percent(share)} of all, {text}.',
-            advice=advice, remedy=remedy)
+                   evidence=dict(why=k, layers=names, share=share),
+                   severity=_graver(c) if share > .5 else 'warning',
+                   sentence=f'the parameters of {_several("layer", names)}, '
+                            f'{percent(share)} of all, {text}.',
+                   advice=advice, remedy=remedy)
 
 # %% ../nbs/09c_ailments.ipynb #4fdbb4b9
 @rule(remedies=('unfreeze', 'reinit'))
@@ -673,25 +687,24 @@ def slow_layers(c:Case):
     if min(r.values()) >= usual/300: return
     slow = {n: v for n,v in r.items() if v < usual/10}  # the finding names all of these
     names, spread = list(dict.fromkeys(map(c.owner, slow))), _spread_of_rates(c)
-    by_rate = (
-        'Use one learning rate for all layers of a model that was not trained before.',
-        'unfreeze')
-    by_gradient = (
-        'Their gradient is too small: look at initialisation and normalisation.',
-        'reinit')
+    by_rate = ('Use one learning rate for all layers of a model '
+               'that was not trained before.', 'unfreeze')
+    by_gradient = ('Their gradient is too small: look at initialisation '
+                   'and normalisation.', 'reinit')
     advice, remedy = by_rate if spread > 100 else by_gradient
-    sizes = ' to '.join(dict.fromkeys(f'{pick(slow.values()):.1g}'
-                                      for pick in (min, max)))
+    ends = min(slow.values()), max(slow.values())
+    sizes = ' to '.join(dict.fromkeys(f'{v:.1g}' for v in ends))
     yield warn(layer=c.owner(min(slow, key=slow.get)), step=c.first, advice=advice,
-        remedy=remedy,
-        evidence=dict(layers=names, ratio=min(slow.values()), usual=usual, rates=spread),
-        sentence=f'{_several("layer", names)} hardly learn{"s" * (len(names) == 1)}: a '
-                 f'step changes the weights by {sizes} times their size, and others by '
-        f'{usual:.1g}'
-                 + (f'; the learning rates differ by a factor of {spread:,.0f}.'
-                    if spread > 100 else '.'),
-        chart=Chart({'update / weight': list(r.values())}, 'ratio', list(r),
-                    {'the faster half': usual}, log=True))
+               remedy=remedy,
+               evidence=dict(layers=names, ratio=min(slow.values()), usual=usual,
+                             rates=spread),
+               sentence=f'{_several("layer", names)} hardly '
+                        f'learn{"s" * (len(names) == 1)}: a step changes the weights '
+                        f'by {sizes} times their size, and others by {usual:.1g}'
+                        + (f'; the learning rates differ by a factor of {spread:,.0f}.'
+                           if spread > 100 else '.'),
+               chart=Chart({'update / weight': list(r.values())}, 'ratio', list(r),
+                           {'the faster half': usual}, log=True))
 
 # %% ../nbs/09c_ailments.ipynb #feb7d92c
 def _spread_of_rates(c:Case)->float:
@@ -721,8 +734,8 @@ def _step_sizes(c:Case)->tuple:
     rows = [v for n,v in c.ratios.items() if np.isfinite(v).any() and n not in zeros]
     first, last = median([start(v, 5) for v in rows]), median([now(v) for v in rows])
     then = median([start(v[5:], 10) for v in rows])
-    if (re.search('Adagrad|RMSprop', str((c.meta.get('optimizer') or {}).get('name')))
-        and then > first/30):
+    name = str((c.meta.get('optimizer') or {}).get('name'))
+    if re.search('Adagrad|RMSprop', name) and then > first/30:
         first = min(first, then)  # their first steps are large by construction
     return first, last, max(first, last, largest_step(c)/10) if rows else math.nan
 
@@ -739,12 +752,12 @@ def updates_large(c:Case):
     first, last, most = _step_sizes(c)
     if not most > .1: return
     factor = float(np.clip(most/.005, 3, 3000))
-    yield warn(
-        layer='optimizer', step=c.first,
-        evidence=dict(ratio=most, first=first, factor=factor), chart=_step_chart(c),
-        sentence=f'a step changes a typical weight by {most:.1g} times its size; '
-                 '0.001 to 0.01 is usual.',
-        advice=f'Lower the learning rate by a factor of about {_about(factor)}.')
+    yield warn(layer='optimizer', step=c.first,
+               evidence=dict(ratio=most, first=first, factor=factor),
+               chart=_step_chart(c),
+               sentence=f'a step changes a typical weight by {most:.1g} times its size; '
+                        '0.001 to 0.01 is usual.',
+               advice=f'Lower the learning rate by a factor of about {_about(factor)}.')
 
 # %% ../nbs/09c_ailments.ipynb #945425f3
 @rule(remedies='raise_lr')
@@ -752,17 +765,17 @@ def updates_fade(c:Case):
     """The median ratio of update to weight has faded to a tenth, and below 0.0002,
     and gradients have not"""
     first, last, most = _step_sizes(c)
-    if (not last < min(2e-4, first/10) or most > .1
-        or now(c.grad_norm) < start(c.grad_norm)/10): return
+    if not last < min(2e-4, first/10) or most > .1: return
+    if now(c.grad_norm) < start(c.grad_norm)/10: return
     factor = float(np.clip(usual_step()/max(first, 1e-9), 1, 1e6))
-    yield warn(
-        layer='optimizer', step=c.first,
-        evidence=dict(ratio=last, first=first, factor=factor), chart=_step_chart(c),
-        sentence='the steps have faded, '
-                 f'from {first:.1g} to {last:.1g} times the size of a typical weight.',
-        advice='Let the learning rate fall later'
-               + (f', from about {_about(factor)} times as much.' if factor > 1.5
-                  else '.'))
+    yield warn(layer='optimizer', step=c.first,
+               evidence=dict(ratio=last, first=first, factor=factor),
+               chart=_step_chart(c),
+               sentence=f'the steps have faded, from {first:.1g} to {last:.1g} times '
+                        'the size of a typical weight.',
+               advice='Let the learning rate fall later'
+                      + (f', from about {_about(factor)} times as much.'
+                         if factor > 1.5 else '.'))
 
 # %% ../nbs/09c_ailments.ipynb #7aaae960
 def _warming(c:Case)->bool:
@@ -776,17 +789,17 @@ def warm_up(c:Case):
     and the weights hardly move yet"""
     first, last, most = _step_sizes(c)
     rates = c.rates
-    if not _warming(c) or not last < 5e-4 or c.steps < .1*(c.meta.get('total_steps')
-                                                           or 0): return
-    yield warn(
-        layer='optimizer', step=c.first,
-        # the rate at the end of the warm-up may be right
-        evidence=dict(rate=float(rates[-1]), ratio=last, factor=1.),
-        sentence=f'the learning rate has only been rising for {c.steps} steps, to '
-                 f'{rates[-1]:.2g}, and a step still changes a typical weight by '
-        f'{last:.1g} times its size.',
-        advice='Shorten the warm-up: some hundred steps, or a few percent of the run.',
-        chart=Chart(dict(rate=rates), 'learning rate', c.get('lr', 'run').step))
+    if not _warming(c) or not last < 5e-4: return
+    if c.steps < .1*(c.meta.get('total_steps') or 0): return
+    # no factor: the rate at the end of the warm-up may be right
+    yield warn(layer='optimizer', step=c.first,
+               evidence=dict(rate=float(rates[-1]), ratio=last, factor=1.),
+               sentence=f'the learning rate has only been rising for {c.steps} steps, '
+                        f'to {rates[-1]:.2g}, and a step still changes a typical weight '
+                        f'by {last:.1g} times its size.',
+               advice='Shorten the warm-up: some hundred steps, '
+                      'or a few percent of the run.',
+               chart=Chart(dict(rate=rates), 'learning rate', c.get('lr', 'run').step))
 
 # %% ../nbs/09c_ailments.ipynb #9972f9bc
 @rule(remedies='raise_lr')
@@ -795,12 +808,12 @@ def updates_small(c:Case):
     first, last, most = _step_sizes(c)
     if not last < 4e-4 or last < first/10 or most > .1 or _warming(c): return
     factor = larger(c)
-    yield warn(
-        layer='optimizer', step=c.first,
-        evidence=dict(ratio=last, first=first, factor=factor), chart=_step_chart(c),
-        sentence=f'a step changes a typical weight by {last:.1g} times its size; '
-                 '0.001 to 0.01 is usual.',
-        advice=f'Raise the learning rate by a factor of about {_about(factor)}.')
+    yield warn(layer='optimizer', step=c.first,
+               evidence=dict(ratio=last, first=first, factor=factor),
+               chart=_step_chart(c),
+               sentence=f'a step changes a typical weight by {last:.1g} times its size; '
+                        '0.001 to 0.01 is usual.',
+               advice=f'Raise the learning rate by a factor of about {_about(factor)}.')
 
 # %% ../nbs/09c_ailments.ipynb #c92698fc
 @rule(remedies='zero_grad')
@@ -811,34 +824,40 @@ def gradients_add_up(c:Case):
     if repeated(c) > .5: return  # the gradient of the same batch changes slowly
     walk = median([neumann(s.mean) for s in c.grads])
     growth = median([now(s.rms)/start(s.rms) for s in c.grads if start(s.rms) > 0])
-    if walk < .25 and growth > 2: yield warn(
-        layer='optimizer', step=c.first, evidence=dict(neumann=walk, growth=growth),
-        sentence='gradients seem to add up: each is the one before and a little more, '
-                 f'and they have grown to {growth:.1f} times their start.',
-        advice='Call optimizer.zero_grad() before each backward pass.',
-        chart=Chart({s.name: s.mean for s in c.grads[:3]}, 'mean of the gradient',
-                    c.grads[0].step))
+    if walk < .25 and growth > 2:
+        yield warn(layer='optimizer', step=c.first,
+                   evidence=dict(neumann=walk, growth=growth),
+                   sentence='gradients seem to add up: '
+                            'each is the one before and a little more, '
+                            f'and they have grown to {growth:.1f} times their start.',
+                   advice='Call optimizer.zero_grad() before each backward pass.',
+                   chart=Chart({s.name: s.mean for s in c.grads[:3]},
+                               'mean of the gradient', c.grads[0].step))
 
 # %% ../nbs/09c_ailments.ipynb #31449d41
 @rule(remedies='lower_weight_decay')
 def weight_decay(c:Case):
     "Weight decay takes more than 0.2 % of a weight in each step"
     share, sizes = decay_per_step(c), {n: c.get(n, 'param').rms for n in c.weights[:5]}
-    if share > 2e-3: yield warn(layer='optimizer', step=c.first,
-        evidence=dict(share=share),
-        sentence=f'weight decay takes {percent(share, 1)} of each weight in a step.',
-        advice='Lower it: learning rate times weight decay is usually 0.0001 or less.',
-        chart=Chart(sizes, 'root mean square of weights', c.of('param')[0].step, log=True)
-        if sizes else None)
+    if share > 2e-3:
+        yield warn(layer='optimizer', step=c.first, evidence=dict(share=share),
+                   sentence=f'weight decay takes {percent(share, 1)} of each weight '
+                            'in a step.',
+                   advice='Lower it: learning rate times weight decay is usually 0.0001 '
+                          'or less.',
+                   chart=Chart(sizes, 'root mean square of weights',
+                               c.of('param')[0].step, log=True)
+                         if sizes else None)
 
 # %% ../nbs/09c_ailments.ipynb #ea3baed0
 @rule(remedies='lower_dropout')
 def dropout(c:Case):
     "A rate of dropout above 0.6"
     p, name = dropout_rate(c)
-    if p > .6: yield warn(layer=name, step=c.first, evidence=dict(p=p),
-        sentence=f'dropout sets {percent(p)} of the values to zero.',
-        advice='Lower it to 0.5 or less; 0.1 is usual.')
+    if p > .6:
+        yield warn(layer=name, step=c.first, evidence=dict(p=p),
+                   sentence=f'dropout sets {percent(p)} of the values to zero.',
+                   advice='Lower it to 0.5 or less; 0.1 is usual.')
 
 # %% ../nbs/09c_ailments.ipynb #acd61c70
 @rule(remedies='train_mode')
@@ -847,11 +866,13 @@ def norm_in_eval(c:Case):
     last = max((int(s.step[-1]) for s in c.acts), default=0)
     in_eval = [n for n,step in (c.meta.get('in_eval') or {}).items() if step >= last]
     names = [n for n in in_eval if c.words(n).startswith('BatchNorm')]
-    if names: yield warn(layer=names[0], step=c.first, evidence=dict(layers=names),
-        sentence=f'{_several("batch norm", names)} {"is" if len(names) == 1 else "are"} '
-                 'in evaluation mode while the model is trained.',
-        advice='Call model.train() before training, '
-               'unless these statistics are meant to stay.')
+    if names:
+        yield warn(layer=names[0], step=c.first, evidence=dict(layers=names),
+                   sentence=f'{_several("batch norm", names)} '
+                            f'{"is" if len(names) == 1 else "are"} '
+                            'in evaluation mode while the model is trained.',
+                   advice='Call model.train() before training, '
+                          'unless these statistics are meant to stay.')
 
 # %% ../nbs/09c_ailments.ipynb #c7d28f6a
 @rule(remedies='none')
@@ -862,10 +883,12 @@ def never_called(c:Case):
             for n in c.never_called}
     used = lambda p: (g := c.get(p, 'param_grad')) is not None and g.n_total.any()
     names = [n for n,ps in mine.items() if ps and not any(map(used, ps))]
-    if names: yield warn(layer=names[0], step=c.first, evidence=dict(layers=names),
-        sentence=f'{_several("module", names)} {"has" if len(names) == 1 else "have"} '
-                 'parameters, and no forward pass uses them.',
-        advice='Use them in forward, or remove them.')
+    if names:
+        yield warn(layer=names[0], step=c.first, evidence=dict(layers=names),
+                   sentence=f'{_several("module", names)} '
+                            f'{"has" if len(names) == 1 else "have"} parameters, '
+                            'and no forward pass uses them.',
+                   advice='Use them in forward, or remove them.')
 
 # %% ../nbs/09c_ailments.ipynb #c23a5a60
 def _differing(c:Case)->dict:
@@ -874,8 +897,8 @@ def _differing(c:Case)->dict:
     every, found = c.meta.get('every') or 1, {}
     end = max((s.step[-1] + s.n_steps[-1]*every for s in c.series.values()), default=0)
     entries = [o for o in c.meta.get('replicas_differ') or () if o['step'] < end]
-    for o in sorted(entries, key=lambda o: (o['step'], o['kind'] != 'param',
-                                            kind_of(o['kind']).flow or 0)):
+    def place(o): return o['step'], o['kind'] != 'param', kind_of(o['kind']).flow or 0
+    for o in sorted(entries, key=place):
         found.setdefault(o['name'], []).append(o)
     return found
 
@@ -896,19 +919,18 @@ _TOGETHER = ('Wrap the model in DistributedDataParallel or fully_shard, '
              'which keep its copies equal.')
 _ON_PURPOSE = (' If these ranks hold different layers or shards of layers on purpose, '
                'pass mesh= to watch.')
-_OWN_SEED = (
-    'Look for dropout, or another random operation, with a seed of its own on each rank.')
+_OWN_SEED = ('Look for dropout, or another random operation, '
+             'with a seed of its own on each rank.')
 
 def _against_parting(c:Case, o:dict)->str:
     "Advice, by what differs and since when"
     if kind_of(o['kind']).of != 'parameter': return _OWN_SEED + _ON_PURPOSE
     if _never_agreed(c, o): return _TOGETHER + _ON_PURPOSE
-    device = (f'the device of {ranks_text(o["ranks"])}' if len(o['ranks']) == 1
-              else 'the devices')
-    return (
-        f'Start again from a checkpoint of before step {o["step"]}. Look for code that '
-        'skips a step or changes weights on some ranks only. If there is none, test '
-        f'{device}.')
+    alone = len(o['ranks']) == 1
+    device = f'the device of {ranks_text(o["ranks"])}' if alone else 'the devices'
+    return (f'Start again from a checkpoint of before step {o["step"]}. '
+            'Look for code that skips a step or changes weights on some ranks only. '
+            f'If there is none, test {device}.')
 
 # %% ../nbs/09c_ailments.ipynb #b11cd035
 def _others(c:Case, what:str, n:int)->str:
@@ -922,18 +944,16 @@ def _others(c:Case, what:str, n:int)->str:
 def _parted(c:Case, group:list)->Finding:
     "One finding for a group of names, each with its entries"
     o, kinds = group[0][0], {p['kind'] for entries in group for p in entries}
-    kind, alarm = (kind_of(o['kind']),
-                   not kinds.isdisjoint({'param', 'update'}) and not _never_agreed(c, o))
-    what, names = ('parameter' if kind.of == 'parameter' else 'layer',
-                   [entries[0]['name'] for entries in group])
-    return warn(
-        layer=o['name'], step=o['step'], severity='error' if alarm else 'warning',
-        advice=_against_parting(c, o),
-        evidence=dict(ranks=list(o['ranks']), among=list(o['among']), kind=o['kind'],
-                      names=names),
-        sentence=f'the {kind.label} {_apart(o)}, first at step {o["step"]}; '
-                 'these ranks should hold equal copies.'
-                 + _others(c, what, len(group) - 1))
+    kind, names = kind_of(o['kind']), [entries[0]['name'] for entries in group]
+    alarm = not kinds.isdisjoint({'param', 'update'}) and not _never_agreed(c, o)
+    what = 'parameter' if kind.of == 'parameter' else 'layer'
+    return warn(layer=o['name'], step=o['step'], severity='error' if alarm else 'warning',
+                advice=_against_parting(c, o),
+                evidence=dict(ranks=list(o['ranks']), among=list(o['among']),
+                              kind=o['kind'], names=names),
+                sentence=f'the {kind.label} {_apart(o)}, first at step {o["step"]}; '
+                         'these ranks should hold equal copies.'
+                         + _others(c, what, len(group) - 1))
 
 # %% ../nbs/09c_ailments.ipynb #d2532250
 _FEW_APART = 3
@@ -944,8 +964,8 @@ def replicas_differ(c:Case):
     and were equal at first"""
     found = list(_differing(c).values())
     is_param = lambda entries: kind_of(entries[0]['kind']).of == 'parameter'
-    for group in ([o for o in found if is_param(o)],
-                  [o for o in found if not is_param(o)]):
+    for params in (True, False):
+        group = [o for o in found if is_param(o) == params]
         if len(group) > _FEW_APART: yield _parted(c, group)
         else: yield from (_parted(c, [o]) for o in group)
 
@@ -963,15 +983,15 @@ def _bottomless(y:np.ndarray)->bool:
 def loss_below_zero(c:Case):
     "A loss below zero in more than a twentieth of the rows"
     y = c.loss
-    if len(y) and np.mean(y < 0) > .05: yield warn(
-        layer='loss', step=_since(c.losses, y < 0),
-        evidence=dict(share=float(np.mean(y < 0))),
-        severity='error' if _bottomless(y) else 'warning',
-        sentence='the loss is below zero, '
-                 'which cross entropy and squared errors never are.',
-        advice='Look at its sign, and at what it is given (log-probabilities, '
-               'where it takes those).',
-        chart=Chart(dict(loss=y), 'loss', c.losses.step, {'0': 0}))
+    if len(y) and np.mean(y < 0) > .05:
+        yield warn(layer='loss', step=_since(c.losses, y < 0),
+                   evidence=dict(share=float(np.mean(y < 0))),
+                   severity='error' if _bottomless(y) else 'warning',
+                   sentence='the loss is below zero, '
+                            'which cross entropy and squared errors never are.',
+                   advice='Look at its sign, and at what it is given (log-probabilities, '
+                          'where it takes those).',
+                   chart=Chart(dict(loss=y), 'loss', c.losses.step, {'0': 0}))
 
 # %% ../nbs/09c_ailments.ipynb #41d071a5
 @rule(remedies='fix_loss')
@@ -979,23 +999,24 @@ def output_never_negative(c:Case):
     """The outputs of the last layer are never negative,
     and the loss begins as a cross entropy of so many classes does"""
     last = c.acts[-1] if c.acts else None
-    if (last is None or len(last) < 3 or not last.units[-1] > 1
-        or not np.nanmin(last.min) >= 0): return
+    if last is None or len(last) < 3 or not last.units[-1] > 1: return
+    if not np.nanmin(last.min) >= 0: return
     level, zeros = start(c.loss)/math.log(last.units[-1]), now(last.frac_zero)
     if not (.7 < level < 1.4 and np.nanmax(last.max) > 0): return
     words = c.words(last.name)
     softmax = re.match('Softmax', words) or abs(now(last.mean)*last.units[-1] - 1) < 1e-3
     if not softmax and not (words.startswith('ReLU') or zeros > .02): return
     yield warn(layer=last.name, step=last.step[0],
-        evidence=dict(zeros=zeros, classes=int(last.units[-1])),
-        severity='warning' if softmax else _graver(c),
-        sentence=f'the last layer gives no negative numbers for {last.units[-1]} classes'
-                 + (': they are probabilities, and a cross entropy takes scores.'
-                    if softmax else
-                    f', and {percent(zeros)} of them are zero: '
-                    'scores of classes need both signs.'),
-        advice='Let the model end in a linear layer; '
-               'F.cross_entropy applies the softmax itself.')
+               evidence=dict(zeros=zeros, classes=int(last.units[-1])),
+               severity='warning' if softmax else _graver(c),
+               sentence='the last layer gives no negative numbers '
+                        f'for {last.units[-1]} classes'
+                        + (': they are probabilities, and a cross entropy takes scores.'
+                           if softmax
+                           else f', and {percent(zeros)} of them are zero: '
+                                'scores of classes need both signs.'),
+               advice='Let the model end in a linear layer; '
+                      'F.cross_entropy applies the softmax itself.')
 
 # %% ../nbs/09c_ailments.ipynb #2717e800
 @rule(remedies='fix_loss')
@@ -1003,13 +1024,14 @@ def loss_rises(c:Case):
     "The loss rises steadily, while updates are of the usual size or smaller"
     y, size = c.loss, median([start(v, 5) for v in c.ratios.values()])
     if np.isfinite(y).sum() < 10 or size > .1: return
-    if trend(y) > .8 and now(y) > 1.05*start(y) > 0: yield warn(
-        layer='loss', step=c.first,
-        evidence=dict(trend=trend(y), start=start(y), now=now(y)),
-        sentence=f'the loss rises steadily, from {start(y):.3g} to {now(y):.3g}, '
-                 'although the steps are small.',
-        advice='Look at its sign: is it maximised? If not, lower the learning rate.',
-        chart=Chart(dict(loss=y), 'loss', c.losses.step))
+    if trend(y) > .8 and now(y) > 1.05*start(y) > 0:
+        yield warn(layer='loss', step=c.first,
+                   evidence=dict(trend=trend(y), start=start(y), now=now(y)),
+                   sentence=f'the loss rises steadily, from {start(y):.3g} '
+                            f'to {now(y):.3g}, although the steps are small.',
+                   advice='Look at its sign: is it maximised? If not, '
+                          'lower the learning rate.',
+                   chart=Chart(dict(loss=y), 'loss', c.losses.step))
 
 # %% ../nbs/09c_ailments.ipynb #f9077998
 @rule(remedies='clean_data')
@@ -1019,11 +1041,11 @@ def no_progress(c:Case):
     if np.isfinite(y).sum() < 20 or not first > 0: return
     if now(y) > .98*first:
         yield warn(layer='loss', step=c.first, evidence=dict(start=first, now=now(y)),
-            sentence=f'the loss does not fall: {first:.3g} at the start, '
-                     f'{now(y):.3g} now.',
-            advice='If nothing else was found: do the labels belong to the inputs, '
-                   'and does the loss compare outputs with them?',
-            chart=Chart(dict(loss=y), 'loss', c.losses.step))
+                   sentence='the loss does not fall: '
+                            f'{first:.3g} at the start, {now(y):.3g} now.',
+                   advice='If nothing else was found: do the labels belong '
+                          'to the inputs, and does the loss compare outputs with them?',
+                   chart=Chart(dict(loss=y), 'loss', c.losses.step))
 
 # %% ../nbs/09c_ailments.ipynb #60a07d56
 _LEARNT = '''replicas_differ input_outliers weight_scale input_scale slow_layers

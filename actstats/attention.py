@@ -89,25 +89,24 @@ def _of_fused(
     k:Tensor, # keys, (batch, key heads, keys, features); heads is a multiple of key heads
     scale:float, # of the products
     bend, # bend(logits, b, h, i): the logits after masks and so on; indices b, h, i
-    # logarithms of the sums of the exponentials, (batch, heads, queries or more)
-    lse:Tensor|None,
+    lse:Tensor|None, # log-sum-exps of the logits, (batch, heads, queries or more)
     queries:int|None, # of each sequence; None: all
 )->_Totals:
     "The numbers of a fused attention"
     (b, h, n, _), (_, groups, keys, _), dtype = q.shape, k.shape, _precise(q)
-    each, rows, totals = (h//groups, _rows(n, queries, q.device),
-                          _Totals(h, q.new_empty(0, dtype=dtype)))
-    # (batch, heads)
-    best = None if lse is None or len(rows) == n else lse.flatten(2)[:, :, :n].argmax(-1)
-    at = (torch.arange(b, device=q.device)[:, None, None],
-          torch.arange(h, device=q.device)[:, None])
+    each, rows = h//groups, _rows(n, queries, q.device)
+    totals, best = _Totals(h, q.new_empty(0, dtype=dtype)), None
+    if lse is not None and len(rows) < n: # (batch, heads)
+        best = lse.flatten(2)[:, :, :n].argmax(-1)
+    batches = torch.arange(b, device=q.device)[:, None, None]
+    heads = torch.arange(h, device=q.device)[:, None]
     def logits(ks, *which):
         some = (q[which].to(dtype)*scale)
         l = some.reshape(len(ks), ks.shape[1], -1, some.shape[3]) @ ks.mT
         return bend(l.view(*some.shape[:3], keys), *which)
     for i,g,r in _pieces((b, groups, len(rows)), keys*each):
         hs = slice(g.start*each, g.stop*each)
-        ks, which = k[i, g].to(dtype), (at[0][i], at[1][hs])
+        ks, which = k[i, g].to(dtype), (batches[i], heads[hs])
         totals.add(logits(ks, *which, rows[r]), hs)
         if best is not None and not r.start:
             totals.see(logits(ks, *which, best[i, hs, None]), hs)
@@ -122,14 +121,12 @@ def _sdpa_bend(
     l:Tensor, # logits, (batch, heads, queries, keys), changed in place
     # indices of the sequences, heads and queries, which broadcast to its first dimensions
     b:Tensor, h:Tensor, i:Tensor,
-    # (batch, heads, all queries, keys): added; bool: False masks a logit
-    mask:Tensor|None=None,
+    mask:Tensor|None=None, # (batch, heads, all queries, keys): added; False masks a logit
     causal:bool=False, # True: a query sees only the keys up to its own place
 )->Tensor:
     "Logits with the mask of `F.scaled_dot_product_attention`"
-    if mask is not None:
-        l = (l.masked_fill_(~mask[b, h, i], -inf) if mask.dtype == torch.bool
-             else l.add_(mask[b, h, i]))
+    if mask is not None and mask.dtype == torch.bool: l.masked_fill_(~mask[b, h, i], -inf)
+    elif mask is not None: l.add_(mask[b, h, i])
     if not causal: return l
     return l.masked_fill_(torch.arange(l.shape[3], device=l.device) > i[..., None], -inf)
 
@@ -146,9 +143,8 @@ def _of_logits(l:Tensor, queries:int|None)->_Totals:
 
 # %% ../nbs/04p_attention.ipynb #3f681e0f
 _FUSED = re.compile(r'aten::_?scaled_dot_product_\w*attention\w*$')
-_OTHER = {f'aten::{k}': v
-          for k,v in dict(bmm='product', baddbmm='product', _softmax='softmax',
-                          _safe_softmax='softmax').items()}
+_OTHER = {'aten::bmm': 'product', 'aten::baddbmm': 'product',
+          'aten::_softmax': 'softmax', 'aten::_safe_softmax': 'softmax'}
 
 _FLEX = ('query', 'key', 'value', 'score_mod', 'block_mask', 'scale', 'kernel_options',
          'score_rest', 'mask_rest')
@@ -156,16 +152,16 @@ _FLEX_RETURNS = 'output', 'logsumexp', 'max_scores'
 
 # %% ../nbs/04p_attention.ipynb #70ee431d
 @lru_cache(maxsize=None)
-# "fused", "flex", "product", "softmax" or None; the names of arguments, and of results
 def _role(op)->tuple:
-    "The role of an operation in attention"
+    """The role of an operation in attention: "fused", "flex", "product", "softmax" or
+    None; the names of its arguments, and of its results"""
     schema = getattr(op, '_schema', None)
     if schema is None and getattr(op, '__name__', '') == 'flex_attention':
         return 'flex', _FLEX, _FLEX_RETURNS
     if schema is None or schema.overload_name: return None, (), ()
     what = 'fused' if _FUSED.match(schema.name) else _OTHER.get(schema.name)
-    return what, tuple(a.name for a in schema.arguments), tuple(r.name
-                                                                for r in schema.returns)
+    arguments, returns = schema.arguments, schema.returns
+    return what, tuple(a.name for a in arguments), tuple(r.name for r in returns)
 
 # %% ../nbs/04p_attention.ipynb #fa026846
 class _Mode(TorchDispatchMode):
@@ -213,8 +209,8 @@ def _is_attention(m:nn.Module)->bool:
     if isinstance(m, nn.MultiheadAttention) or _CLASS.search(type(m).__name__):
         return True
     names = [k for k,_ in m.named_children()]
-    return any(map(_BOTH.search, names)) or any(map(_Q.match,
-                                                    names)) and any(map(_K.match, names))
+    if any(map(_BOTH.search, names)): return True
+    return any(map(_Q.match, names)) and any(map(_K.match, names))
 
 # %% ../nbs/04p_attention.ipynb #37005305
 class Attention:
@@ -223,8 +219,7 @@ class Attention:
     def __init__(self,
         modules=None, # None: those that look like attention; or as in `watch`
         every:int=1, # look at the steps that are multiples of this number
-        # sampled from each sequence (of fused ones `logit` bounds); None: all
-        queries:int|None=64,
+        queries:int|None=64, # sampled of each sequence (fused: `logit` bounds); None: all
         heads:bool=False, # also record each head by itself, as name[0], name[1], ...
     ):
         for name,v in (('every', every), ('queries', 1 if queries is None else queries)):
@@ -232,8 +227,8 @@ class Attention:
                 raise ValueError(f'Attention: expected {name} to be a whole number, '
                                  f'1 or more, got {v!r}')
         if heads not in (True, False):
-            raise TypeError(
-                f'Attention: expected heads to be True or False, got {heads!r}')
+            raise TypeError('Attention: expected heads to be True or False, '
+                            f'got {heads!r}')
         self.modules, self.every, self.heads = modules, operator.index(every), heads
         self.queries = None if queries is None else operator.index(queries)
 
@@ -244,10 +239,9 @@ def attach(self:Attention, w)->list:
     found = (attention_modules(w.parts) if self.modules is None
              else choose_modules(w.parts, self.modules))
     if not found:
-        raise ValueError(
-            f'Attention: none of the {len(w.parts.modules())} modules of this '
-            f'{w.parts.what} looks like attention; name those in which it is computed: '
-            'Attention(modules=...)')
+        raise ValueError(f'Attention: none of the {len(w.parts.modules())} modules '
+                         f'of this {w.parts.what} looks like attention; '
+                         'name those in which it is computed: Attention(modules=...)')
     return _Look(self, w, found).attach()
 
 # %% ../nbs/04p_attention.ipynb #dd961929
@@ -256,8 +250,7 @@ class _Call:
     def __init__(self, name:str, m:nn.Module):
         self.name, self.m = name, m
         self.products = set()  # the sizes of the products of matrices
-        # True once attention was computed in it, or in a call inside it
-        self.own = self.inner = False
+        self.own = self.inner = False # was attention computed in it, or in a call inside?
 
 # %% ../nbs/04p_attention.ipynb #d09f26e6
 class _Look:
@@ -350,10 +343,10 @@ def fused(self:_Look, call:_Call, given:dict, out, returns)->_Totals:
 # %% ../nbs/04p_attention.ipynb #9d2cbe2b
 def _lse(q:Tensor, out, returns:tuple)->Tensor|None:
     "The logarithms of its sums that a kernel returns, if it has computed them"
-    x = (next((o for o,n in zip(out, returns) if n in ('logsumexp', 'log_sumexp')), None)
-         if len(returns) > 1 else None)
-    return (None if x is None or x.shape[:2] != q.shape[:2]
-            or x.shape[2:].numel() < q.shape[2] else x)
+    if len(returns) < 2: return None
+    x = next((o for o,n in zip(out, returns) if n in ('logsumexp', 'log_sumexp')), None)
+    if x is None or x.shape[:2] != q.shape[:2]: return None
+    return x if x.shape[2:].numel() >= q.shape[2] else None
 
 # %% ../nbs/04p_attention.ipynb #5dd9dc41
 @patch
@@ -392,8 +385,8 @@ class _Around:
     attached and removed together"""
     def __init__(self, look:_Look, name:str, m:nn.Module):
         self.m = m
-        self.first, self.last = (Probe(look.w, partial(f, name), None, m)
-                                 for f in (look.before, look.after))
+        self.first = Probe(look.w, partial(look.before, name), None, m)
+        self.last = Probe(look.w, partial(look.after, name), None, m)
 
     def attach(self, register=None):
         self.first.attach(self.m.register_forward_pre_hook)
@@ -425,14 +418,15 @@ def remove(self:_Look):
     def related(a, b):
         return a == b or a.startswith(f'{b}.') or b.startswith(f'{a}.') or '' in (a, b)
     missed = [n for n in self.found if not any(related(n, s) for s in self.saw)]
-    blind, never = ([n for n in missed if n in self.called],
-                    [n for n in missed if n not in self.called])
+    blind = [n for n in missed if n in self.called]
+    never = [n for n in missed if n not in self.called]
     if blind:
         self.w.rec.note(_some(blind), 'no attention was seen in it: computed by a kernel '
-                        'that is not PyTorch\'s own, or by compiled flex_attention')
+                                      'that is not PyTorch\'s own, '
+                                      'or by compiled flex_attention')
     if never and self.w.begun:
-        self.w.rec.note(_some(never), 'attention was not seen, as it was not called in a '
-                        'recorded step outside of compiled code')
+        self.w.rec.note(_some(never), 'attention was not seen, as it was not called '
+                                      'in a recorded step outside of compiled code')
 
 # %% ../nbs/04p_attention.ipynb #3ae8b61a
 def _some(names:list)->str:

@@ -25,18 +25,18 @@ class Norm(nn.Module):
     ):
         super().__init__()
         self.nf, self.eps = nf, eps
-        self.weight, self.bias = (nn.Parameter(torch.ones(nf)),
-                                  nn.Parameter(torch.zeros(nf)))
+        self.weight = nn.Parameter(torch.ones(nf))
+        self.bias = nn.Parameter(torch.zeros(nf))
     def forward(self,
         x:Tensor, # (batch, channels, *spatial)
     )->Tensor: # of the same shape and type
         if x.ndim < 2 or x.shape[1] != self.nf or not x.is_floating_point():
-            raise ValueError(
-                f'{type(self).__name__}: expected floating point inputs of shape (batch, '
-                f'{self.nf}, ...), got {x.dtype} of shape {tuple(x.shape)}')
+            raise ValueError(f'{type(self).__name__}: '
+                             'expected floating point inputs of shape (batch, '
+                             f'{self.nf}, ...), got {x.dtype} of shape {tuple(x.shape)}')
         w, b = _by_channel(x, self.weight, self.bias)
-        return (self.standardise(x.to(torch.promote_types(x.dtype, torch.float32)))*w
-                + b).to(x.dtype)
+        precise = x.to(torch.promote_types(x.dtype, torch.float32))
+        return (self.standardise(precise)*w + b).to(x.dtype)
     def extra_repr(self): return f'{self.nf}, eps={self.eps}'
 
 # %% ../nbs/08_batchnorm.ipynb #20cbd7de
@@ -59,8 +59,8 @@ class LayerNorm(Norm):
 # %% ../nbs/08_batchnorm.ipynb #5ba3763d
 class BatchNorm(Norm):
     """Over batch and space of each channel, as `nn.BatchNorm2d`, for any number of
-    spatial dimensions; ValueError in training if a channel has a single value. [Ioffe and
-    Szegedy 2015](https://arxiv.org/abs/1502.03167)"""
+    spatial dimensions; ValueError in training if a channel has a single value.
+    [Ioffe and Szegedy 2015](https://arxiv.org/abs/1502.03167)"""
     def __init__(self,
         nf:int, # channels
         mom:float=.1, # share of the new batch in the running averages
@@ -79,10 +79,10 @@ class BatchNorm(Norm):
     def batch_stats(self, x):
         k = x.numel()//self.nf
         if k < 2:
-            raise ValueError(
-                f'{type(self).__name__}: expected more than one value for each channel '
-                f'in training, got {tuple(x.shape)}: one value has no spread; use a '
-                'larger batch or another norm')
+            raise ValueError(f'{type(self).__name__}: '
+                             'expected more than one value for each channel in training, '
+                             f'got {tuple(x.shape)}: one value has no spread; '
+                             'use a larger batch or another norm')
         var, mean = torch.var_mean(x, [0, *range(2, x.ndim)], correction=0)
         with torch.no_grad():
             self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.mom)
@@ -114,8 +114,8 @@ class GroupNorm(Norm):
         eps:float=1e-5, # added to the variance
     ):
         if nf % groups:
-            raise ValueError(f'GroupNorm: expected a number of channels that {groups} '
-                             f'groups divide, got {nf}')
+            raise ValueError('GroupNorm: expected a number of channels '
+                             f'that {groups} groups divide, got {nf}')
         super().__init__(nf, eps)
         self.groups = groups
     def standardise(self, x):
@@ -136,8 +136,8 @@ class RunningBatchNorm(Norm):
         eps:float=1e-5, # added to the variance
     ):
         if not 0 < mom <= 1:
-            raise ValueError(
-                f'RunningBatchNorm: expected a share mom in (0, 1], got {mom}')
+            raise ValueError('RunningBatchNorm: expected a share mom in (0, 1], '
+                             f'got {mom}')
         super().__init__(nf, eps)
         self.mom = mom
         self.register_buffer('running_mean', torch.zeros(nf))

@@ -6,7 +6,6 @@
 from __future__ import annotations
 from collections import deque
 from contextlib import suppress
-from functools import partial
 import math, os, signal, threading, weakref
 
 import numpy as np
@@ -14,11 +13,10 @@ import torch
 from torch import Tensor
 from fastcore.basics import patch
 
-from .files import recent_file, write_bytes
 from .recording import _LOCK, Recording
 from .rows import COL, field
 from .tracks import Track
-from .watching import WHEN_STARTED, watch
+from .watching import WHEN_STARTED
 
 # %% auto #0
 __all__ = ['EACH', 'MOST', 'jumps', 'BlackBox']
@@ -39,8 +37,8 @@ def jumps(
     past = np.array([v for v in before if math.isfinite(v)])
     if len(past) < EACH: return np.zeros(len(x), bool)
     usual = np.median(past)
-    return np.array(x) - usual > max(10*1.4826*np.median(np.abs(past - usual)),
-                                     .5*abs(usual))
+    spread = 1.4826*np.median(np.abs(past - usual))
+    return np.array(x) - usual > max(10*spread, .5*abs(usual))
 
 # %% ../nbs/04n_blackbox.ipynb #5a4ce36a
 _ODD = slice(COL['n_nan'], COL['n_posinf'] + 1)
@@ -85,18 +83,14 @@ class BlackBox:
     moment, and writes them"""
     def __init__(self, rec:Recording):
         self.rec = rec
-        # the last time key, and the number of time keys so far
-        self.last, self.n = None, 0
+        self.last, self.n = None, 0 # the last time key, and their number so far
         # (device, who hears of it) -> (value, time key) of each step since the last look
         self.asked = {}
-        # (device, who hears of it) -> the last of these time keys
-        self.taken = {}
-        self.answers = []            # those that have not arrived yet
-        # name of a fault -> the last time key at which it occurred
-        self.seen = {}
+        self.taken = {}     # (device, who hears of it) -> the last of these time keys
+        self.answers = []   # those that have not arrived yet
+        self.seen = {}      # name of a fault -> the last time key at which it occurred
         self.losses = deque(maxlen=64)
-        # the _Signals that catches signals, once there is a file
-        self.signals = None
+        self.signals = None # the _Signals that catches signals, once there is a file
 
     def __call__(self, begins):
         if begins is None: return self.end()
@@ -161,14 +155,14 @@ def happened(self:BlackBox, what:str, ticks:list):
     "Note a fault at these time keys, if it is new, and keep the steps around it"
     if not ticks: return
     last, self.seen[what] = self.seen.get(what), ticks[-1]
-    if (last is not None and ticks[0] <= last
-        + self.rec.n_recent*(self.rec.meta.get('every') or 1)): return
     rec, moments = self.rec, self.rec.meta.get('moments') or []
+    kept = rec.n_recent*(rec.meta.get('every') or 1)
+    if last is not None and ticks[0] <= last + kept: return
     if len(moments) < MOST:
         rec.meta['moments'] = [*moments, dict(step=int(ticks[0]), why=what)]
     with _LOCK:
-        rec.kept = [*rec.kept[-1:], [(at, t.newest())
-                                     for (at,_),t in rec.tracks.items() if at != 'valid']]
+        new = [(at, t.newest()) for (at,_),t in rec.tracks.items() if at != 'valid']
+        rec.kept = [*rec.kept[-1:], new]
     self.write()
 
 # %% ../nbs/04n_blackbox.ipynb #9f591ede
@@ -256,5 +250,5 @@ def _recent_of_ranks(self:Recording)->Recording:
     "The newest steps of all ranks, merged"
     if self.beside is not None: return self.beside
     recent = [r.recent for r in self.ranks.values()]
-    return (Recording._of_ranks(recent) if all(len(r) for r in recent)
-            else self._of_tracks([]))
+    if not all(len(r) for r in recent): return self._of_tracks([])
+    return Recording._of_ranks(recent)

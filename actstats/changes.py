@@ -45,8 +45,9 @@ def begin(self:Changes,
     "Call before a step: record gradients, keep copies of the values"
     mine = [k for k in names if k not in self.open or _is_free(self.open[k], who)]
     if grads:
-        self._each(mine, 'param_grad', lambda k, p: p.grad
-                   if scale is None or p.grad is None else p.grad/scale)
+        def unscaled(k, p):
+            return p.grad if scale is None or p.grad is None else p.grad/scale
+        self._each(mine, 'param_grad', unscaled)
     for name in mine:
         try: self.open[name] = self._opened(name, grads, who)
         except Exception as e: self.note(f'{name}, update', e)

@@ -53,13 +53,11 @@ def _bar(c):
     from rich.progress import (BarColumn, MofNCompleteColumn, Progress, TextColumn,
                                TimeRemainingColumn)
     seen = next((o for o in (c, console(sys.stderr)) if o.is_interactive), None)
-    texts = (TextColumn(t, markup=False)
-             for t in ('{task.description}', '{task.fields[loss]}'))
-    return Progress(
-        next(texts), BarColumn(24), MofNCompleteColumn(), TimeRemainingColumn(),
-        next(texts),
-        console=seen, disable=seen is None, transient=True, redirect_stdout=False,
-        redirect_stderr=False)
+    def text(t): return TextColumn(t, markup=False)
+    return Progress(text('{task.description}'), BarColumn(24), MofNCompleteColumn(),
+                    TimeRemainingColumn(), text('{task.fields[loss]}'), console=seen,
+                    disable=seen is None, transient=True, redirect_stdout=False,
+                    redirect_stderr=False)
 
 def _growing(losses:list)->str:
     "The loss so far, as a curve and a number"
@@ -92,8 +90,8 @@ class _Progress:
 
     def after_epoch(self, learn):
         if learn.training: return
-        (acc, loss), (test_acc, test_loss) = (list(row.values())[:2]
-                                              for row in self.metrics.rows[-2:])
+        rows = [list(row.values())[:2] for row in self.metrics.rows[-2:]]
+        (acc, loss), (test_acc, test_loss) = rows
         numbers = f'{loss:.3f}', f'{acc:.1%}', f'{test_loss:.3f}', f'{test_acc:.1%}'
         say(self.c, _EPOCHS.format(learn.epoch + 1, *numbers))
 
@@ -133,13 +131,13 @@ def _percent(p:float)->str: return f'{100*p:.1f} %'
 
 def _verdict(a:Section, b:Section)->str:
     "The accuracies of two runs in a sentence, and advice if the first raised an alarm"
-    at = alarm_step(a.rec, a.diagnosis)
-    advice = '' if at is None else (f' The alarm came at step {at:,} of {len(a.rec):,}. '
-                                    'Stop a run like that when it comes, and change '
-                                    'something.')
-    return ('On pictures that it has not seen, the first network is right in '
-            f'{_percent(_accuracy(a))} of the cases, the second in '
-            f'{_percent(_accuracy(b))}.{advice}')
+    at, advice = alarm_step(a.rec, a.diagnosis), ''
+    if at is not None:
+        advice = (f' The alarm came at step {at:,} of {len(a.rec):,}. '
+                  'Stop a run like that when it comes, and change something.')
+    return ('On pictures that it has not seen, '
+            f'the first network is right in {_percent(_accuracy(a))} of the cases, '
+            f'the second in {_percent(_accuracy(b))}.{advice}')
 
 # %% ../nbs/11_cli.ipynb #8feae77a
 def _close(c, sections:list, verdict:str, out, title:str)->Path:
@@ -189,8 +187,8 @@ def _load(path)->Recording:
             print(f'actstats: {path}: {text.removeprefix("ranks: ")}', file=sys.stderr)
     return rec
 
-# in one piece, however long
-def _say_path(path): console().print(str(path), soft_wrap=True)
+def _say_path(path): # in one piece, however long
+    console().print(str(path), soft_wrap=True)
 
 def _events(a):
     rec = _load(a.file)
@@ -215,8 +213,8 @@ def _check_out(out, *files):
     path = check_writable(out).resolve()
     for f in map(Path, files):
         if path == f.resolve():
-            raise ValueError(
-                f'{out}: that is the recording itself; give --out another name')
+            raise ValueError(f'{out}: that is the recording itself; '
+                             'give --out another name')
         if f.is_dir() and path.parent == f.resolve() and path.suffix == '.actstats':
             raise ValueError(f'{out}: that is among the recordings to be read; '
                              f'give --out a name outside of {f}')
@@ -277,8 +275,8 @@ def _prefixes(texts)->dict|None: # rank -> prefix
     pairs = [t.partition('=') for t in texts or ()]
     wrong = [''.join(p) for p in pairs if not (p[0].isdecimal() and p[1] and p[2])]
     if wrong:
-        raise ValueError(
-            f'--names: expected RANK=PREFIX, as in 0=encoder, got {wrong[0]!r}')
+        raise ValueError('--names: expected RANK=PREFIX, as in 0=encoder, '
+                         f'got {wrong[0]!r}')
     return {int(rank): prefix for rank,_,prefix in pairs} or None
 
 def _tell_merged(rec:Recording):
@@ -354,8 +352,8 @@ def _add_readers(sub):
     p.add_argument('file', **_FILE)
     p.add_argument('--json', action='store_true',
                    help='print JSON: risk, alarm, steps, summary, findings')
-    p = sub.add_parser(
-        'events', help='print what happened in a run, in the order in which it happened')
+    p = sub.add_parser('events', help='print what happened in a run, '
+                                      'in the order in which it happened')
     p.set_defaults(run=_events)
     p.add_argument('file', **_FILE)
     p.add_argument('--json', action='store_true',

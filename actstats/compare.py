@@ -58,8 +58,9 @@ def _with_nan(h:History)->np.ndarray: return np.c_[h.hist, h.n_nan]
 def _unequal(a:History, b:History, merged:bool)->np.ndarray:
     """True for each row that differs in any recorded number;
     moments of merged rows may differ by rounding"""
-    close = lambda k: np.isclose(getattr(a, k), getattr(b, k), rtol=1e-12*merged, atol=0,
-                                 equal_nan=True)
+    def close(k):
+        x, y = getattr(a, k), getattr(b, k)
+        return np.isclose(x, y, rtol=1e-12*merged, atol=0, equal_nan=True)
     equal = (_with_nan(a) == _with_nan(b)).all(1)
     for k in ('mean', 'std', 'min', 'max'): equal &= close(k)
     return ~equal
@@ -89,16 +90,17 @@ class Comparison:
     def _earliest(self, flags:list, lasts:int)->tuple|None:
         "The earliest (step, layer); of several layers the first in call order"
         at = ((_first(f, lasts), s, n) for f,s,n in zip(flags, self.steps, self.layers))
-        return min(((int(s[k]), n) for k,s,n in at if k is not None),
-                   key=lambda found: found[0], default=None)
+        found = [(int(s[k]), n) for k,s,n in at if k is not None]
+        return min(found, key=lambda o: o[0], default=None)
 
     @property
-    # (step, layer) of the first difference; None if there is none
     def first(self)->tuple|None:
+        "(step, layer) of the first difference; None if there is none"
         return self._earliest(self.unequal, 1)
+
     @property
-    # (step, layer) from which they are apart; None if they are not
     def apart(self)->tuple|None:
+        "(step, layer) from which they are apart; None if they are not"
         return self._earliest([d > self.tol for d in self.distance], _LASTS)
 
 # %% ../nbs/10d_compare.ipynb #ff192068
@@ -185,9 +187,8 @@ def to_df(self:Comparison):
     at = lambda s, flags, lasts: np.nan if (k := _first(flags, lasts)) is None else s[k]
     last = lambda rec, n: h.std[-1] if len(h := rec._history(n, self.kind)) else np.nan
     rows = [dict(layer=n or '(model)', first=at(s, u, 1),
-                 apart=at(s, d > self.tol, _LASTS),
-                 distance=d[-1] if len(d) else np.nan, std_a=last(self.a, n),
-                 std_b=last(self.b, n))
+                 apart=at(s, d > self.tol, _LASTS), distance=d[-1] if len(d) else np.nan,
+                 std_a=last(self.a, n), std_b=last(self.b, n))
             for n,s,d,u in zip(self.layers, self.steps, self.distance, self.unequal)]
     return pd.DataFrame(rows).astype(dict(first='Int64', apart='Int64'))
 
@@ -201,8 +202,8 @@ def _number(v)->float|None:
 
 # %% ../nbs/10d_compare.ipynb #41e216b2
 def _as_text(v:float|None)->str:
-    return ('' if v is None else f'{v:,.0f}' if v.is_integer() and abs(v) > 1
-            else f'{v:.3g}')
+    if v is None: return ''
+    return f'{v:,.0f}' if v.is_integer() and abs(v) > 1 else f'{v:.3g}'
 
 @patch
 def table(self:Comparison)->tuple: # heads; rows of (text, number to sort by)

@@ -39,8 +39,8 @@ def column(
     "A whole column as one tensor, its images decoded"
     import datasets
     if name not in ds.features:
-        raise ValueError(
-            f'column: no {name!r}; this data set has {", ".join(ds.features)}')
+        raise ValueError(f'column: no {name!r}; '
+                         f'this data set has {", ".join(ds.features)}')
     if not isinstance(ds.features[name], datasets.Image):
         return torch.as_tensor(ds.with_format('numpy')[name][:])
     encoded = ds.cast_column(name, datasets.Image(decode=False))[name]
@@ -84,8 +84,8 @@ class DataLoaders:
         classes:list|None=None, # names of the classes
     ):
         if 'train' not in splits:
-            raise ValueError(
-                f'DataLoaders: expected a split "train", got {_quoted(splits)}')
+            raise ValueError('DataLoaders: expected a split "train", '
+                             f'got {_quoted(splits)}')
         if not isinstance(bs, int) or bs < 1:
             raise ValueError(f'DataLoaders: expected bs to be 1 or more, got {bs!r}')
         self.bs, self.classes = bs, classes
@@ -150,11 +150,11 @@ def normalise(self:DataLoaders)->DataLoaders:
     as measured on the training split"""
     from torchvision.transforms import v2
     x = self.splits['train'].x
-    std, mean = torch.std_mean(x.double().div(255).transpose(0, 1).flatten(1), 1,
-                               correction=0)
+    channels = x.double().div(255).transpose(0, 1).flatten(1)
+    std, mean = torch.std_mean(channels, 1, correction=0)
     if (std == 0).any():
-        raise ValueError('normalise: a channel of the training images '
-                         'is constant and has no scale; drop it')
+        raise ValueError('normalise: a channel of the training images is constant '
+                         'and has no scale; drop it')
     self.mean, self.std = mean.tolist(), std.tolist()
     return self.with_transforms(v2.ToDtype(torch.float32, scale=True),
                                 v2.Normalize(self.mean, self.std))
@@ -166,10 +166,10 @@ def _from_hub(name:str):
     import datasets
     try: return datasets.load_dataset(name)
     except OSError as e:
-        raise ConnectionError(
-            f'cannot load {name!r} from the Hugging Face hub: {e}. Without a network, '
-            'set ACTSTATS_DATA to a folder that holds <name>/train-*.parquet and '
-            '<name>/test-*.parquet, or use digits(), which needs no download') from e
+        raise ConnectionError(f'cannot load {name!r} from the Hugging Face hub: {e}. '
+                              'Without a network, set ACTSTATS_DATA to a folder that '
+                              'holds <name>/train-*.parquet and <name>/test-*.parquet, '
+                              'or use digits(), which needs no download') from e
 
 # %% ../nbs/01_datasets.ipynb #79f68426
 @contextmanager
@@ -187,8 +187,8 @@ def _from_mirror(folder:Path):
     files = {k:sorted(map(str, folder.glob(f'{k}-*.parquet'))) for k in ('train', 'test')}
     if not all(files.values()):
         found = sorted(o.name for o in folder.glob('*')) or 'nothing'
-        raise FileNotFoundError('ACTSTATS_DATA: expected train-*.parquet and '
-                                f'test-*.parquet in {folder}, found {found}')
+        raise FileNotFoundError('ACTSTATS_DATA: expected train-*.parquet '
+                                f'and test-*.parquet in {folder}, found {found}')
     with _quiet(): return datasets.load_dataset('parquet', data_files=files)
 
 # %% ../nbs/01_datasets.ipynb #dd9199ef
@@ -227,8 +227,8 @@ def _digits():
     from sklearn.model_selection import train_test_split
     d = load_digits()
     x = torch.from_numpy(d.images)[:, None]
-    x = torch.nn.functional.interpolate(x, size=28, mode='bilinear').mul(
-        255/16).round().to(torch.uint8)
+    x = torch.nn.functional.interpolate(x, size=28, mode='bilinear')
+    x = x.mul(255/16).round().to(torch.uint8)
     i, j = train_test_split(range(len(x)), test_size=.2, stratify=d.target,
                             random_state=0)
     y = torch.from_numpy(d.target).long()

@@ -97,15 +97,14 @@ class Diagnosis:
     risk:float = math.nan # that the run will fail, 0 to 1; NaN: not known
     steps:int = 0 # steps of the recording that it was made from
     rows:int = 0 # rows that hold the steps the risk was taken from
-    # from the runs that the risk was learnt from; above 1: it is unlike them
-    distance:float = math.nan
+    distance:float = math.nan # from runs the risk was learnt from; above 1: unlike them
     lacks:tuple = () # things that were not recorded and would help: "loss", "parameters"
 
     def __iter__(self): return iter(self.findings)
     def __len__(self): return len(self.findings)
     def __repr__(self):
-        return '\n'.join([self.summary,
-                          *map(str, self.findings or ['Nothing unusual was seen.'])])
+        found = self.findings or ['Nothing unusual was seen.']
+        return '\n'.join([self.summary, *map(str, found)])
 
 # %% ../nbs/09e_diagnosis.ipynb #bb3ec740
 @patch(as_prop=True)
@@ -126,8 +125,8 @@ def settles(self:Diagnosis)->str:
     "Advice on how to settle a verdict that is not yet known; empty if it is known"
     if self.verdict != 'not yet known': return ''
     more = ['log the loss: rec.log(loss=loss)']*('loss' in self.lacks)
-    more += ['let watch record parameters: watch(model, optimizer)']*(
-        'parameters' in self.lacks)
+    if 'parameters' in self.lacks:
+        more.append('let watch record parameters: watch(model, optimizer)')
     nearest = next((n for n in (EARLIEST, 50, MOST) if n > self.steps), None)
     if nearest: more.append(f'look again after {nearest} steps')
     elif self.distance > 1:
@@ -144,8 +143,8 @@ def summary(self:Diagnosis)->str:
     if self.risk == self.risk:
         text = (f'Estimated risk of failing: {percent(self.risk)}, '
                 f'from the first {seen} of {self.steps} steps.')
-        return (f'{text} Not yet known; to settle it, {self.settles}.' if self.settles
-                else text)
+        if not self.settles: return text
+        return f'{text} Not yet known; to settle it, {self.settles}.'
     if 0 < self.rows < FEWEST <= self.steps:
         return (f'Risk not known: the first {seen} steps are merged '
                 f'into fewer than {FEWEST} rows; raise `max_rows`.')
@@ -167,13 +166,13 @@ def _named(f:Finding)->str:
 
 def _alarm_sentence(c:Case, p:float, why:dict, cause:Finding|None, other:Finding|None,
                     best:str, chance:float)->str:
-    text = ((f'the estimated risk of failing is {percent(p)} after {min(c.steps, MOST)} '
-             f'steps (alarm from {percent(threshold(c.steps))}; learnt from '
-             f'{_numbers()["runs"]:,} measured runs).'))
+    text = (f'the estimated risk of failing is {percent(p)} after {min(c.steps, MOST)} '
+            f'steps (alarm from {percent(threshold(c.steps))}; '
+            f'learnt from {_numbers()["runs"]:,} measured runs).')
     text += _said(why)
     text += f' Likely cause: {_named(cause)}.' if cause else (
-        f' No finding explains it; what helped runs with such symptoms is {best} '
-        f'(chance {percent(chance)}).')
+        ' No finding explains it; '
+        f'what helped runs with such symptoms is {best} (chance {percent(chance)}).')
     if other: text += f' If that does not help: {_named(other)}.'
     return text
 
@@ -212,8 +211,8 @@ def _alarm(c:Case, p:float, causes:list, by:dict)->Finding:
     best = next(iter(by), causes[0].remedy if causes else 'clean_data')
     cause = next((f for f in causes if f.remedy == best or f.severity == 'error'), None)
     remedy = cause.remedy if cause else best
-    other, why, factor = (next((f for f in causes if f.remedy != remedy), None),
-                          reasons(c), _factor(c, cause, remedy))
+    other = next((f for f in causes if f.remedy != remedy), None)
+    why, factor = reasons(c), _factor(c, cause, remedy)
     evidence = dict(
         risk=p, threshold=threshold(c.steps), cause=cause.rule if cause else None,
         other=other.rule if other else None,
@@ -235,8 +234,8 @@ def _done(c:Case, found:list)->bool:
     """True if the loss is below a thousandth of its start,
     and no finding casts doubt on it"""
     y = c.loss[np.isfinite(c.loss)]
-    return len(y) > 0 and 0 <= now(y) < 1e-3*y[0] and not any(f.rule in _DOUBTS
-                                                              for f in found)
+    if not len(y) or any(f.rule in _DOUBTS for f in found): return False
+    return 0 <= now(y) < 1e-3*y[0]
 
 # %% ../nbs/09e_diagnosis.ipynb #95e7c133
 def _recovered(c:Case)->bool:
@@ -265,10 +264,10 @@ def _judge(c:Case, note)->Diagnosis:
     (found, by), p, far = _found(c, note), math.nan, math.nan
     try:
         p, far = risk(c), distance(c)
-        if p >= threshold(min(c.steps,
-                              MOST)) and not _done(c, found) and not _recovered(c):
-            found.insert(0, _alarm(c, p, [f for f in found if f.remedy not in (
-                                              'none', 'early_stopping')], by))
+        above = p >= threshold(min(c.steps, MOST))
+        if above and not _done(c, found) and not _recovered(c):
+            causes = [f for f in found if f.remedy not in ('none', 'early_stopping')]
+            found.insert(0, _alarm(c, p, causes, by))
     except Exception as e: note('diagnose: risk', e)
     lacks = ('loss',)*(c.losses is None) + ('parameters',)*(not c.ratios)
     rows = max((len(s) for s in beginning(c).series.values() if not s.is_number),

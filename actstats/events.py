@@ -12,7 +12,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from fastcore.basics import patch
 
-from .kinds import KINDS, kind_of
+from .kinds import kind_of
 from .late import WINDOW, _median
 from .layouts import ranks_text
 from .recording import Recording
@@ -48,8 +48,8 @@ class Event:
     width:int = 1 # steps in its row: it happened in one of them
 
     def __str__(self):
-        where = (f'step {self.step:,}'
-                 + (f' to {self.step + self.width - 1:,}')*(self.width > 1))
+        where = f'step {self.step:,}'
+        if self.width > 1: where += f' to {self.step + self.width - 1:,}'
         batch = '' if self.batch is None else f' (batch {self.batch:g})'
         return f'{where}: {self.layer or "(model)"}: {self.text}{batch}'
 
@@ -109,19 +109,18 @@ def _of_loss(x:np.ndarray, typical:float, at_first:float)->np.ndarray:
     """A loss that is not negative as its logarithm, with a twentieth of its start added,
     so that noise near 0 is small"""
     ok = x[np.isfinite(x)]
-    return (_log(x + .05*at_first) if len(ok) and ok.min() >= 0
-            else x/max(typical, abs(at_first), 1e-12))
+    if len(ok) and ok.min() >= 0: return _log(x + .05*at_first)
+    return x/max(typical, abs(at_first), 1e-12)
 
 # %% ../nbs/09i_events.ipynb #0a5f88e0
-# name -> values (rows,), and the floor of their standard deviation
 def _features(s:Series, rate, at_first:float)->dict:
-    "The features of one series"
+    "Name -> values (rows,), and the floor of their standard deviation"
     floor, typical = FLOORS[s.kind], np.median(s.rms[s.n > 0]) if (s.n > 0).any() else 0
     if s.kind == 'log':
         return dict(size=(_of_loss(s.mean, typical, at_first), floor),
                     jump=(s.mean/max(abs(at_first), 1e-12), floor))
-    size = (_log(s.rms) if rate is None or s.kind != 'update'
-            else _log(s.rms) - np.interp(s.step, *rate))
+    size = _log(s.rms)
+    if rate is not None and s.kind == 'update': size = size - np.interp(s.step, *rate)
     tails = _log(s.largest/np.where(s.rms > 0, s.rms, np.nan))
     out = dict(size=(size, floor), tails=(tails, .02 if s.kind == 'param' else .1))
     if s.kind in ('input', 'act'):
@@ -130,12 +129,14 @@ def _features(s:Series, rate, at_first:float)->dict:
     return out
 
 # %% ../nbs/09i_events.ipynb #2919fc13
-# standard deviations, factor, rows, the first row that is judged
-LEAST, TIMES, BACK, FROM = 10., 2., 100, 30
+LEAST = 10. # standard deviations
+TIMES = 2.  # factor
+BACK = 100  # rows
+FROM = 30   # the first row that is judged
 
 # %% ../nbs/09i_events.ipynb #c540a065
-# standard deviations; rows whose medians are bounded together
-NEAR, SHARED = LEAST/TIMES, 8
+NEAR = LEAST/TIMES # standard deviations
+SHARED = 8         # rows whose medians are bounded together
 
 # %% ../nbs/09i_events.ipynb #6fc0134a
 def _far(
@@ -148,15 +149,14 @@ def _far(
     w = _before(x, 1, WINDOW)[some]
     usual = _median(w)
     spread = 1.4826*_median(np.abs(w - usual[:, None]))
-    r = (x[some] - usual)/np.maximum(spread,
-                                     np.broadcast_to(floor[:, None], x.shape)[some])
-    out[some] = np.where(np.abs(r) < NEAR, 0,
-                         np.nan_to_num(r, nan=0., posinf=1e9, neginf=-1e9))
+    least = np.broadcast_to(floor[:, None], x.shape)[some]
+    r = np.nan_to_num((x[some] - usual)/np.maximum(spread, least), nan=0., posinf=1e9,
+                      neginf=-1e9)
+    out[some] = np.where(np.abs(r) < NEAR, 0, r)
     return out
 
 # %% ../nbs/09i_events.ipynb #86487e2a
-# (series, one in `each` rows, width)
-def _before(x:np.ndarray, each:int, width:int)->np.ndarray:
+def _before(x:np.ndarray, each:int, width:int)->np.ndarray: # (series, rows/each, width)
     """The `width` rows that every `each` rows have before them, within `WINDOW` of each;
     NaN where there are none"""
     n = x.shape[1]
@@ -184,8 +184,8 @@ class Departures:
     "How far each series is from its own history, at each row of the training steps"
     def __init__(self, c:Case, at_first:float|None=None):
         self.case, self.place = c, _places(c)
-        # the loss
-        self.at_first = _at_first(c.get('loss', 'log')) if at_first is None else at_first
+        if at_first is None: at_first = _at_first(c.get('loss', 'log'))
+        self.at_first = at_first # the loss
         series = {k: s for k,s in c.series.items() if _is_judged(k)}
         self.steps = _union(s.step for s in series.values() if not s.is_number)
         lr = c.get('lr', 'run')
@@ -212,8 +212,8 @@ class Departures:
 
     def _bars(self)->np.ndarray: # (keys, rows)
         "The distance from which on a row departs"
-        out, kinds = (np.full(self.z.shape, np.inf),
-                      np.array([kind for _,kind in self.keys]))
+        out = np.full(self.z.shape, np.inf)
+        kinds = np.array([kind for _,kind in self.keys])
         for kind in set(kinds.tolist()):
             most = np.r_[np.zeros(BACK), self.z[kinds == kind].max(0)[:-1]]
             if len(self.steps): most = sliding_window_view(most, BACK).max(-1)
@@ -278,7 +278,7 @@ def _departed(d:Departures, episode:list)->list: # of events
                     f'is {number(z)} standard deviations from usual')
             more = len(episode) - 1
             if n == 0 and more:
-                text += f'; {more} more {"follow" if more > 1 else "follows"}'
+                text += f'; {more} {"others" if more > 1 else "other"} moved, too'
             out.append(Event(int(d.steps[row]), _layer(key), key[1], 'departs', z, text))
     return out
 
@@ -290,8 +290,8 @@ def _spike(d:Departures, row:int, i:int, before:list)->Event|None:
     j = int(np.searchsorted(s.step, d.steps[row]))
     usual, now = float(np.median(s.mean[max(0, j - 40):j])), float(s.mean[j])
     if not now > usual: return None
-    moved = [(_layer(d.keys[k]), r, float(d.z[k, r])) for r,k in before] or _movers(d,
-                                                                                    row)
+    moved = [(_layer(d.keys[k]), r, float(d.z[k, r])) for r,k in before]
+    moved = moved or _movers(d, row)
     names = [f'{name or "(model)"} (step {d.steps[r]}, {number(z)} standard deviations)'
              for name,r,z in moved[:3]]
     text = f'the loss jumps from {number(usual)} to {number(now)}; '
@@ -338,8 +338,8 @@ def _rates(c:Case)->list: # of (step, factor, rate)
 def _all(d:Departures)->list: # of events
     "The events in the rows of a recording, without marks"
     c, out = d.case, []
-    for step,(name, kind),what,n in _not_finite(c, _union(s.step
-                                                          for s in c.series.values())):
+    steps = _union(s.step for s in c.series.values())
+    for step,(name, kind),what,n in _not_finite(c, steps):
         text = f'{kind_of(kind).label}: {n:,} values are not finite, '
         text += 'and all before it are' if what == 'not finite' else 'passed on'
         out.append(Event(step, _layer((name, kind)), kind, what, n, text))
@@ -377,16 +377,15 @@ def _told(rec:Recording)->tuple: # Departures of the rows; list of events
     def covered(e):
         some = steps[0 if e.what in ('not finite', 'passed on') else FROM:]
         return ((some >= e.step) & (some < e.step + e.width)).any()
-    return d, [e for e in rough if not covered(e)] + (_all(Departures(recent, d.at_first))
-                                                      if len(steps) else [])
+    fine = _all(Departures(recent, d.at_first)) if len(steps) else []
+    return d, [e for e in rough if not covered(e)] + fine
 
 # %% ../nbs/09i_events.ipynb #0fecd82a
 def _marks(rec:Recording)->list:
     "Events that the loop reported: epochs, evaluations, the end; and ranks that differ"
     out = [Event(int(s), 'run', 'log', 'epoch', i + 1, f'epoch {i + 1} ends')
            for i,s in enumerate(rec.epochs)]
-    valid = next((h for (_,kind),h in ((k, rec[k]) for k in rec if k[1] == 'valid')),
-                 None)
+    valid = next((rec[k] for k in rec if k[1] == 'valid'), None)
     if valid is not None:
         calls = {s: int(valid.n_steps[valid.step == s].sum())
                  for s in dict.fromkeys(valid.step.tolist())}
@@ -396,11 +395,10 @@ def _marks(rec:Recording)->list:
     # the first of each name
     differ = {o['name']: o for o in reversed(rec.meta.get('replicas_differ') or ())}
     for o in differ.values():
-        text = (
-            f'{ranks_text(o["ranks"])} '
-            f'{"have different values" if len(o["ranks"]) > 1 else "has another value"}')
-        out.append(Event(o['step'], o['name'], o['kind'], 'replicas differ',
-                         len(o['ranks']), text))
+        n = len(o['ranks'])
+        text = 'have different values' if n > 1 else 'has another value'
+        out.append(Event(o['step'], o['name'], o['kind'], 'replicas differ', n,
+                         f'{ranks_text(o["ranks"])} {text}'))
     end = rec.meta.get('ended')
     if end:
         out.append(Event(int(end['step']), 'run', 'run', 'end', 1,
@@ -430,8 +428,9 @@ def _in_order(self:Recording, happened:list, marks:bool)->list:
 def _batches(self:Recording)->dict: # step -> what was logged as `batch`
     if ('batch', 'log') not in self: return {}
     out = {}
-    for h in (self['batch', 'log'],
-              *(r['batch', 'log'] for r in [self.recent] if ('batch', 'log') in r)):
+    recent = self.recent
+    for r in (self, recent) if ('batch', 'log') in recent else (self,):
+        h = r['batch', 'log']
         out |= {int(s): float(v) for s,v,n in zip(h.step, h.mean, h.n_steps) if n == 1}
     return out
 
@@ -505,8 +504,9 @@ def plot(self:Story, steps:tuple|None=None, most:int=30, axs=None, words:bool=Tr
     d, (lo, hi) = self.departures, steps or (-math.inf, math.inf)
     events = [e for e in self.events if lo <= e.step <= hi and e.what != 'passed on']
     rows, text = _rows_of(d, events, most), _lines(events) if words else []
-    axs, below = (_axes(len(rows), len(text)) if axs is None
-                  else (np.asarray(axs, object).ravel(), None))
+    below = None
+    if axs is None: axs, below = _axes(len(rows), len(text))
+    else: axs = np.asarray(axs, object).ravel()
     now = (d.steps >= lo) & (d.steps <= hi)
     _draw_loss(axs[0], self.case.get('loss', 'log'))
     _draw_departures(axs[1], d.steps[now], [(name, z[now]) for name,z in rows])
@@ -516,8 +516,7 @@ def plot(self:Story, steps:tuple|None=None, most:int=30, axs=None, words:bool=Tr
     return axs
 
 # %% ../nbs/09i_events.ipynb #41012ce3
-# two axes, and one for the words; None: there are none
-def _axes(n:int, lines:int)->tuple:
+def _axes(n:int, lines:int)->tuple: # two axes, and one for the words, if there are any
     import matplotlib.pyplot as plt
     heights = [1.5, .27*max(n, 2), *([_LINE/72*lines] if lines else [])]
     kwargs = dict(figsize=(9, sum(heights) + .9), height_ratios=heights,
@@ -548,10 +547,10 @@ def _draw_departures(ax, steps, rows:list):
     if not rows or not len(steps): return
     at = np.arange(0, len(steps), -(-len(steps)//COLUMNS))
     z = np.maximum.reduceat(np.stack([z for _,z in rows]), at, axis=1)
-    edges = np.r_[steps[at], steps[-1] + max(1, steps[-1] - steps[-2] if len(steps) > 1
-                                             else 1)] - .5
-    colors = LinearSegmentedColormap.from_list('', [ax.get_facecolor(),
-                                                    rcParams['text.color']])
+    last = max(1, steps[-1] - steps[-2]) if len(steps) > 1 else 1
+    edges = np.r_[steps[at], steps[-1] + last] - .5
+    ends = ax.get_facecolor(), rcParams['text.color']
+    colors = LinearSegmentedColormap.from_list('', ends)
     drawn = dict(cmap=colors, norm=LogNorm(NEAR, 200), rasterized=True)
     mesh = ax.pcolormesh(edges, np.arange(len(rows) + 1) - .5, np.maximum(z, 1), **drawn)
     ax.set(yticks=range(len(rows)), ylim=(len(rows) - .5, -.5))
@@ -579,17 +578,17 @@ def _draw_events(axs, c:Case, events:list, names:list):
     numbers = {}  # place -> numbers of events, and the step of the first
     for i,e in enumerate(events, 1):
         name = _row_of(c, e.layer, e.kind)
-        row, color = (names.index(name) if name in names and e.layer != 'loss' else None,
-                      _color(e))
+        color = _color(e)
+        row = names.index(name) if name in names and e.layer != 'loss' else None
         if e.layer == 'loss': axs[0].axvline(e.step, color=color, lw=1.5)
         elif row is not None:
             axs[1].plot(e.step, row, 'o', color=color, ms=6, mec='white', mew=1)
         if i <= NUMBERED:
-            numbers.setdefault((int(40*(e.step - lo)/(hi - lo)),
-                                row), []).append((i, e.step, color))
+            place = int(40*(e.step - lo)/(hi - lo)), row
+            numbers.setdefault(place, []).append((i, e.step, color))
     for (_, row),ns in numbers.items():
-        on, at = ((axs[0], axs[0].get_xaxis_transform()) if row is None
-                  else (axs[1], axs[1].transData))
+        on = axs[0] if row is None else axs[1]
+        at = on.get_xaxis_transform() if row is None else on.transData
         (_, step, color), text = ns[0], ','.join(str(i) for i,*_ in ns)
         left = step > lo + .9*(hi - lo)
         _badge(on, text, color, (step, .86 if row is None else row),
@@ -617,8 +616,8 @@ def _lines(events:list)->list: # of (number or 0, line)
 def _write(ax, events:list, lines:list, apart:bool):
     """Lines from the top of axes of their own, which leave the layout alone;
     or below those of the picture"""
-    coords, top = (('figure fraction',
-                    'axes fraction'), (.02, 1)) if apart else ('axes fraction', (0, 0))
+    coords, top = 'axes fraction', (0, 0)
+    if apart: coords, top = ('figure fraction', 'axes fraction'), (.02, 1)
     for row,(i, line) in enumerate(lines):
         y = -row*_LINE - (4 if apart else 44)
         some = dict(xycoords=coords, va='center', in_layout=not apart)

@@ -33,12 +33,9 @@ __all__ = ['LOGS', 'Reading', 'read_output', 'entropies', 'find_routers', 'Exper
 class Reading:
     "How to read the output of a router, as a flat list of tensors"
     tensors:int # the number of tensors
-    # the index of the tensor with a value for each expert; None: there is none
-    logits:int|None = None
-    # which tensor holds the chosen experts; None: those with the largest logits
-    index:int|None = None
-    # True: that tensor has a value for each expert, zero for those not chosen
-    mask:bool = False
+    logits:int|None = None # which one has a value for each expert; None: none
+    index:int|None = None # which one holds the chosen; None: those with large logits
+    mask:bool = False # has that one a value for each expert, zero if not chosen?
     score:str = 'softmax' # a key of `LOGS`
     sure:bool = False # True once it is certain how logits become scores
     experts:int|None = None
@@ -54,8 +51,8 @@ def chosen(self:Reading,
         weights, index = xs[self.index].float().topk(self.top_k)
         return torch.where(weights > 0, index, -1)
     if self.index is not None: return xs[self.index]
-    return (None if self.logits is None or not self.top_k
-            else xs[self.logits].topk(self.top_k).indices)
+    if self.logits is None or not self.top_k: return None
+    return xs[self.logits].topk(self.top_k).indices
 
 # %% ../nbs/05e_experts.ipynb #f7c86f29
 def _rows(x:Tensor)->int: return x.numel()//x.shape[-1]
@@ -92,9 +89,8 @@ def _chosen_index(xs:list, wide:list, k:int|None, logits:Tensor|None,
                   experts:int|None)->int|None:
     "The index of the tensor with the numbers of the chosen experts"
     for i,x in enumerate(xs):
-        if (x.is_floating_point() or x.is_complex() or x.dtype is torch.bool
-            or not x.numel()): continue
-        if logits is not None and not _fits(x, logits): continue
+        if x.is_floating_point() or x.is_complex() or x.dtype is torch.bool: continue
+        if not x.numel() or logits is not None and not _fits(x, logits): continue
         # such as the positions of sorted tokens
         if int(x.max()) > (experts or math.inf): continue
         if i not in wide or int(x.max()) > 1 or x.shape[-1] == k: return i
@@ -129,8 +125,8 @@ def _score(logits:Tensor, index:Tensor, weights:Tensor|None)->tuple:
              for k,v in logs.items()}
     best, second = sorted(apart, key=apart.get)[:2]
     # bfloat16 rounds by .004
-    return (best, True) if apart[best] < min(.05, .3*apart[second]) else ('softmax',
-                                                                          False)
+    sure = apart[best] < min(.05, .3*apart[second])
+    return (best, True) if sure else ('softmax', False)
 
 # %% ../nbs/05e_experts.ipynb #6ec35308
 def _spread(d:Tensor)->float:
@@ -139,8 +135,8 @@ def _spread(d:Tensor)->float:
     d = d.flatten(0, -2)
     d = d[d.isfinite().all(-1)]
     if not d.numel(): return math.inf
-    return float((d.amax(-1) - d.amin(-1)).median() if d.shape[-1] > 1
-                 else d.max() - d.min())
+    if d.shape[-1] == 1: return float(d.max() - d.min())
+    return float((d.amax(-1) - d.amin(-1)).median())
 
 # %% ../nbs/05e_experts.ipynb #7a7a1f55
 @torch.no_grad()
@@ -153,15 +149,14 @@ def read_output(
     so it is done once for a router"""
     wide = _wide(xs, experts, top_k)
     logits = _logits(xs, wide, top_k)
-    if logits is not None: experts = xs[logits].shape[-1]
-    index = _chosen_index(xs, wide, top_k, None if logits is None else xs[logits],
-                          experts)
+    x = None if logits is None else xs[logits]
+    if x is not None: experts = x.shape[-1]
+    index = _chosen_index(xs, wide, top_k, x, experts)
     mask = _chosen_mask(xs, wide, logits, top_k) if index is None else None
     if mask is not None:
         experts, top_k = xs[mask].shape[-1], top_k or int((xs[mask] != 0).sum(-1).max())
     if index is not None:
-        top_k = (_choices(xs[index], None if logits is None else _rows(xs[logits]))
-                 or top_k)
+        top_k = _choices(xs[index], None if x is None else _rows(x)) or top_k
     r = Reading(len(xs), logits, mask if index is None else index, mask is not None,
                 experts=experts, top_k=top_k)
     if logits is not None: r.score, r.sure = _find_score(xs, r)
@@ -178,12 +173,13 @@ def _find_score(xs:list, r:Reading)->tuple:
     index, x = r.chosen(xs), xs[r.logits]
     if index is None: return _score(x, None, None)
     index = index.clamp(0, r.experts - 1).reshape(*x.shape[:-1], -1)
+    def is_weights(o):
+        return (o.is_floating_point() and o.ndim and o.numel() == index.numel()
+                and o.shape[-1] == index.shape[-1])
     if r.mask and xs[r.index].is_floating_point(): weights = xs[r.index].gather(-1, index)
     else:
-        weights = next((o for i,o in enumerate(xs)
-                        if i != r.logits and o.is_floating_point() and o.ndim
-                        and o.numel() == index.numel()
-                        and o.shape[-1] == index.shape[-1]), None)
+        others = (o for i,o in enumerate(xs) if i != r.logits)
+        weights = next(filter(is_weights, others), None)
     return _score(x, index, None if weights is None else weights.reshape(index.shape))
 
 # %% ../nbs/05e_experts.ipynb #4c19f8ea
@@ -222,8 +218,8 @@ def _count(m)->int|None:
     return _whole(inside, _EXPERTS) if n is None else n
 
 # %% ../nbs/05e_experts.ipynb #10febfef
-_CLASS, _LINEAR = re.compile(r'(Router|Gate|Gating)$'), re.compile('gat|rout|switch',
-                                                                   re.I)
+_CLASS = re.compile(r'(Router|Gate|Gating)$')
+_LINEAR = re.compile('gat|rout|switch', re.I)
 
 # %% ../nbs/05e_experts.ipynb #2feaea5a
 def _above(name:str)->list:
@@ -235,10 +231,10 @@ def _is_router(name:str, m, parent)->bool:
     """True for a router by class and attributes,
     and for a linear layer with an output for each expert of its parent"""
     if _by_class(m, parent): return True
-    if (not isinstance(m, nn.Linear) or parent is None
-        or not _LINEAR.search(name.rpartition('.')[2])): return False
-    return 1 < m.out_features == _count(parent) and not any(_by_class(o, parent)
-                                                            for o in parent.children())
+    if not isinstance(m, nn.Linear) or parent is None: return False
+    if not _LINEAR.search(name.rpartition('.')[2]): return False
+    if not 1 < m.out_features == _count(parent): return False
+    return not any(_by_class(o, parent) for o in parent.children())
 
 # %% ../nbs/05e_experts.ipynb #eb11ac1a
 def _by_class(m, parent)->bool:
@@ -311,8 +307,8 @@ def _look(self:_Router, xs:list)->Reading:
     """How to read the output: found at the first call and, until it is certain,
     at calls that become rarer"""
     r, self.calls = self.reading, self.calls + 1
-    if r is not None and r.tensors == len(xs) and (r.sure or self.calls
-                                                   & (self.calls - 1)): return r
+    due = not self.calls & (self.calls - 1) # at calls 1, 2, 4, 8, ...
+    if r is not None and r.tensors == len(xs) and (r.sure or not due): return r
     self.reading = r = read_output(xs, self.facts['experts'], self.facts['top_k'])
     self.facts |= dict(experts=r.experts, top_k=r.top_k,
                        score=None if r.logits is None else r.score)
@@ -343,8 +339,7 @@ class Experts:
     def __init__(self,
         modules=None, # None: routers are found; or as in `watch`
         every:int=1, # look at one step in this many
-        # experts of a token, for routers that return logits only; None: as the model says
-        top_k:int|None=None,
+        top_k:int|None=None, # experts of a token, if routers return logits only
     ):
         check_modules(modules)
         for name,v in (('every', every), ('top_k', 1 if top_k is None else top_k)):
@@ -363,9 +358,9 @@ def attach(self:Experts,
     found = (find_routers(w.parts) if self.modules is None
              else choose_modules(w.parts, self.modules))
     if not found:
-        raise ValueError('Experts: expected a model with routers, found none among the '
-                         f'{len(named)} modules of this {w.parts.what}; name them: '
-                         'Experts(modules="gate$")')
+        raise ValueError('Experts: expected a model with routers, '
+                         f'found none among the {len(named)} modules '
+                         f'of this {w.parts.what}; name them: Experts(modules="gate$")')
     w.rec.meta.setdefault('experts', {})
     for name,m in found.items():
         parent = named.get(name.rpartition('.')[0]) if name else None
@@ -377,8 +372,7 @@ def attach(self:Experts,
 # %% ../nbs/05e_experts.ipynb #02a6adc9
 @patch
 def loads(self:History,
-    # the number of experts; None: up to the largest number in any row
-    experts:int|None=None,
+    experts:int|None=None, # how many there are; None: up to the largest number in any row
 )->np.ndarray: # (rows, experts); NaN for experts beyond the columns of a row
     """Share of the choices that each expert got;
     ValueError for a history of another kind than `index`"""
@@ -456,8 +450,8 @@ def experts(self:Recording,
     "How the tokens were divided among the experts: a line for each router and row"
     import pandas as pd
     frames = [_balance(self, self[n, 'index']) for n in _routers(self, layers)]
-    return (pd.concat(frames, ignore_index=True) if frames
-            else pd.DataFrame(columns=list(_COLUMNS)))
+    if not frames: return pd.DataFrame(columns=list(_COLUMNS))
+    return pd.concat(frames, ignore_index=True)
 
 # %% ../nbs/05e_experts.ipynb #b1ced7f2
 def _routers(rec:Recording, layers)->list:
@@ -465,8 +459,8 @@ def _routers(rec:Recording, layers)->list:
     of all layers with whole numbers"""
     if layers is not None: return _listed(layers)
     names = rec._names('index')
-    return _forward_order(rec, [n for n in names if n in (rec.meta.get('experts') or {})]
-                          or names)
+    known = [n for n in names if n in (rec.meta.get('experts') or {})]
+    return _forward_order(rec, known or names)
 
 # %% ../nbs/05e_experts.ipynb #84bb5248
 def _balance(rec:Recording, h:History):
@@ -476,8 +470,8 @@ def _balance(rec:Recording, h:History):
     entropy = rec[h.name, 'entropy'] if (h.name, 'entropy') in rec else None
     by_step = {} if entropy is None else dict(zip(entropy.step, entropy.mean))
     chance = by_chance(max(experts, 1), k, n/k)
-    lost = n - h.hist[:, 1:1+experts].sum(1) if experts <= len(h.bins) - 2 else h.hist[:,
-                                                                                       0]
+    if experts > len(h.bins) - 2: lost = h.hist[:, 0]
+    else: lost = n - h.hist[:, 1:1+experts].sum(1)
     values = (h.name, h.step, h.n_steps, experts, k, n, lost/np.maximum(n, 1),
               (load == 0).sum(1), chance[1],
               imbalance(load), variation(load), chance[0],
@@ -510,9 +504,9 @@ def _draw_load(ax, h:History, load:np.ndarray, k:int):
     # experts with their own column, and all experts
     n, most = np.isfinite(load).all(0).sum(), load.shape[1]
     load = load[:, :n]*most
-    edges, live = ((_columns(h.step, h.end), np.arange(n + 1) - .5),
-                   np.ma.masked_equal(load, 0))
-    im = ax.pcolormesh(*edges, live.T, rasterized=True, **_load_colors(most/k))
+    live = np.ma.masked_equal(load, 0)
+    im = ax.pcolormesh(_columns(h.step, h.end), np.arange(n + 1) - .5, live.T,
+                       rasterized=True, **_load_colors(most/k))
     _load_bar(ax, im)
     dead = (load[-1] == 0).sum()
     ax.set_title(f'{_named(h.name)}\n(last row: {dead} of {n} dead, '
@@ -526,8 +520,7 @@ _MOST = 12
 # %% ../nbs/05e_experts.ipynb #3b0dcfb8
 @patch
 def plot_experts(self:Recording,
-    # names of routers, one or several; None: all, or twelve of them if there are more
-    layers=None,
+    layers=None, # names of routers, one or several; None: all, but at most twelve
     ncols:int=3, # pictures in a row
     axs=None, # axes to draw on, one for each router
     columns:int=400, # at most this many along the steps; further rows are merged
@@ -535,8 +528,9 @@ def plot_experts(self:Recording,
     """Who gets the tokens: the load of each expert over the steps; white is a fair
     share, black is nothing"""
     hs = [self[n, 'index'] for n in _routers(self, layers)]
-    some = (hs if layers is not None or len(hs) <= _MOST
-            else [hs[i*(len(hs) - 1)//(_MOST - 1)] for i in range(_MOST)])
+    some = hs
+    if layers is None and len(hs) > _MOST:
+        some = [hs[i*(len(hs) - 1)//(_MOST - 1)] for i in range(_MOST)]
     axs = _axes(max(1, len(some)), ncols, 4.4, 2.6, axs)
     if not some: return np.array([_empty(axs[0], _nothing('index'))])
     for ax,h in zip(axs, some):

@@ -20,8 +20,8 @@ try:
     from fastai.learner import Recorder
     from fastai.optimizer import Lookahead, OptimWrapper, weight_decay
 except ImportError as e:
-    raise ImportError(
-        'actstats.fastai needs fastai 2.8 or newer: pip install -U fastai') from e
+    raise ImportError('actstats.fastai needs fastai 2.8 or newer: '
+                      'pip install -U fastai') from e
 
 from .adapters import Adapter
 from .optimizers import settings
@@ -68,8 +68,8 @@ def before_train(self:WatchCallback):
 def _begin(self:WatchCallback, learn):
     self._find_place(learn)
     planned = _planned_steps(learn, learn.n_epoch - learn.epoch)
-    defaults = dict(params=True) | (dict(total_steps=self._steps + planned) if planned
-                                    else {})
+    defaults = dict(params=True)
+    if planned: defaults['total_steps'] = self._steps + planned
     facts = _optimizer_facts(learn.opt, learn.opt_func)
     self.adapter.begin(learn.model, first_step=self._steps, facts=facts, **defaults)
     # from the first forward pass on, steps are requests to the optimizer
@@ -130,8 +130,8 @@ def _find_place(self:WatchCallback, learn):
     if not hasattr(learn, 'skip_to_epoch'): self._began = self._steps, self._epochs
     else:
         step, epoch = self._began
-        self._steps, self._epochs = (step + (_planned_steps(learn, learn.epoch) or 0),
-                                     epoch + learn.epoch)
+        self._steps = step + (_planned_steps(learn, learn.epoch) or 0)
+        self._epochs = epoch + learn.epoch
 
 @patch
 def _forget(self:WatchCallback): vars(self).update(_NEW)
@@ -179,8 +179,8 @@ class _Guard:
     def __init__(self, cb, learn):
         self.cb, self.learn, self.before = cb, learn, vars(learn).get('_with_events')
     def __call__(self, f, event_type, *args):
-        plain = (partial(type(self.learn)._with_events, self.learn) if self.before is None
-                 else self.before)
+        plain = self.before
+        if plain is None: plain = partial(type(self.learn)._with_events, self.learn)
         try: plain(f, event_type, *args)
         except _CANCEL: raise
         except BaseException:

@@ -33,9 +33,8 @@ def save(self:Recording,
     """Write the recording to one file: no pickle, with a checksum, atomically;
     OSError if it cannot be written"""
     path = write_bytes(path, self.to_bytes())
-    if self.beside is not None or any(t.recent and t.stride > 1
-                                      for t in self.tracks.values()): self.save_recent(
-            path)
+    newest = any(t.recent and t.stride > 1 for t in self.tracks.values())
+    if self.beside is not None or newest: self.save_recent(path)
     return path
 
 @patch
@@ -72,12 +71,11 @@ def _head(rec, tracks)->dict:
     about = [dict(timeline=timeline, bins=t.bins.spec, keys=list(t.slots), span=t.span,
                   n=t.n, ticks=t.ticks) for (timeline,_),t in zip(rec.tracks, tracks)]
     dtypes = [str(d).removeprefix('torch.') for d in rec.dtypes.values()]
+    layouts = [rec.layouts.get(k) for k in rec.dtypes]
     return dict(actstats=_FORMAT, fields=[*INTS, *FLOATS], bins=rec.bins.spec,
-                max_rows=rec.max_rows, sample=rec.sample,
-                meta=rec.meta, step=rec.step, tracks=about, keys=list(rec.dtypes),
-                dtypes=dtypes,
-                layouts=[rec.layouts.get(k) for k in rec.dtypes], watched=rec.watched,
-                called=list(rec.called),
+                max_rows=rec.max_rows, sample=rec.sample, meta=rec.meta, step=rec.step,
+                tracks=about, keys=list(rec.dtypes), dtypes=dtypes, layouts=layouts,
+                watched=rec.watched, called=list(rec.called),
                 problems=dict(rec._problems), n_recent=rec.n_recent, begun=rec.begun)
 
 # %% ../nbs/04i_files.ipynb #7e3245ee
@@ -88,14 +86,14 @@ def check_writable(
     OSError if it is a folder or cannot be created"""
     path = Path(path)
     if path.is_dir():
-        raise IsADirectoryError(
-            f'cannot write {path}: it is a folder; give the name of a file')
+        raise IsADirectoryError(f'cannot write {path}: it is a folder; '
+                                'give the name of a file')
     if not path.parent.is_dir():
-        raise FileNotFoundError(
-            f'cannot write {path}: there is no folder {path.parent}; create it first')
+        raise FileNotFoundError(f'cannot write {path}: there is no folder {path.parent}; '
+                                'create it first')
     if not os.access(path.parent, os.W_OK):
-        raise PermissionError(
-            f'cannot write {path}: no permission to write in {path.parent}')
+        raise PermissionError(f'cannot write {path}: '
+                              f'no permission to write in {path.parent}')
     return path
 
 # %% ../nbs/04i_files.ipynb #42e1b2e3
@@ -132,8 +130,8 @@ def write_bytes(path, data:bytes)->Path:
     path = check_writable(path).resolve()  # follow links
     tmp = path.with_name(f'.{secrets.token_hex(8)}.tmp')
     try:
-        with open(os.open(tmp, os.O_WRONLY | os.O_CREAT | os.O_EXCL
-                          | getattr(os, 'O_BINARY', 0), 0o666), 'wb') as f:
+        new = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, 'O_BINARY', 0)
+        with open(os.open(tmp, new, 0o666), 'wb') as f:
             f.write(data)
             f.flush()
             os.fsync(f.fileno())
@@ -147,8 +145,7 @@ def write_bytes(path, data:bytes)->Path:
 @patch(cls_method=True)
 def load(cls:Recording,
     path, # a file written by save, or a folder written by autosave
-    # the most memory that the recording of a file may take, in bytes
-    max_bytes:int=8 << 30,
+    max_bytes:int=8 << 30, # the most memory that the recording of a file may take
     names=None, # of the files of a folder: as for `merge`
 )->Recording:
     """Read a recording; ValueError if the file is damaged, truncated, not a
@@ -156,9 +153,9 @@ def load(cls:Recording,
     if Path(path).is_dir(): return cls._load_folder(Path(path), max_bytes, names)
     if not Path(path).is_file():
         beside = recent_file(path)
+        hint = f'; {beside} is there, with the newest steps of a run'
         raise FileNotFoundError(f'{path}: there is no such file'
-                                + f'; {beside} is there, '
-                                  'with the newest steps of a run'*beside.is_file())
+                                + hint*beside.is_file())
     rec = cls.from_bytes(Path(path).read_bytes(), path, max_bytes)
     rec.beside = _beside(rec, recent_file(path), max_bytes)
     return rec
@@ -172,22 +169,21 @@ def from_bytes(cls:Recording,
 )->Recording:
     "Read a recording from the content of a file; ValueError as `load`"
     if hashlib.sha256(data[:-64]).hexdigest().encode() != data[-64:]:
-        raise ValueError(
-            f'{path}: not a recording, or a damaged one: the checksum of its '
-            f'{len(data):,} bytes does not match. Expected a file written by '
-            'Recording.save')
+        raise ValueError(f'{path}: not a recording, or a damaged one: '
+                         f'the checksum of its {len(data):,} bytes does not match. '
+                         'Expected a file written by Recording.save')
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as z:
             head = json.loads(_unzip(z, 'head', np.uint8, None).tobytes(),
                               parse_constant=_whole)
             if head['actstats'] > _FORMAT:
-                raise ValueError(
-                    f'format {head["actstats"]}, newer than {_FORMAT}: update actstats')
+                raise ValueError(f'format {head["actstats"]}, newer than {_FORMAT}: '
+                                 'update actstats')
             _check(head, max_bytes)
             return _rebuild(cls, head, partial(_unzip, z))
     except Exception as e:
-        raise ValueError(
-            f'{path}: cannot be read as a recording: {type(e).__name__}: {e}') from None
+        raise ValueError(f'{path}: cannot be read as a recording: '
+                         f'{type(e).__name__}: {e}') from None
 
 # %% ../nbs/04i_files.ipynb #0264e1d0
 def _beside(rec:Recording, path:Path, max_bytes:int)->Recording|None:
@@ -266,14 +262,14 @@ def _check_layouts(head:dict):
     layouts = head.get('layouts', [])
     if layouts and len(layouts) != len(head['keys']):
         raise ValueError('expected a layout for each key')
-    layouts, dims = ([o for o in layouts if o is not None],
-                     (head['meta'].get('ranks') or {}).get('dims', {}))
+    layouts = [o for o in layouts if o is not None]
+    dims = (head['meta'].get('ranks') or {}).get('dims', {})
     for d,role in (pair for layout in layouts for pair in layout.items()):
         if role not in ROLES:
             raise ValueError(f'role {role!r}: expected one of {", ".join(ROLES)}')
         if d not in dims:
-            raise ValueError(
-                f'a layout names {d!r}, which is no dimension of {list(dims)}')
+            raise ValueError(f'a layout names {d!r}, '
+                             f'which is no dimension of {list(dims)}')
 
 # %% ../nbs/04i_files.ipynb #85f9a475
 def _check_ranks(ranks):
@@ -283,8 +279,8 @@ def _check_ranks(ranks):
     world, dims = _whole(ranks['world'], 1), ranks.get('dims', {})
     if 'merged' in ranks: numbers = [*ranks['merged'], *ranks['missing']]
     else:
-        numbers = [ranks['rank'],
-                   *(r for group in dims.values() for r in _group(group, ranks['rank']))]
+        rank = ranks['rank']
+        numbers = [rank, *(r for group in dims.values() for r in _group(group, rank))]
     for r in numbers: _whole(r, 0, world - 1)
     _whole(ranks.get('restart', 0))
     if type(ranks.get('started', 0)) not in (int, float):
@@ -295,8 +291,8 @@ def _check_ranks(ranks):
 def _group(group, rank:int)->list:
     if isinstance(group, list) and rank in group and len(set(group)) == len(group):
         return group
-    raise ValueError(
-        f'expected a list of different ranks, {rank!r} among them, got {group!r}')
+    raise ValueError(f'expected a list of different ranks, {rank!r} among them, '
+                     f'got {group!r}')
 
 # %% ../nbs/04i_files.ipynb #37ec08ea
 def _check_facts(meta:dict):
@@ -316,16 +312,16 @@ def _check_facts(meta:dict):
             raise ValueError(f'got the name {o["name"]!r}')
 
 # %% ../nbs/04i_files.ipynb #7d902b85
+# of files that do not name their columns
 _FIELDS = ('calls', 'n_steps', 'step', 'n_total', 'n', 'n_zero', 'n_nan', 'n_posinf',
-           'n_neginf', 'units',
-           'mean', 'm2', 'min', 'max')  # of files that do not name their columns
+           'n_neginf', 'units', 'mean', 'm2', 'min', 'max')
 
 def _fields(head:dict)->list:
     fields = list(head.get('fields', _FIELDS))
     if len(set(fields)) < len(fields): raise ValueError('duplicate field names')
     if unknown := [k for k in fields if k not in COL]:
-        raise ValueError(
-            f'unknown field {unknown[0]!r}, from a newer version: update actstats')
+        raise ValueError(f'unknown field {unknown[0]!r}, from a newer version: '
+                         'update actstats')
     if missing := [k for k in _FIELDS if k not in fields]:
         raise ValueError(f'field {missing[0]!r} is missing')
     return fields
@@ -342,27 +338,26 @@ def _arranged(rows:np.ndarray, fields:list, bins)->torch.Tensor:
 
 # %% ../nbs/04i_files.ipynb #5c759abf
 def _rebuild(cls, head:dict, read)->Recording:
-    sizes = head['max_rows'], head['sample']
-    rec = cls(bins_from(head['bins']), *sizes, n_recent=head.get('n_recent', 0),
-              **head['meta'])
+    rec = cls(bins_from(head['bins']), head['max_rows'], head['sample'],
+              n_recent=head.get('n_recent', 0), **head['meta'])
     rec.begun = head.get('begun', 0)
     rec.step, rec.watched, rec._problems = head['step'], head['watched'], head['problems']
     rec.called = dict.fromkeys(head['called'])
-    dtypes = [getattr(torch, d,
-                      None) for d in head.get('dtypes', [])] or [None]*len(head['keys'])
-    rec.dtypes = {(name, kind):d
+    dtypes = [getattr(torch, d, None) for d in head.get('dtypes', [])]
+    dtypes = dtypes or [None]*len(head['keys'])
+    rec.dtypes = {(name, kind): d
                   for (name, kind),d in zip(head['keys'], dtypes, strict=True)}
     rec.layouts = {k: layout for k,layout in zip(rec.dtypes, head.get('layouts', []))
                    if layout is not None}
     for i,h in enumerate(head['tracks']):
-        rec.tracks[h['timeline'], i] = _track(rec, head, h,
-                                              lambda k, *a: read(f'{k}{i}', *a))
+        def read_own(k, *a): return read(f'{k}{i}', *a)
+        rec.tracks[h['timeline'], i] = _track(rec, head, h, read_own)
     return rec
 
 # %% ../nbs/04i_files.ipynb #811cfd4a
 def _track(rec, head:dict, h:dict, read)->Track:
-    t, fields = Track(bins_from(h['bins']), rec.max_rows, 'cpu', rec.sample,
-                      rec.n_recent), _fields(head)
+    t = Track(bins_from(h['bins']), rec.max_rows, 'cpu', rec.sample, rec.n_recent)
+    fields = _fields(head)
     rows = read('rows', np.int64, (len(h['keys']), h['n'], len(fields) + len(t.bins)))
     masks = read('masks', np.uint8, (h['n'], sum(-(-units//8) for _,units in h['span'])))
     for key,(_,units) in zip(h['keys'], h['span']): t.add(tuple(key), units)
@@ -377,11 +372,10 @@ def _ticks_of(rows:torch.Tensor, timeline:str, every:int)->tuple:
     """First and last time key of each of these rows, derived from the rows:
     files of format 1 do not store them"""
     if not rows.shape[1]: return [], []
-    step, n = (field(rows, 'step').amin(0).tolist(),
-               field(rows, 'n_steps').amax(0).tolist())
+    step = field(rows, 'step').amin(0).tolist()
+    n = field(rows, 'n_steps').amax(0).tolist()
     if timeline != 'train': every = 1
-    # calls after a step
-    if timeline == 'valid':
+    if timeline == 'valid': # calls after a step
         step = [s*CALLS + sum(n[step.index(s):i]) for i,s in enumerate(step)]
     return step, [s + (k - 1)*every for s,k in zip(step, n)]
 
@@ -390,8 +384,7 @@ class _Saver:
     "A listener that saves the recording after every `every` steps, and at the end"
     def __init__(self, rec, path, every):
         self.rec, self.path, self.every = rec, path, every
-        # the last (timeline, time key), and how many there were
-        self.last, self.n = None, 0
+        self.last, self.n = None, 0 # the last (timeline, time key), and their number
     def __call__(self, begins):
         if begins is not None:
             if begins == self.last: return  # on another device
@@ -413,8 +406,8 @@ def autosave(self:Recording,
         raise ValueError('autosave: expected every to be a whole number of steps, '
                          f'1 or more, got {every!r}')
     if not os.fspath(path):
-        raise ValueError(
-            'autosave: expected the name of a file or folder, got an empty one')
+        raise ValueError('autosave: expected the name of a file or folder, '
+                         'got an empty one')
     path = check_writable(file_of_rank(self, path) if is_folder(path) else of_rank(path))
     others = [f for f in self.listeners if not isinstance(f, _Saver)]
     self.listeners = others + [_Saver(self, path, operator.index(every))]
@@ -431,8 +424,8 @@ def of_rank(path)->Path:
     `path` itself if it is alone"""
     (rank, world), path = rank_and_world(), Path(path)
     named = re.search(r'rank\d{5,}of\d{5,}', path.name)
-    return (path if world == 1 or named
-            else path.with_stem(f'{path.stem}.rank{rank:05}of{world:05}'))
+    if world == 1 or named: return path
+    return path.with_stem(f'{path.stem}.rank{rank:05}of{world:05}')
 
 # %% ../nbs/04i_files.ipynb #ef15b549
 def file_of_rank(
@@ -442,12 +435,12 @@ def file_of_rank(
     "The file of this rank and restart in `folder`; OSError if there cannot be one"
     folder = Path(folder)
     if folder.is_file():
-        raise NotADirectoryError(
-            f'cannot write into {folder}: it is a file, not a folder')
+        raise NotADirectoryError(f'cannot write into {folder}: '
+                                 'it is a file, not a folder')
     if not folder.is_dir(): check_writable(folder).mkdir(exist_ok=True)
     rank, world = rank_and_world()
-    rec.meta['ranks'] = dict(rank=rank, world=world, dims={},
-                             restart=restart()) | (rec.meta.get('ranks') or {})
+    here = dict(rank=rank, world=world, dims={}, restart=restart())
+    rec.meta['ranks'] = here | (rec.meta.get('ranks') or {})
     rec.meta['ranks']['run'] = agreed_run()
     first = rec.meta.get('first_step') or 0
     more = f'.restart{restart()}'*(restart() > 0) + f'.from{first}'*(first > 0)

@@ -64,14 +64,13 @@ def view(
     h:History, # a layer
     bins=None, # LinearBins of the view; None: chosen from the data
     absolute:bool=False, # of the magnitudes? then the bins begin at 0
-# counts (rows, bins + 2), those below and above in the outer columns, and the LinearBins
-)->tuple:
+)->tuple: # counts (rows, bins + 2), the outer ones those outside, and the LinearBins
     "The histograms of a layer in the bins of a view"
     bins = bins or _view_bins(h, absolute)
     if not absolute: return h.in_bins(bins), bins
     if bins.lo:
-        raise ValueError(
-            f'color_dim: magnitudes begin at 0, got bins that begin at {bins.lo:g}')
+        raise ValueError('color_dim: magnitudes begin at 0, '
+                         f'got bins that begin at {bins.lo:g}')
     both = LinearBins(-bins.hi, bins.hi, 2*bins.n)
     return np.c_[np.zeros(len(h)), _fold(h.in_bins(both))], bins
 
@@ -83,13 +82,12 @@ class Heat:
     edges:np.ndarray # of the bins, as values, (bins+1,)
     at:np.ndarray # their places on the axis, (bins+1,)
     outside:tuple # is there a bin for values below the window, and one for values above?
-    # values to be marked, on a float axis; None: a linear axis, marked by matplotlib
-    ticks:list|None = None
+    ticks:list|None = None # values to be marked on a float axis; None: a linear axis
 
     @property
     def lost(self)->float: # share of the values that lie outside
-        inside = self.counts[:,
-                             self.outside[0]:self.counts.shape[1] - self.outside[1]].sum()
+        below, above = self.outside
+        inside = self.counts[:, below:self.counts.shape[1] - above].sum()
         return 1 - inside/max(self.counts.sum(), 1)
 
 # %% ../nbs/05b_heatmaps.ipynb #2be3d39f
@@ -130,8 +128,8 @@ def _signed(h:History, absolute)->tuple:
 def _bands(bins:FloatBins, total:np.ndarray)->tuple:
     """Columns at which the bands begin,
     the first with the smallest thousandth of `total`; and their edges"""
-    mags, per, some = (bins.edges[bins.zero + 1:], 2**bins.mantissa_bits,
-                       np.flatnonzero(total))
+    mags, per = bins.edges[bins.zero + 1:], 2**bins.mantissa_bits
+    some = np.flatnonzero(total)
     if not len(some): starts = [0, 1]
     elif not some[-1]: starts = [0]
     else:
@@ -147,8 +145,8 @@ def _tens(values:np.ndarray, at:np.ndarray, room:float)->list:
     if not len(v): return []
     lo, hi = math.ceil(math.log10(v[0])), math.floor(math.log10(v[-1]))
     every = max(1, -(-(hi - lo + 1)//4))
-    return [10.**k
-            for k in range(lo, hi + 1, every) if np.interp(10.**k, values, at) >= room]
+    return [10.**k for k in range(lo, hi + 1, every)
+            if np.interp(10.**k, values, at) >= room]
 
 # %% ../nbs/05b_heatmaps.ipynb #ea80ae15
 def _float_heat(h:History, absolute=False, also:History|None=None)->Heat:
@@ -161,8 +159,8 @@ def _float_heat(h:History, absolute=False, also:History|None=None)->Heat:
     at = np.arange(n + 1) + .5
     tens = _tens(edges, at, (2 if down else 1)*n/12)
     if not down:
-        return Heat(np.c_[zero, pos], np.r_[0, edges], np.r_[-.5, at], (False, False),
-                    tens)
+        counts = np.c_[zero, pos]
+        return Heat(counts, np.r_[0, edges], np.r_[-.5, at], (False, False), tens)
     counts = np.c_[neg[:, ::-1], zero, pos]
     edges, at = (np.r_[-o[::-1], o] for o in (edges, at))
     return Heat(counts, edges, at, (False, False), [-v for v in tens] + tens)
@@ -187,13 +185,13 @@ SCALES = ('linear', 'float')
 
 def _check_view(bins, scale):
     if scale not in (None, *SCALES):
-        raise ValueError(
-            f'scale: expected one of {", ".join(SCALES)}, or None, got {scale!r}')
+        raise ValueError(f'scale: expected one of {", ".join(SCALES)}, or None, '
+                         f'got {scale!r}')
     if bins is not None and not isinstance(bins, LinearBins):
         raise TypeError(f'bins: expected LinearBins, got {type(bins).__name__}')
     if scale == 'float' and bins is not None:
-        raise ValueError(
-            'bins are for scale="linear": a float axis has no range to choose')
+        raise ValueError('bins are for scale="linear": '
+                         'a float axis has no range to choose')
 
 # %% ../nbs/05b_heatmaps.ipynb #2019afbb
 def heat(
@@ -217,8 +215,8 @@ def _norm(most:float):
 
 # %% ../nbs/05b_heatmaps.ipynb #be9b69e0
 def _count_bar(ax, im, most):
-    ticks = ([0, *(10**k for k in range(12) if 10**k <= most)] if most >= 10
-             else [0, max(int(most), 1)])
+    tens = [10**k for k in range(12) if 10**k <= most]
+    ticks = [0, *tens] if most >= 10 else [0, max(int(most), 1)]
     bar = ax.figure.colorbar(im, ax=ax, pad=.01, ticks=ticks,
                              format=lambda v,_: f'{v:,.0f}')
     bar.ax.tick_params(labelsize=7)
@@ -259,9 +257,8 @@ def _trails(ax, h:History, o:Heat, mean:bool, median:bool, quartiles:bool):
 # %% ../nbs/05b_heatmaps.ipynb #0dc00d51
 def _bad_marks(ax, h:History, o:Heat):
     "Marks at the steps with values that are not finite"
-    nan, up, down = ((h.n_nan, -1, 'x', '#e00'), (h.n_posinf, -1, '^', '#e60'),
-                     (h.n_neginf, 0, 'v', '#e60'))
-    for n,end,marker,color in (nan, up, down):
+    for n,end,marker,color in ((h.n_nan, -1, 'x', '#e00'), (h.n_posinf, -1, '^', '#e60'),
+                               (h.n_neginf, 0, 'v', '#e60')):
         x = h.middle[n > 0]
         if len(x):
             ax.plot(x, np.full(len(x), o.at[end]), marker, ms=4, color=color,
@@ -325,8 +322,8 @@ def _draw_layer(axs, hs:list, recs, view, draw, columns:int, absolute:bool=False
     if not len(hs[0]): return [_empty(ax) for ax in axs]
     hs = [h for h in hs if h]
     views = _same_window(view, hs, absolute)
-    most, low, high = (max(o.counts.max() for o in views), min(o.at[0] for o in views),
-                       max(o.at[-1] for o in views))
+    most = max(o.counts.max() for o in views)
+    low, high = min(o.at[0] for o in views), max(o.at[-1] for o in views)
     for ax,h,o,rec,run in zip(axs, hs, views, recs, ('', '  (the other run)')):
         draw(ax, h, o, most)
         ax.set_ylim(low, high)
@@ -372,8 +369,7 @@ def _name_axes(fig, hs:list, small:bool):
 def color_dim(self:Recording,
     layers=None, # names, one or several; None: all
     bins=None, # LinearBins of the view; None: chosen for each layer from its data
-    # magnitudes, in 40 bins from 0 to 10 unless bins says otherwise: the classic view
-    absolute:bool=False,
+    absolute:bool=False, # magnitudes, in 40 bins from 0 to 10 unless `bins` is given
     kind:str='act', # as in rec[layer, kind]
     mean:bool=True, # draw the mean on top?
     ncols:int|None=None, # pictures in a row; None: 3, or 10 if they are many
@@ -381,8 +377,7 @@ def color_dim(self:Recording,
     *,
     median:bool=False, # draw the median on top?
     quartiles:bool=False, # and the quartiles?
-    # "linear", or "float" with a band for each power of two; None: chosen from the data
-    scale:str|None=None,
+    scale:str|None=None, # "linear", "float" (a band for each power of two); None: either
     columns:int=400, # at most so many along the steps: further rows are merged
     against:Recording|None=None, # another run, drawn below each picture
 ): # the axes, an array of one for each picture
@@ -396,8 +391,8 @@ def color_dim(self:Recording,
     lines = dict(mean=mean, median=median, quartiles=quartiles)
     # they are statistics of the values, not of the magnitudes
     if absolute: lines = dict.fromkeys(lines, False)
-    look, draw = (partial(heat, bins=bins, absolute=absolute, scale=scale),
-                  partial(_draw_heat, small=small, **lines))
+    look = partial(heat, bins=bins, absolute=absolute, scale=scale)
+    draw = partial(_draw_heat, small=small, **lines)
     for these,on in zip(zip(*runs), axs.reshape(-1, len(runs))):
         _draw_layer(on, these, (self, against), look, draw, columns, absolute, small)
     _name_axes(axs[0].figure, hs, small)
@@ -427,9 +422,8 @@ def _depth_colors(z:np.ndarray, stat:str)->dict:
         far = max(np.abs(ok).max(initial=0), 1e-30)
         return dict(cmap='RdBu_r', vmin=-far, vmax=far)
     ok = ok[ok > 0]
-    wide = len(ok) and ok.min() < ok.max()
-    return dict(cmap='viridis',
-                norm=LogNorm(max(ok.min(), ok.max()*1e-12), ok.max()) if wide else None)
+    if not len(ok) or ok.min() == ok.max(): return dict(cmap='viridis', norm=None)
+    return dict(cmap='viridis', norm=LogNorm(max(ok.min(), ok.max()*1e-12), ok.max()))
 
 # %% ../nbs/05b_heatmaps.ipynb #4c3cb1ff
 _DEPTH = ('std', 'rms', 'frac_zero', 'frac_dead', 'mean')
@@ -464,8 +458,8 @@ def _draw_units(ax, h:History, sort:bool):
     if not dead.size:
         ax.set_title(_label(h), fontsize=9)
         return _empty(ax, 'its units are not known')
-    ax.set_title(f'{_label(h)}  ({dead[:, -1].sum()} of '
-                 f'{len(dead)} dead in the last row)', fontsize=9)
+    ax.set_title(f'{_label(h)}  ({dead[:, -1].sum()} of {len(dead)} dead '
+                 'in the last row)', fontsize=9)
     if sort: dead = dead[dead.mean(1).argsort(kind='stable')[::-1]]
     colors = dict(cmap=ListedColormap(['#dfe8f5', '#16324f']), vmin=0, vmax=1)
     ax.pcolormesh(_columns(h.step, h.end), np.arange(len(dead) + 1), dead,

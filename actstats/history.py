@@ -21,8 +21,7 @@ __all__ = ['columns', 'rms', 'dead_share', 'History']
 # %% ../nbs/04d_history.ipynb #5df0da6e
 def columns(
     rows:Tensor, # int64 (..., fields), on the CPU, with or without histograms
-# name -> array (...): each field, std and frac_zero; NaN where there are no values
-)->dict:
+)->dict: # name -> array (...): each field, std, frac_zero; NaN where there are no values
     "The statistics of rows"
     c = {k: field(rows, k).numpy().copy() for k in (*INTS, *FLOATS)}
     some, reach = c['n'] > 0, c['min'] <= c['max']
@@ -99,8 +98,8 @@ def grouped(self:History,
 @patch
 def coarser(self:History, most:int)->History:
     "At most `most` rows, each merged from equally many neighbours (the last from fewer)"
-    return (self if len(self) <= most
-            else self.grouped(np.arange(len(self))//-(-len(self)//most)))
+    if len(self) <= most: return self
+    return self.grouped(np.arange(len(self))//-(-len(self)//most))
 
 # %% ../nbs/04d_history.ipynb #23ecfea9
 @patch(as_prop=True)
@@ -153,8 +152,7 @@ def quantile(self:History, q:float)->np.ndarray:
 @patch
 def in_bins(self:History,
     bins, # the wanted LinearBins
-# (rows, len(bins)), float64; the outer columns count the values below and above
-)->np.ndarray:
+)->np.ndarray: # (rows, len(bins)); the outer columns count the values below and above
     """The histograms in other bins: exact for the recorded bins, else
     interpolated; totals are kept"""
     if bins == self.bins: return self.hist.astype(float)
@@ -173,22 +171,23 @@ def near_zero(self:History,
     others = self.finite_hist
     zero = self.bins.zero
     others[:, zero] -= self.n_zero
-    close = rebin(others, self.edges, LinearBins(-near, near, 1), self.min,
-                  self.max)[:, 1] + self.n_zero
-    return np.divide(close, self.n, out=np.full(len(self), np.nan), where=self.n > 0)
+    _, close, _ = rebin(others, self.edges, LinearBins(-near, near, 1), self.min,
+                        self.max).T
+    some, none = self.n > 0, np.full(len(self), np.nan)
+    return np.divide(close + self.n_zero, self.n, out=none, where=some)
 
 # %% ../nbs/04d_history.ipynb #62e6bb55
 @patch(as_prop=True)
 def covers(self:History)->np.ndarray:
     "Number of recorded training steps that each row covers, int64 (rows,)"
-    return (np.ones_like(self.n_steps) if kind_of(self.kind).timeline == 'valid'
-            else self.n_steps)
+    if kind_of(self.kind).timeline == 'valid': return np.ones_like(self.n_steps)
+    return self.n_steps
 
 @patch(as_prop=True)
 def every(self:History)->float:
     "Distance between two recorded steps, in steps"
-    return (max(1., float(np.median(np.diff(self.step)/self.covers[:-1])))
-            if len(self) > 1 else 1.)
+    if len(self) < 2: return 1.
+    return max(1., float(np.median(np.diff(self.step)/self.covers[:-1])))
 
 # %% ../nbs/04d_history.ipynb #de225107
 @patch(as_prop=True)
@@ -228,8 +227,8 @@ def to_df(self:History,
 ):
     "A pandas frame: layer, kind, then a column for each statistic"
     import pandas as pd
-    more = (dict(hist=self.hist.tolist(), edges=[self.edges.tolist()]*len(self)) if hist
-            else {})
     columns = {k: getattr(self, k) for k in _COLUMNS}
-    return pd.DataFrame(dict(layer=self.name, kind=self.kind, **columns, **more),
+    if hist:
+        columns |= dict(hist=self.hist.tolist(), edges=[self.edges.tolist()]*len(self))
+    return pd.DataFrame(dict(layer=self.name, kind=self.kind, **columns),
                         index=range(len(self)))

@@ -147,9 +147,8 @@ def _nearest(name, names)->str:
     close = difflib.get_close_matches(str(name), list(names), 3)
     if not names: return ''
     if close: return f'; did you mean {", ".join(map(repr, close))}?'
-    return (
-        '; there are '
-        f'{", ".join(map(repr, list(names)[:12]))}{" ..." if len(names) > 12 else ""}')
+    some = ', '.join(map(repr, list(names)[:12]))
+    return f'; there are {some}{" ..." if len(names) > 12 else ""}'
 
 # %% ../nbs/04a_hooks.ipynb #1637265a
 def choose_modules(
@@ -191,8 +190,8 @@ def check_pattern(pattern:str)->re.Pattern:
     "Compile a regular expression; ValueError, with the reason, if it is none"
     try: return re.compile(pattern)
     except re.error as e:
-        raise ValueError(
-            f'modules: expected a regular expression, got {pattern!r}: {e}') from None
+        raise ValueError(f'modules: expected a regular expression, got {pattern!r}: '
+                         f'{e}') from None
 
 # %% ../nbs/04a_hooks.ipynb #18e9ad8d
 def check_modules(modules):
@@ -200,9 +199,9 @@ def check_modules(modules):
     if isinstance(modules, str): check_pattern(modules)
     if modules is None or isinstance(modules, (nn.Module, Iterable)) or callable(modules):
         return
-    raise TypeError(
-        'modules: expected None, a regular expression, a predicate, a class of modules, '
-        f'or a list of names or modules, got {type(modules).__name__}')
+    raise TypeError('modules: expected None, a regular expression, a predicate, '
+                    'a class of modules, or a list of names or modules, '
+                    f'got {type(modules).__name__}')
 
 # %% ../nbs/04a_hooks.ipynb #58f8f109
 def _by_identity(parts:Parts, modules)->dict:
@@ -218,9 +217,9 @@ def _by_identity(parts:Parts, modules)->dict:
 # %% ../nbs/04a_hooks.ipynb #3db91aca
 def _look_up(k, o, named:dict)->str:
     if isinstance(o, type):
-        raise TypeError(
-            f'modules: a list holds names and modules, got the class {o.__name__}; '
-            'for several classes pass lambda name, m: isinstance(m, (...))')
+        raise TypeError('modules: a list holds names and modules, '
+                        f'got the class {o.__name__}; '
+                        'for several classes pass lambda name, m: isinstance(m, (...))')
     known = next((s for s in spellings(k) if s in named), None)
     if known is not None: return known
     if isinstance(o, nn.Module):

@@ -47,8 +47,8 @@ class _StepLoss(Probe):
     ):
         super().__init__(self, self._saw, self._saw_in_graph, model, grads=True)
         self.rec, self.scaler, self.lock, self.numbers = rec, scaler, lock(), count()
-        # number of a returned loss -> its part in the loss of the step
-        self.parts, self.found = {}, False
+        self.found = False
+        self.parts = {} # number of a returned loss -> its part in the loss of the step
         self.values, self.last = [], None   # in compiled graphs: (number, loss)
         self.attach(model.register_forward_hook)
 
@@ -78,8 +78,9 @@ def take(self:_StepLoss)->Tensor|None:
         parts, self.parts, self.values, self.last = [*self.parts.values()], {}, [], None
     try:
         parts.sort(key=lambda part: str(part.device))
-        return sum(part.to(parts[0].device, non_blocking=not parts[0].is_cpu)
-                   for part in parts) if parts else None
+        if not parts: return None
+        device, wait = parts[0].device, parts[0].is_cpu
+        return sum(part.to(device, non_blocking=not wait) for part in parts)
     except Exception as e: self.rec.note('loss', e)
 
 # %% ../nbs/17a_huggingface.ipynb #aa7eacf6
@@ -88,8 +89,8 @@ def _returned_loss(out)->Tensor|None:
     None if it is not there"""
     if isinstance(out, (tuple, list)): out = dict(loss=out[0] if out else None)
     loss = out.get('loss') if isinstance(out, dict) else None
-    return (loss if isinstance(loss, Tensor) and loss.requires_grad and loss.numel() == 1
-            else None)
+    if not isinstance(loss, Tensor) or not loss.requires_grad: return None
+    return loss if loss.numel() == 1 else None
 
 # %% ../nbs/17a_huggingface.ipynb #5e7dc11a
 @patch
@@ -259,8 +260,8 @@ class _Guard:
 # %% ../nbs/17a_huggingface.ipynb #20ea8028
 @patch
 def on_log(self:WatchCallback, args, state, control, logs=None, **kwargs):
-    if (self.adapter.watch is None or not logs
-        or not {'loss', 'train_runtime'} & logs.keys()): return
+    if self.adapter.watch is None or not logs: return
+    if not {'loss', 'train_runtime'} & logs.keys(): return
     if 'loss' in logs and not self.adapter.losses.found:
         self.adapter.log(loss=logs['loss'])
     headline = self.adapter.headline(last='train_runtime' in logs)

@@ -50,16 +50,14 @@ def get_model(
     act:object=nn.ReLU, # makes the activation of the hidden layers
     norm:object=None, # makes their normalisation; None: none
     nfs=(1, 8, 16, 32, 64, 10), # channels, from the picture's to the classes
-# (n, nfs[0], 28, 28) to (n, nfs[-1]), if there are at least five convolutions
-)->nn.Sequential:
+)->nn.Sequential: # (n, nfs[0], 28, 28) to (n, nfs[-1]), if it has five convolutions
     """A chain of convolutions of stride 2, the first with a 5 x 5 kernel,
     the last without norm and activation"""
     ks = [5] + [3]*(len(nfs) - 2)
     layers = [conv(i, o, k, act=act, norm=norm) for i,o,k in zip(nfs[:-2], nfs[1:-1], ks)]
     layers.append(conv(nfs[-2], nfs[-1], ks[-1], act=None))
-    return nn.Sequential(
-        OrderedDict({f"conv{i}": layer for i,layer in enumerate(layers, 1)},
-                    flatten=nn.Flatten()))
+    named = {f"conv{i}": layer for i,layer in enumerate(layers, 1)}
+    return nn.Sequential(OrderedDict(named, flatten=nn.Flatten()))
 
 # %% ../nbs/07_init.ipynb #5ef07476
 @contextmanager
@@ -69,8 +67,8 @@ def untouched(
     "Restore the model's buffers and the state of all random number generators afterwards"
     def copies(m): return {k:b.clone() for k,b in m._buffers.items() if b is not None}
     buffers = [(m, dict(m._buffers), copies(m)) for m in model.modules()]
-    devices = {p.device
-               for p in model.parameters() if p.device.type not in ('cpu', 'meta')}
+    devices = {p.device for p in model.parameters()
+               if p.device.type not in ('cpu', 'meta')}
     was = random.getstate(), np.random.get_state()
     try:
         with ExitStack() as last:
@@ -105,10 +103,9 @@ def _layer_in(m:nn.Module, name:str)->nn.Module:
     found = [o for o in m.modules() if _weighs(o)]
     if m in found: return m
     if len(found) != 1:
-        raise ValueError(
-            f'lsuv_init: expected one layer with weights in {name!r} '
-            f'({type(m).__name__}), found {len(found)}; pass the layers themselves as '
-            'mods')
+        raise ValueError(f'lsuv_init: expected one layer with weights in {name!r} '
+                         f'({type(m).__name__}), found {len(found)}; '
+                         'pass the layers themselves as mods')
     return found[0]
 
 def _shared(model:nn.Module)->set:
@@ -162,8 +159,8 @@ def _pool(parts)->tuple:
 
 # %% ../nbs/07_init.ipynb #5c12bfaa
 class Broyden:
-    """Steps towards a zero of r(x): call with r, get the change of x; the first step is
-    -r.
+    """Steps towards a zero of r(x): call with r, get the change of x;
+    the first step is -r.
     [Broyden 1965](https://doi.org/10.1090/S0025-5718-1965-0198670-6)"""
     def __init__(self): self.dx = None
     def __call__(self, r:np.ndarray)->np.ndarray:
@@ -199,15 +196,14 @@ def _why(mean, std, stuck)->str:
         return ('scaling its weights does not change that: '
                 'is there a normalisation between them and the measured output?')
     return (
-        'the measured output may be unable to have that mean and deviation, like that of '
-        'a ReLU, which is never negative, or of a tanh, which never exceeds 1: measure '
-        'before the activation (mods=None, or the layers themselves), or pass a larger '
-        'tol or max_rounds')
+        'the measured output may be unable to have that mean and deviation, '
+        'like that of a ReLU, which is never negative, or of a tanh, '
+        'which never exceeds 1: measure before the activation (mods=None, '
+        'or the layers themselves), or pass a larger tol or max_rounds')
 
 # %% ../nbs/07_init.ipynb #2b5946e2
-# rounds, mean, std
 def _settle(name:str, layer:nn.Module, bias, looks, tol:float, max_rounds:int)->tuple:
-    """Measure and correct until mean and deviation are 0 and 1;
+    """Measure and correct until mean and deviation are 0 and 1: rounds, mean, std;
     ValueError if they do not get there"""
     tol, was, steps = max(tol, torch.finfo(layer.weight.dtype).eps), None, Broyden()
     def precise(p):
@@ -216,10 +212,10 @@ def _settle(name:str, layer:nn.Module, bias, looks, tol:float, max_rounds:int)->
     for rounds,(mean, std) in enumerate(islice(looks, max_rounds), 1):
         if abs(std - 1) <= tol and (bias is None or abs(mean) <= tol):
             return rounds, mean, std
-        if (rounds == max_rounds or not (math.isfinite(mean + std) and std > 0)
-            or _stuck(std, was, tol)): break
-        _mend(exact, bias,
-              *steps(np.array([math.log(std), 0. if bias is None else mean/std])))
+        if rounds == max_rounds or _stuck(std, was, tol): break
+        if not (math.isfinite(mean + std) and std > 0): break
+        off = math.log(std), 0. if bias is None else mean/std
+        _mend(exact, bias, *steps(np.array(off)))
         was = std
     raise ValueError(
         f'lsuv_init: {name!r} did not converge: mean {mean:.3g} and standard deviation '
@@ -243,20 +239,18 @@ def lsuv_init(
     model:nn.Module, # in the mode it is to be measured in, usually training
     xb, # inputs on the model's device: a tensor, a tuple of arguments or a dict of them
     *,
-    # modules to bring to mean 0, std 1; None: layers with trained weights
-    mods:object=None,
-    # how close both have to be; at least the precision of the weights' type
-    tol:float=1e-3,
+    mods:object=None, # modules to bring to mean 0, std 1; None: layers with weights
+    tol:float=1e-3, # how close both have to be; at least the precision of the weights
     max_rounds:int=20, # forward passes for a layer at most
 )->Table: # layer, rounds, mean and std before and after
-    """Scale weights, then shift biases, layer by layer, until outputs have mean 0 and std
-    1; ValueError names a layer that does not converge. [Mishkin and Matas
-    2015](https://arxiv.org/abs/1511.06422)"""
+    """Scale weights, then shift biases, layer by layer, until outputs have mean 0
+    and std 1; ValueError names a layer that does not converge.
+    [Mishkin and Matas 2015](https://arxiv.org/abs/1511.06422)"""
     model = original(model)
     pairs, names = _pairs(model, _listed(mods)), {m:n for n,m in model.named_modules()}
     if not pairs:
-        raise ValueError(f'lsuv_init: this {type(model).__name__} has '
-                         'no layer with weights to scale; pass mods')
+        raise ValueError(f'lsuv_init: this {type(model).__name__} has no layer '
+                         'with weights to scale; pass mods')
     shared, found = _shared(model), _measure(model, xb, pairs)
     if mods is not None and (silent := [names[m] for m in pairs if m not in found]):
         raise ValueError(f'lsuv_init: {silent[0]!r} was not called for this batch, '
@@ -271,11 +265,12 @@ def lsuv_init(
         return _settle(names[m], pairs[m], bias(pairs[m]), looks(m), tol, max_rounds)
     with _unless_raised(pairs.values()):
         after = {m: settle(m) if pairs[m].weight.any() else (0, *found[m]) for m in found}
-    nothing = math.nan, math.nan
-    return Table({'layer': names[m], 'rounds': r, 'mean': b[0], 'std': b[1],
-                  'mean after': mean, 'std after': std}
-                 for m in pairs for b,(r, mean, std) in [(found.get(m, nothing),
-                                                          after.get(m, (0, *nothing)))])
+    def line(m):
+        (was, dev), nothing = found.get(m, (math.nan, math.nan)), (0, math.nan, math.nan)
+        rounds, mean, std = after.get(m, nothing)
+        return {'layer': names[m], 'rounds': rounds, 'mean': was, 'std': dev,
+                'mean after': mean, 'std after': std}
+    return Table(map(line, pairs))
 
 def _listed(mods)->list|None:
     """The modules meant by `mods`: one module,

@@ -316,8 +316,8 @@ def _strip(h:History, o:Heat, parts:tuple, most:float, steps:StepAxis,
     up = lambda v: round(float(np.interp(v, at, np.arange(n + 1)))/n, 4)
     share = np.log1p(steps.over(h, counts))/np.log1p(most)
     y = o.place(h.mean)
-    mean = np.where(np.isfinite(y), np.interp(np.nan_to_num(y), at, np.arange(n + 1))/n,
-                    np.nan)
+    place = np.interp(np.nan_to_num(y), at, np.arange(n + 1))/n
+    mean = np.where(np.isfinite(y), place, np.nan)
     bad = ''.join(f'M{round(WIDE*v)} 0v{HIGH//20}' for v in x[h.n_nonfinite > 0])
     lines = [k/n for k,out in zip((1, n - 1), outside) if out]
     return Strip(codes(share.T[::-1]), float(most),

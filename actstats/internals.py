@@ -130,9 +130,8 @@ def in_capture()->bool:
 # %% ../nbs/03a_internals.ipynb #cd79d9eb
 _call = private('nn.Module._call_impl',
                 'each inner call of a model that calls itself counts as a step')
-_wrap_step = private('optim.Optimizer.profile_hook_step',
-                     'an optimizer that calls the step of '
-                     'its parent class counts two steps')
+_wrap_step = private('optim.Optimizer.profile_hook_step', 'an optimizer that calls '
+                     'the step of its parent class counts two steps')
 _CALL = getattr(_call, '__code__', None)
 _STEP = None if _wrap_step is None else _wrap_step(len).__code__
 
@@ -149,13 +148,13 @@ def _on_stack_twice(code, is_it)->bool:
 # %% ../nbs/03a_internals.ipynb #df4b5d93
 def inside_itself(m:nn.Module)->bool:
     "True if the call of `m` that begins now comes from within another call of `m`"
-    return _CALL is not None and _on_stack_twice(_CALL,
-                                                 lambda names: names.get('self') is m)
+    def is_it(names): return names.get('self') is m
+    return _CALL is not None and _on_stack_twice(_CALL, is_it)
 
 def inner_step(opt)->bool:
     "True if this step of `opt` comes from within another step of `opt`"
-    return _STEP is not None and _on_stack_twice(
-        _STEP, lambda names: names.get('args', (None,))[0] is opt)
+    def is_it(names): return names.get('args', (None,))[0] is opt
+    return _STEP is not None and _on_stack_twice(_STEP, is_it)
 
 # %% ../nbs/03a_internals.ipynb #804052aa
 def _compiler_loaded()->bool: return 'torch._dynamo' in sys.modules
@@ -190,8 +189,8 @@ _has_version = private('Tensor._version', _views) is not None
 # %% ../nbs/03a_internals.ipynb #f03066cc
 def base_of(x:Tensor)->Tensor|None:
     "The tensor of which `x` is a view; None if it is not a view"
-    return (x._base if _is_view and _base_of is not None and _has_version and x._is_view()
-            else None)
+    known = _is_view and _base_of is not None and _has_version
+    return x._base if known and x._is_view() else None
 
 # %% ../nbs/03a_internals.ipynb #484a8d36
 def version(x:Tensor)->int:
@@ -286,8 +285,8 @@ def fsdp_meshes(m:nn.Module)->list:
 def spec_of(node):
     """The mesh and placements of the DTensor that became a plain tensor at this node of
     a graph; None at other nodes"""
-    return (getattr(node, 'dtensor_spec', None) if '_ToTorchTensor' in type(node).__name__
-            else None)
+    if '_ToTorchTensor' not in type(node).__name__: return None
+    return getattr(node, 'dtensor_spec', None)
 
 # %% ../nbs/03a_internals.ipynb #2af2c117
 def default_store():

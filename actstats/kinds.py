@@ -19,45 +19,45 @@ class Kind:
     of:str = 'layer' # its source: "layer", "parameter", "input", "number" or "lens"
     timeline:str = 'train' # its time axis: "train", "valid" or "log"
     ask:str = '' # the call that records it
-    # its place in the order in which a step computes; None: not diagnosed
-    flow:int|None = None
+    flow:int|None = None # its place in the order of a step; None: not diagnosed
     where:str = '' # the name of the place in a finding
-    # outputs of layers, to be compared with mean 0 and standard deviation 1?
-    outputs:bool = False
-    # may hold minus infinity on purpose, as masked attention scores do?
-    masked:bool = False
-    # which bins suit: "small", "whole" (from 0 on) or "": see `FloatBins.of`
-    values:str = ''
+    outputs:bool = False # of layers, to be compared with mean 0 and deviation 1?
+    masked:bool = False # may hold minus infinity on purpose, as attention scores do?
+    values:str = '' # bins that suit: "small", "whole" (from 0 on) or "": `FloatBins.of`
 
 # %% ../nbs/04c_kinds.ipynb #a6e1f71d
 _WITH_OPT, _LENS = 'watch(model, optimizer)', 'watch(model, lenses=[%s()])'
 
 KINDS = {k.name: k for k in (
-    Kind('act', 'output', 'outputs', flow=1, where='the output', outputs=True,
-         masked=True), Kind('grad', 'gradient', 'gradients of the outputs',
-                            ask='watch(model, grads=True)', values='small'),
+    Kind('act', 'output', 'outputs',
+         flow=1, where='the output', outputs=True, masked=True),
+    Kind('grad', 'gradient', 'gradients of the outputs',
+         ask='watch(model, grads=True)', values='small'),
     Kind('valid', 'output in evaluation mode', 'outputs in evaluation mode',
          timeline='valid', ask='watch(model, on_valid=True)', outputs=True, masked=True),
-    Kind('param', 'parameter', 'parameters', 'parameter', ask=_WITH_OPT, flow=5,
-         where='a parameter'),
+    Kind('param', 'parameter', 'parameters', 'parameter',
+         ask=_WITH_OPT, flow=5, where='a parameter'),
     Kind('param_grad', 'gradient of the parameter', 'gradients of parameters',
-         'parameter', ask=_WITH_OPT,
-         flow=3, where='the gradient of a parameter', values='small'),
-    Kind('update', 'update', 'updates of parameters', 'parameter', ask=_WITH_OPT,
-         flow=4, where='the update of a parameter', values='small'),
-    Kind('input', 'input', 'inputs', 'input', flow=0, where='the input'),
-    Kind('log', 'logged number', 'logged numbers', 'number', timeline='log',
-         ask='rec.log(loss=loss)', flow=2, where='the loss'),
-    Kind('run', 'number of the run', 'numbers of the run', 'number', timeline='log',
-         ask='watch(model)'),
-    Kind('index', 'index', 'indices', 'lens', ask=_LENS % 'Experts', values='whole'),
+         'parameter', ask=_WITH_OPT, flow=3, where='the gradient of a parameter',
+         values='small'),
+    Kind('update', 'update', 'updates of parameters', 'parameter',
+         ask=_WITH_OPT, flow=4, where='the update of a parameter', values='small'),
+    Kind('input', 'input', 'inputs', 'input',
+         flow=0, where='the input'),
+    Kind('log', 'logged number', 'logged numbers', 'number',
+         timeline='log', ask='rec.log(loss=loss)', flow=2, where='the loss'),
+    Kind('run', 'number of the run', 'numbers of the run', 'number',
+         timeline='log', ask='watch(model)'),
+    Kind('index', 'index', 'indices', 'lens',
+         ask=_LENS % 'Experts', values='whole'),
     Kind('entropy', 'entropy', 'entropies', 'lens',
          ask='watch(model, lenses=[Experts(), Attention()])'),
     Kind('logit', 'largest attention logit', 'largest attention logits', 'lens',
          ask=_LENS % 'Attention'),
     Kind('first', 'attention to the first token', 'attention to the first token', 'lens',
-         ask=_LENS % 'Attention'), Kind('outlier', 'outlier channels', 'outlier channels',
-                                        'lens', ask=_LENS % 'Outliers'),)}
+         ask=_LENS % 'Attention'),
+    Kind('outlier', 'outlier channels', 'outlier channels', 'lens',
+         ask=_LENS % 'Outliers'))}
 
 # %% ../nbs/04c_kinds.ipynb #a77363f7
 def check_kind(

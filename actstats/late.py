@@ -28,19 +28,17 @@ class Past:
     "The series of a case as arrays: one value for each row of the training steps"
     def __init__(self,
         c:Case,
-        # the case including values that are not finite, if there are any; None: c
-        full:Case|None=None,
+        full:Case|None=None, # including values that are not finite; None: c
     ):
         trained = [s for s in c.series.values() if s.kind in ('act', 'param', 'update')]
         longest = max(trained, key=len, default=None)
-        self.case, self.full, self.step = (c, full or c, np.zeros(0, int)
-                                           if longest is None else longest.step)
+        self.case, self.full = c, full or c
+        self.step = np.zeros(0, int) if longest is None else longest.step
         self.n = len(self.step) # rows
         # the first row that is judged
         self.late = max(int(np.searchsorted(self.step, c.first + FROM)), _FEWEST//2)
         self.per = int(longest.n_steps.max()) if self.n else 1 # steps that share a row
-        # whether each step was recorded
-        self.whole = self.n > 0 and (c.meta.get('every') or 1) == 1
+        self.whole = self.n > 0 and (c.meta.get('every') or 1) == 1 # is each step there?
 
     def place(self,
         step:np.ndarray, # of the values
@@ -62,8 +60,8 @@ def of(self:Past,
     what:str, # a statistic
 )->np.ndarray: # (rows,)
     "A statistic of a series on the common rows"
-    return (np.full(self.n, np.nan) if s is None or not len(s)
-            else self.place(s.step, getattr(s, what)))
+    if s is None or not len(s): return np.full(self.n, np.nan)
+    return self.place(s.step, getattr(s, what))
 
 @patch
 def grid(self:Past,
@@ -79,10 +77,10 @@ def grid(self:Past,
 def _median(x:np.ndarray)->np.ndarray:
     "Median of the finite values along the last axis; NaN if there are none"
     s = np.sort(np.where(np.isfinite(x), x, np.nan), -1)  # NaN is last
+    if not s.shape[-1]: return np.full(s.shape[:-1], np.nan)
     n = np.isfinite(s).sum(-1)
-    i = np.stack([np.maximum(n - 1, 0)//2, np.minimum(n//2, max(s.shape[-1] - 1, 0))], -1)
-    return np.take_along_axis(s, i, -1).mean(-1) if s.shape[-1] else np.full(s.shape[:-1],
-                                                                             np.nan)
+    i = np.stack([np.maximum(n - 1, 0)//2, np.minimum(n//2, s.shape[-1] - 1)], -1)
+    return np.take_along_axis(s, i, -1).mean(-1)
 
 def _spread(x:np.ndarray)->np.ndarray:
     return 1.4826*_median(np.abs(x - _median(x)[..., None]))
@@ -158,8 +156,8 @@ def _largest_rates(p:Past)->np.ndarray:
     "The largest learning rate of the groups at each row; empty if it is not known"
     x = p.of(p.case.get('lr', 'run'), 'max')
     ok = np.isfinite(x)
-    return (np.interp(np.arange(p.n), np.flatnonzero(ok), x[ok]) if ok.sum() > _FEWEST
-            else np.zeros(0))
+    if ok.sum() <= _FEWEST: return np.zeros(0)
+    return np.interp(np.arange(p.n), np.flatnonzero(ok), x[ok])
 
 def _batch_growth(p:Past, row:int)->float:
     "How many times larger the batches are from this row on"
@@ -185,13 +183,13 @@ def _rate_up(p:Past):
               for n,r in p.case.ratios.items()]
     tiny = len(before) > 0 and np.nanmedian(before) < 2e-4
     yield Sign('rate_jumps', row, 'optimizer',
-        times/_batch_growth(p, row) >= 3.5 and not tiny,
-        f'the learning rate has risen to {now:.3g}, '
-        f'{number(times)} times the largest of all steps before.',
-        f'Look at the schedule. {_BACK}, with a learning rate of {base:.3g} or less.',
-        'lower_lr',
-        dict(before=base, now=now, factor=times),
-        Chart({'learning rate': x}, 'learning rate', p.step, log=True))
+               times/_batch_growth(p, row) >= 3.5 and not tiny,
+               f'the learning rate has risen to {now:.3g}, '
+               f'{number(times)} times the largest of all steps before.',
+               f'Look at the schedule. {_BACK}, '
+               f'with a learning rate of {base:.3g} or less.',
+               'lower_lr', dict(before=base, now=now, factor=times),
+               Chart({'learning rate': x}, 'learning rate', p.step, log=True))
 
 # %% ../nbs/09d_late.ipynb #8aac4192
 @_sign
@@ -203,11 +201,12 @@ def _rate_down(p:Past):
     row = int(drops[0])
     if p.n - row < 3 or x[row:].max() > x[row - 1]/25: return
     yield Sign('updates_vanish', row, 'optimizer', True,
-        f'the learning rate fell from {x[row - 1]:.3g} to {x[row]:.3g} in one step, '
-        'and has stayed there.',
-        'Look at the schedule: has it ended too soon? Raise the learning rate again.',
-        'raise_lr', dict(before=float(x[row - 1]), now=float(x[-1])),
-        Chart({'learning rate': x}, 'learning rate', p.step, log=True))
+               f'the learning rate fell from {x[row - 1]:.3g} to {x[row]:.3g} '
+               'in one step, and has stayed there.',
+               'Look at the schedule: '
+               'has it ended too soon? Raise the learning rate again.',
+               'raise_lr', dict(before=float(x[row - 1]), now=float(x[-1])),
+               Chart({'learning rate': x}, 'learning rate', p.step, log=True))
 
 # %% ../nbs/09d_late.ipynb #ab717188
 def _decays_away(x:np.ndarray, left:float)->bool:
@@ -223,25 +222,26 @@ def _decays_away(x:np.ndarray, left:float)->bool:
 @_sign
 def _rate_gone(p:Past):
     x, total = _largest_rates(p), p.case.meta.get('total_steps')
-    if (not len(x) or not isinstance(total, (int, float))
-        or p.step[-1] - p.case.first > .7*total): return
+    if not len(x) or not isinstance(total, (int, float)): return
+    if p.step[-1] - p.case.first > .7*total: return
     left, top = (total - p.step[-1] + p.case.first)/p.per, x.max()
-    if (not (x[-15:].max() < 1e-3*top or _decays_away(x/top, left))
-        or x[:p.late].max() < 1e-2*top): return
+    if not (x[-15:].max() < 1e-3*top or _decays_away(x/top, left)): return
+    if x[:p.late].max() < 1e-2*top: return
     row = max(p.late, int(np.flatnonzero(x >= .9*x[:-3].max())[-1]) + 1)
     yield Sign('updates_vanish', row, 'optimizer', True,
-        f'the learning rate has fallen from {x.max():.3g} to {x[-1]:.3g}, '
-        'long before the planned end.',
-        'Look at the schedule: is its length that of the run?', 'raise_lr',
-        dict(before=float(x.max()), now=float(x[-1])),
-        Chart({'learning rate': x}, 'learning rate', p.step, log=True))
+               f'the learning rate has fallen from {x.max():.3g} to {x[-1]:.3g}, '
+               'long before the planned end.',
+               'Look at the schedule: is its length that of the run?', 'raise_lr',
+               dict(before=float(x.max()), now=float(x[-1])),
+               Chart({'learning rate': x}, 'learning rate', p.step, log=True))
 
 # %% ../nbs/09d_late.ipynb #2349f1e8
 def _decay_negative(p:Past, d:np.ndarray)->Sign:
     return Sign('weights_grow', max(p.late, p.n - int(_tail(d < 0))), 'optimizer', True,
-        f'weight decay is negative, {d[-1]:.3g}: all weights grow at each step.',
-        f'Look at the options of the optimizer. {_BACK}.', 'lower_weight_decay',
-        dict(now=float(d[-1])), Chart({'weight decay': d}, 'weight decay', p.step))
+                f'weight decay is negative, {d[-1]:.3g}: all weights grow at each step.',
+                f'Look at the options of the optimizer. {_BACK}.', 'lower_weight_decay',
+                dict(now=float(d[-1])),
+                Chart({'weight decay': d}, 'weight decay', p.step))
 
 # %% ../nbs/09d_late.ipynb #8da2e2f6
 @_sign
@@ -256,11 +256,11 @@ def _decay_up(p:Past):
     if not len(up) or d[-1] < .5*d[up[0]]: return
     row, before = int(up[0]), float(most[up[0] - 1])
     yield Sign('weights_shrink', row, 'optimizer', d[row]*x[row] > 3e-3,
-        f'weight decay has risen from {before:.3g} to {d[row]:.3g}.',
-        f'Look at the options of the optimizer. {_BACK}, '
-        'with the weight decay of before.', 'lower_weight_decay',
-        dict(before=before, now=float(d[row])),
-        Chart({'weight decay': d}, 'weight decay', p.step))
+               f'weight decay has risen from {before:.3g} to {d[row]:.3g}.',
+               'Look at the options of the optimizer. '
+               f'{_BACK}, with the weight decay of before.',
+               'lower_weight_decay', dict(before=before, now=float(d[row])),
+               Chart({'weight decay': d}, 'weight decay', p.step))
 
 # %% ../nbs/09d_late.ipynb #7cf539df
 _FEATURES = {'mean': 'mean', 'standard deviation': 'std', 'share of zeros': 'frac_zero'}
@@ -282,8 +282,8 @@ def _lasting(p:Past, x:np.ndarray, floor:float)->tuple|None:
     r = residuals(x, floor)
     r[:p.late] = 0
     for row in _stretches(np.abs(r) > 6, 3):
-        was, then, now = (float(_median(v))
-                          for v in (x[max(0, row - WINDOW):row], x[row:row + 3], x[-3:]))
+        parts = x[max(0, row - WINDOW):row], x[row:row + 3], x[-3:]
+        was, then, now = (float(_median(v)) for v in parts)
         if abs(now - was) > .5*abs(then - was): return row, was, now
 
 # %% ../nbs/09d_late.ipynb #4a78ee53
@@ -292,17 +292,17 @@ def _input_changes(p:Past):
     found = [(*o, k, unit) for k,(x, floor, unit) in _input_features(p).items()
              if (o := _lasting(p, x, floor))]
     if not found: return
-    row, (_, was, now, what, unit) = (min(o[0] for o in found),
-                                      max(found, key=lambda o: abs(o[2] - o[1])/o[4]))
+    row = min(o[0] for o in found)
+    _, was, now, what, unit = max(found, key=lambda o: abs(o[2] - o[1])/o[4])
     y = p.of(s := p.case.get('input', 'input'), _FEATURES[what])
     before, after = float(_median(y[max(0, row - WINDOW):row])), float(_median(y[-3:]))
     yield Sign('data_change', row, 'input', abs(now - was) >= unit,
-        f'the input has changed: its {what} was {before:.3g} and is {after:.3g}.',
-        'Look at what the loader gives since then: scale, '
-        'offset, missing values, another source.', 'clean_data',
-        dict(what=what, before=before, now=after),
-        Chart({'mean': p.of(s, 'mean'), 'standard deviation': p.of(s, 'std')}, 'input',
-              p.step))
+               f'the input has changed: its {what} was {before:.3g} and is {after:.3g}.',
+               'Look at what the loader gives since then: '
+               'scale, offset, missing values, another source.',
+               'clean_data', dict(what=what, before=before, now=after),
+               Chart({'mean': p.of(s, 'mean'), 'standard deviation': p.of(s, 'std')},
+                     'input', p.step))
 
 # %% ../nbs/09d_late.ipynb #65858baa
 def _repeated(p:Past, most:int=24)->tuple:
@@ -323,13 +323,14 @@ def _batches_repeat(p:Past):
     if row == p.n: return
     lag = int(np.median(lags[row:]))
     if p.n - row < 6 or row - lag < p.late or same[:row - lag].mean() > .05: return
-    batches = ('the same batch comes' if lag*p.per == 1
-               else f'the same {lag*p.per} batches come')
+    n = lag*p.per
+    batches = 'the same batch comes' if n == 1 else f'the same {n} batches come'
     yield Sign('data_repeats', row - lag, 'input', True, f'{batches} again and again.',
-        'Look at the loader or the sampler: does it still draw from all of the data?',
-        'clean_data',
-        dict(batches=lag), Chart({'mean': p.of(p.case.get('input', 'input'), 'mean')},
-                                 'mean of the input', p.step))
+               'Look at the loader or the sampler: '
+               'does it still draw from all of the data?',
+               'clean_data', dict(batches=lag),
+               Chart({'mean': p.of(p.case.get('input', 'input'), 'mean')},
+                     'mean of the input', p.step))
 
 # %% ../nbs/09d_late.ipynb #c8fb4060
 @_sign
@@ -343,34 +344,36 @@ def _few_samples(p:Past, most:int=12, k:int=25):
         again += seen/2
     share = np.r_[np.zeros(k - 1), np.convolve(again, np.ones(k)/k, 'valid')]
     usual, row = float(again[most:p.late].mean()), p.n - int(_tail(share > .5))
-    if (usual > .35 or share[-1] < usual + .6 or row < p.late
-        or _batch_growth(p, row) > 1.5): return
+    if usual > .35 or share[-1] < usual + .6 or row < p.late: return
+    if _batch_growth(p, row) > 1.5: return
     row = max(p.late, row - k//2)
     yield Sign('data_repeats', row, 'input', True,
                f'batches come from a few samples only: in {percent(float(share[-1]))} of '
                f'them the largest or smallest value is one of the last {most} batches.',
-        'Look at the loader or the sampler: does it still draw from all of the data?',
+               'Look at the loader or the sampler: '
+               'does it still draw from all of the data?',
                'clean_data', dict(share=float(share[-1]), usual=usual),
-        Chart({'share': share}, 'batches with a known extreme', p.step), vague=k//2)
+               Chart({'share': share}, 'batches with a known extreme', p.step),
+               vague=k//2)
 
 # %% ../nbs/09d_late.ipynb #046ef68c
 def _unexplained(p:Past)->tuple:
     """Names of parameters, and the change of each that its update does not explain,
     over its size: (names, rows)"""
-    c, fits = (p.case, lambda s: '16' not in str(s.dtype) and s.n_total[-1] > 1
-               and c.get(s.name, 'update') is not None)
-    names = [s.name for s in c.of('param') if fits(s)]
+    c = p.case
+    names = [s.name for s in c.of('param') if '16' not in str(s.dtype)
+             and s.n_total[-1] > 1 and c.get(s.name, 'update') is not None]
     if not names or not p.whole: return [], np.zeros((0, p.n))
     of = lambda kind: [p.grid(names, kind, k) for k in ('mean', 'rms', 'largest')]
     (mean, rms, most), (dm, dr, du) = of('param'), of('update')
     # the longest, in rows of several steps
     way = lambda u: u[:, 1:] if p.per == 1 else p.per*(u[:, 1:] + u[:, :-1])
     size, rise = np.maximum(rms[:, :-1], 1e-12), np.diff(most) - way(du)
-    moved = (np.abs(np.diff(mean) - dm[:, 1:]) if p.per == 1
-             else np.abs(np.diff(mean)) - way(dr))
+    if p.per == 1: moved = np.abs(np.diff(mean) - dm[:, 1:])
+    else: moved = np.abs(np.diff(mean)) - way(dr)
     v = np.maximum(moved, np.abs(np.diff(rms)) - way(dr))/size
-    v = np.fmax(v,
-                np.where(rise > .5*most[:, :-1], rise/np.maximum(most[:, :-1], 1e-12), 0))
+    was = most[:, :-1]
+    v = np.fmax(v, np.where(rise > .5*was, rise/np.maximum(was, 1e-12), 0))
     v = np.nan_to_num(np.c_[np.zeros(len(v)), v], nan=0., posinf=1e9)
     v[v < 2e-4] = 0
     always = (v[:, :p.late] > 0).mean(1, keepdims=True) > .02  # on purpose
@@ -383,40 +386,39 @@ def _written(p:Past):
     v[:, :p.late] = 0
     for i in np.flatnonzero(v.any(1)):
         x, rows = p.case.get(names[i], 'param'), np.flatnonzero(v[i])
-        owner, weight, often = (p.case.owner(names[i]) or names[i],
-                                names[i] in p.case.weights, len(rows) > 4)
-        size, mean, first = (np.maximum(p.of(x, 'rms'), 1e-12), p.of(x, 'mean'),
-                             int(rows[0]))
-        times, moved = (float(size[-1]/size[first - 1]),
-                        float(abs(mean[-1] - mean[first - 1])/size[first - 1]))
+        owner, weight = p.case.owner(names[i]) or names[i], names[i] in p.case.weights
+        often, first = len(rows) > 4, int(rows[0])
+        size, mean = np.maximum(p.of(x, 'rms'), 1e-12), p.of(x, 'mean')
+        times = float(size[-1]/size[first - 1])
+        moved = float(abs(mean[-1] - mean[first - 1])/size[first - 1])
         scaled = abs(math.log(times)) if times > 0 else 0.
         chart = Chart({names[i]: size}, 'root mean square', p.step, log=True)
         if often and weight and scaled > .1:
             yield _rescaled(first, owner, names[i], times, chart)
         elif often and max(moved, scaled) > .3:
             yield _overwritten(first, owner, names[i], moved, chart)
-        elif not often and v[i].max() > (.02 if weight else .2) and (rows[-1] < p.n - 2
-                                                                     or v[i].max() > 5):
-            yield _overwritten(int(v[i].argmax()), owner, names[i], float(v[i].max()),
-                               chart)
+        most, stays = float(v[i].max()), rows[-1] < p.n - 2
+        if not often and most > (.02 if weight else .2) and (stays or most > 5):
+            yield _overwritten(int(v[i].argmax()), owner, names[i], most, chart)
 
 # %% ../nbs/09d_late.ipynb #9dbbcf9f
 def _overwritten(row:int, owner:str, name:str, jump:float, chart:Chart)->Sign:
     return Sign('weight_broken', row, owner, True,
-        f'{name} changed by {percent(jump)} of its size, '
-        'and not by an update of the optimizer.',
-        f'Find out what wrote into it. If nothing should have, test the memory. {_BACK}.',
-        'reinit', dict(parameter=name, jump=jump), chart)
+                f'{name} changed by {percent(jump)} of its size, '
+                'and not by an update of the optimizer.',
+                'Find out what wrote into it. If nothing should have, test the memory. '
+                f'{_BACK}.',
+                'reinit', dict(parameter=name, jump=jump), chart)
 
 def _rescaled(row:int, owner:str, name:str, times:float, chart:Chart)->Sign:
     up = times > 1
     return Sign('weights_grow' if up else 'weights_shrink', row, owner,
-        abs(math.log(max(times, 1e-9))) > .2,
-        f'{name} {"grows" if up else "shrinks"} at each step, '
-        f'to {number(times)} times its size so far, and not by updates of the optimizer.',
-        'Look for code that scales weights: decay by hand, '
-        f'with the wrong {"sign" if up else "factor"}. {_BACK}.',
-        'lower_weight_decay', dict(parameter=name, times=times), chart)
+                abs(math.log(max(times, 1e-9))) > .2,
+                f'{name} {"grows" if up else "shrinks"} at each step, to {number(times)} '
+                'times its size so far, and not by updates of the optimizer.',
+                'Look for code that scales weights: '
+                f'decay by hand, with the wrong {"sign" if up else "factor"}. {_BACK}.',
+                'lower_weight_decay', dict(parameter=name, times=times), chart)
 
 # %% ../nbs/09d_late.ipynb #ad9ead64
 def _longest(ok:np.ndarray)->int:
@@ -430,8 +432,8 @@ def _stopped(p:Past):
     c = p.case
     names = [n for n in c.weights if c.get(n, 'update') is not None]
     if len(names) < 2 or p.n < p.late + 4: return
-    u, g = (np.nan_to_num(p.grid(names, kind, 'rms'))
-            for kind in ('update', 'param_grad'))
+    u = np.nan_to_num(p.grid(names, 'update', 'rms'))
+    g = np.nan_to_num(p.grid(names, 'param_grad', 'rms'))
     rates = p.of(c.get('lr', 'run'), 'max')
     # of a schedule: the last steps are lost in rounding
     ending = rates < .02*np.nanmax(rates, initial=0)
@@ -446,15 +448,15 @@ def _stopped(p:Past):
     chart = Chart(lines, 'root mean square of updates', p.step, log=True)
     if (rows < p.n - 3).all(): yield _nothing_moves(p, row, chart)
     else:
-        yield _layer_still(c, row, list(dict.fromkeys(map(c.owner, together))), chart,
-                           _share_of(c, together, names))
+        owners = list(dict.fromkeys(map(c.owner, together)))
+        yield _layer_still(c, row, owners, chart, _share_of(c, together, names))
 
 # %% ../nbs/09d_late.ipynb #06fde3fb
 def _nothing_moves(p:Past, row:int, chart:Chart)->Sign:
     return Sign('updates_vanish', row, 'optimizer', p.n - row > 7,
-        'no weight changes any more.',
-        'Is the learning rate zero, or does something cut the gradients off?', 'raise_lr',
-        dict(rows=p.n - row), chart)
+                'no weight changes any more.',
+                'Is the learning rate zero, or does something cut the gradients off?',
+                'raise_lr', dict(rows=p.n - row), chart)
 
 def _share_of(c:Case, some:list, names:list)->float:
     "The share of the numbers in all weights that is in some of them"
@@ -463,11 +465,11 @@ def _share_of(c:Case, some:list, names:list)->float:
 
 def _layer_still(c:Case, row:int, owners:list, chart:Chart, share:float)->Sign:
     return Sign('layer_stops', row, owners[-1], share > .05,
-        f'{"layers" if len(owners) > 1 else "layer"} {some(owners)} stopped learning; '
-        'others go on.',
-        'Was it frozen, taken out of the optimizer, '
-        'or cut off by detach() or no_grad()? If not on purpose, undo it.',
-        'unfreeze', dict(layers=owners, share=share), chart)
+                f'{"layers" if len(owners) > 1 else "layer"} {some(owners)} stopped '
+                'learning; others go on.',
+                'Was it frozen, taken out of the optimizer, '
+                'or cut off by detach() or no_grad()? If not on purpose, undo it.',
+                'unfreeze', dict(layers=owners, share=share), chart)
 
 # %% ../nbs/09d_late.ipynb #42b45dc1
 _ADVICE_MODE = 'Call model.train() after each validation pass.'
@@ -478,18 +480,19 @@ def _model_in_eval(p:Past):
     if not c.acts or not c.of('update'): return
     row = int(np.searchsorted(p.step, max(int(s.step[-1]) for s in c.acts), 'right'))
     if p.n - row < 4 or row < p.late: return
-    names = [s.name for s in c.acts if re.match(r'BatchNorm|\w*Dropout',
-                                                c.words(s.name))] or [c.acts[0].name]
-    yield Sign('trained_in_eval', row, names[0], True, 'the model is in evaluation mode, '
-               f'and still trained: {some(names)} behave differently there.',
+    names = [s.name for s in c.acts if re.match(r'BatchNorm|\w*Dropout', c.words(s.name))]
+    names = names or [c.acts[0].name]
+    yield Sign('trained_in_eval', row, names[0], True,
+               'the model is in evaluation mode, and still trained: '
+               f'{some(names)} behave differently there.',
                _ADVICE_MODE, 'train_mode', dict(layers=names))
 
 # %% ../nbs/09d_late.ipynb #107c2439
 @_sign
 def _norms_in_eval(p:Past):
     found = []
-    for s in (s for s in p.case.acts
-              if re.match('(Sync)?BatchNorm', p.case.words(s.name)) and p.whole):
+    norms = [s for s in p.case.acts if re.match('(Sync)?BatchNorm', p.case.words(s.name))]
+    for s in norms if p.whole else ():
         b = p.of(p.case.get(f'{s.name}.bias', 'param'), 'mean')
         want = np.nan_to_num(b - np.diff(b, prepend=b[:1])/p.per)  # of the step before
         off = np.abs(p.of(s, 'mean') - want)/np.maximum(p.of(s, 'std'), 1e-12)
@@ -501,34 +504,35 @@ def _norms_in_eval(p:Past):
     if not found: return
     row, name, off = found[0]
     yield Sign('trained_in_eval', row, name, True,
-        f'batch norms no longer normalise by the batch: {some([o[1] for o in found])}.',
-        _ADVICE_MODE, 'train_mode', dict(layers=[o[1] for o in found]),
-        Chart({name: off}, 'mean of outputs - biases', p.step, log=True))
+               'batch norms no longer normalise by the batch: '
+               f'{some([o[1] for o in found])}.',
+               _ADVICE_MODE, 'train_mode', dict(layers=[o[1] for o in found]),
+               Chart({name: off}, 'mean of outputs - biases', p.step, log=True))
 
 # %% ../nbs/09d_late.ipynb #bb01bcfc
 @_sign
 def _more_dropout(p:Past):
     for prev,s in zip([None, *p.case.acts], p.case.acts):
-        if not (m := re.match(r'\w*Dropout\w*\(p=([\d.e+-]+)', p.case.words(s.name))):
-            continue
-        came = prev is not None and prev.n_total[-1] == s.n_total[-1]
-        alive = (1 - p.of(s, 'frac_zero'))/np.maximum(1 - p.of(prev, 'frac_zero') if came
-                                                      else 1., 1e-9)
+        m = re.match(r'\w*Dropout\w*\(p=([\d.e+-]+)', p.case.words(s.name))
+        if m is None: continue
+        same = prev is not None and prev.n_total[-1] == s.n_total[-1]
+        came = 1 - p.of(prev, 'frac_zero') if same else 1.
+        alive = (1 - p.of(s, 'frac_zero'))/np.maximum(came, 1e-9)
         usual = float(_median(alive[:p.late]))
         rate = 1 - (1 - float(m[1]))*alive/max(usual, 1e-9)
         row = p.n - int(_tail(np.nan_to_num(rate) > .5*(1 + float(m[1])) - 1e-3))
-        was, then, now = (float(_median(v)) for v in (rate[max(0, row - 3):row],
-                                                      rate[row:row + 2], rate[-3:]))
+        parts = rate[max(0, row - 3):row], rate[row:row + 2], rate[-3:]
+        was, then, now = (float(_median(v)) for v in parts)
         # nothing comes in
         silent = prev is not None and bool(_median(p.of(prev, 'std')[row:]) == 0)
-        if p.n - row < 3 or row < p.late or now < .6 or 1 - then > .6*(1 - was) or silent:
-            continue
+        if p.n - row < 3 or row < p.late or silent: continue
+        if now < .6 or 1 - then > .6*(1 - was): continue
         yield Sign('dropout_rises', row, s.name, True,
-            f'dropout sets {percent(now)} of the values to zero, '
-            f'and set {percent(was)} before.',
-            'Lower it to 0.5 or less; 0.1 is usual.', 'lower_dropout',
-            dict(before=was, now=now),
-            Chart({s.name: rate}, 'share of values that are dropped', p.step))
+                   f'dropout sets {percent(now)} of the values to zero, '
+                   f'and set {percent(was)} before.',
+                   'Lower it to 0.5 or less; 0.1 is usual.', 'lower_dropout',
+                   dict(before=was, now=now),
+                   Chart({s.name: rate}, 'share of values that are dropped', p.step))
         return
 
 # %% ../nbs/09d_late.ipynb #804c2a13
@@ -571,19 +575,18 @@ def _gradients_walk(p:Past, most:int=30):
     begin, seen = next(iter(excursions(r, 4.)), (0, 0))
     if not seen or usual > .5: return
     rms = p.grid(names, 'param_grad', 'rms')
-    fresh, rise = (_median(rms[:, max(0, begin - WINDOW):begin]),
-                   np.diff(rms[:, begin - 3:begin + 4]))
-    times, steps = (_median((rms[:, seen - 2:]/fresh[:, None]).T),
-                    _median((rise/fresh[:, None]).T))
+    fresh = _median(rms[:, max(0, begin - WINDOW):begin])[:, None]
+    times = _median((rms[:, seen - 2:]/fresh).T)
+    steps = _median((np.diff(rms[:, begin - 3:begin + 4])/fresh).T)
     grown = float(np.nanmax(_median(sliding_window_view(times, 3))))
     if not grown > 2 or np.nanmax(steps) > 4 or _loss_jumps(p, begin): return
     yield Sign('gradients_pile_up', max(begin - 4, p.late), 'optimizer', True,
-        'gradients add up: each is the one before and a little more; '
-        f'they are {number(grown)} times as large now.',
-        f'Call optimizer.zero_grad() before each backward pass. {_BACK}.', 'zero_grad',
-        dict(times=grown),
-        Chart({n: p.of(p.case.get(n, 'param_grad'), 'mean') for n in names[:3]},
-              'mean of the gradient', p.step))
+               'gradients add up: each is the one before and a little more; '
+               f'they are {number(grown)} times as large now.',
+               f'Call optimizer.zero_grad() before each backward pass. {_BACK}.',
+               'zero_grad', dict(times=grown),
+               Chart({n: p.of(p.case.get(n, 'param_grad'), 'mean') for n in names[:3]},
+                     'mean of the gradient', p.step))
 
 # %% ../nbs/09d_late.ipynb #1a0417d1
 @_sign
@@ -609,15 +612,15 @@ def _gradients_gone(p:Past):
     norm = np.sqrt(n@np.nan_to_num(every)**2)
     constant = float(_spread(norm[row:])/max(_median(norm[row:]), 1e-300)) < 1e-3
     yield Sign('updates_vanish', row, 'optimizer', slower > math.log(5),
-        f'gradients have shrunk to 1/{number(math.exp(float(_median(fallen))))} '
-        'in one step, in all layers, '
-        + ('and their norm is constant: they are clipped.' if constant
-           else 'and the loss has not.'),
-        'Is the norm or the value to which gradients are clipped far too small?'
-        if constant else
-        'Look at what scales the loss or the gradients.', 'clip_gradients' if constant
-        else 'raise_lr', dict(fallen=math.exp(float(_median(fallen)))),
-        Chart(dict(norm=norm), 'norm of the gradient', p.step, log=True))
+               f'gradients have shrunk to 1/{number(math.exp(float(_median(fallen))))} '
+               'in one step, in all layers, '
+               + ('and their norm is constant: they are clipped.'
+                  if constant else 'and the loss has not.'),
+               'Is the norm or the value to which gradients are clipped far too small?'
+               if constant else 'Look at what scales the loss or the gradients.',
+               'clip_gradients' if constant else 'raise_lr',
+               dict(fallen=math.exp(float(_median(fallen)))),
+               Chart(dict(norm=norm), 'norm of the gradient', p.step, log=True))
 
 def _rate_fell(p:Past, row:int)->float:
     "How much lower the logarithm of the learning rate is now than before this row"
@@ -643,9 +646,8 @@ def _growing(p:Past)->list:
     """Names of the parameters that should not grow:
     all but biases and those that are still close to zero"""
     size = lambda s: float(_median(p.of(s, 'rms')[max(0, p.late - 10):p.late]))
-    fits = (lambda s: s.n_total[-1] > s.n_steps[-1] and 'bias' not in s.name
-            and size(s) > .01)
-    return [s.name for s in p.case.of('param') if fits(s)]
+    return [s.name for s in p.case.of('param')
+            if s.n_total[-1] > s.n_steps[-1] and 'bias' not in s.name and size(s) > .01]
 
 def _warmer(p:Past)->float:
     """How many times higher the learning rate has been than it was halfway to the first
@@ -660,8 +662,8 @@ def _growth(p:Past):
     if not names or p.n < p.late + 10: return
     x = _log(p.grid(names, 'param', 'rms'))
     rows = lambda steps: max(4, steps//p.per)
-    early = np.nan_to_num(_rise(x, rows(10))[:, min(60, p.late//2)
-                                             + rows(10):p.late]).max(1, initial=0)*warmer
+    early = _rise(x, rows(10))[:, min(60, p.late//2) + rows(10):p.late]
+    early = np.nan_to_num(early).max(1, initial=0)*warmer
     for k,least,times in ((rows(10), .1, 4), (rows(25), .2, 8), (rows(60), .4, 14)):
         high = np.nan_to_num(_rise(x, k)) > np.maximum(least, times*early)[:, None]
         high[:, :p.late] = False
@@ -670,15 +672,16 @@ def _growth(p:Past):
             found.setdefault(i, _began(x[i], p.n - int(t[i]) - k + 1, k))
     if not found: return
     i, row = min(found.items(), key=lambda o: o[1])
-    # a jump
-    if np.nanmax(np.diff(x[i, row - 1:])) > .6*(x[i, -1] - x[i, row - 1]): return
-    times, name = math.exp(x[i, -1] - x[i, row - 1]), names[i]
+    grown, name = x[i, -1] - x[i, row - 1], names[i]
+    if np.nanmax(np.diff(x[i, row - 1:])) > .6*grown: return # a jump
+    times = math.exp(grown)
     yield Sign('weights_grow', max(row, p.late), p.case.owner(name) or name, times > 1.5,
-        f'{name} grows without bound: {number(times)} times its size so far.',
-        'Lower the learning rate, clip gradients, '
-        f'and look at the sign of weight decay. {_BACK}.', 'lower_lr',
-        dict(parameter=name, times=times),
-        Chart({name: np.exp(x[i])}, 'root mean square', p.step, log=True), vague=15)
+               f'{name} grows without bound: {number(times)} times its size so far.',
+               'Lower the learning rate, clip gradients, '
+               f'and look at the sign of weight decay. {_BACK}.',
+               'lower_lr', dict(parameter=name, times=times),
+               Chart({name: np.exp(x[i])}, 'root mean square', p.step, log=True),
+               vague=15)
 
 # %% ../nbs/09d_late.ipynb #59911993
 @_sign
@@ -688,19 +691,19 @@ def _shrinking(p:Past, k:int=8):
     x = _log(p.grid(names, 'param', 'rms'))
     d, first = _rise(x, k), min(60, p.late//2) + k
     mid = _median(d.T)
-    low = mid < min(-.012,
-                    3*np.nan_to_num(mid[first:max(p.late, first + 1)]).min(initial=0))
+    early = np.nan_to_num(mid[first:max(p.late, first + 1)])
+    low = mid < min(-.012, 3*early.min(initial=0))
     low[:p.late] = False
     if not low[-3:].all() or (d[:, -1] < -.006).mean() < .8: return
     row = _began(_median(x.T), p.n - int(_tail(low)) - k + 1, k)
     lost = 1 - math.exp(float(_median(x[:, -1] - x[:, row - 1])))
     lines = {n: np.exp(v) for n,v in list(zip(names, x))[:4]}
     yield Sign('weights_shrink', max(row, p.late), 'optimizer', lost > .3,
-        f'the weights of all layers shrink: by {percent(lost)} so far.',
-        'Lower weight decay: learning rate times weight '
-        f'decay is usually 0.0001 or less. {_BACK}.',
-        'lower_weight_decay', dict(lost=lost),
-        Chart(lines, 'root mean square', p.step, log=True), vague=15)
+               f'the weights of all layers shrink: by {percent(lost)} so far.',
+               'Lower weight decay: learning rate times weight decay is usually 0.0001 '
+               f'or less. {_BACK}.',
+               'lower_weight_decay', dict(lost=lost),
+               Chart(lines, 'root mean square', p.step, log=True), vague=15)
 
 # %% ../nbs/09d_late.ipynb #e3a31afe
 def _levels(p:Past, x:np.ndarray, block:int)->tuple:
@@ -713,9 +716,8 @@ def _levels(p:Past, x:np.ndarray, block:int)->tuple:
 # %% ../nbs/09d_late.ipynb #ca795482
 @_sign
 def _dying(p:Past, block:int=25):
-    fits = (lambda s: s.units[-1] >= 8 and np.isfinite(s.frac_dead).any()
-            and 'Dropout' not in p.case.words(s.name))
-    ss = [s for s in p.case.acts if fits(s)]
+    ss = [s for s in p.case.acts if s.units[-1] >= 8 and np.isfinite(s.frac_dead).any()
+          and 'Dropout' not in p.case.words(s.name)]
     if not ss or p.n < p.late + 5: return
     x = np.nan_to_num(p.grid([s.name for s in ss], 'act', 'frac_dead'))
     level, begin = _levels(p, x, block)
@@ -728,11 +730,11 @@ def _dying(p:Past, block:int=25):
     was, now, first = float(level[i, j]), float(level[i, -1]), max(int(begin[j]), p.late)
     row = first + int(np.argmax(x[i, first:] > was + .3*(now - was)))
     yield Sign('units_die', row, ss[i].name, now - was > .3,
-        f'units die: {percent(was)} were dead, and {percent(now)} are now.',
-        f'They do not come back. {_BACK}, with a lower learning rate, '
-        'and look at what pushes them below zero.',
-        'reinit', dict(before=was, now=now),
-        Chart({ss[i].name: x[i]}, 'share of dead units', p.step), vague=15)
+               f'units die: {percent(was)} were dead, and {percent(now)} are now.',
+               f'They do not come back. {_BACK}, with a lower learning rate, '
+               'and look at what pushes them below zero.',
+               'reinit', dict(before=was, now=now),
+               Chart({ss[i].name: x[i]}, 'share of dead units', p.step), vague=15)
 
 # %% ../nbs/09d_late.ipynb #257a9d49
 @_sign
@@ -746,13 +748,15 @@ def _overflow_nears(p:Past, k:int=15):
         if left > 60 or x[-1] < past + math.log(2): continue
         row = max(p.late, int(np.argmax(np.nan_to_num(x, nan=-99) > past + .2)))
         yield Sign('near_overflow', row, s.name, True,
-            f'magnitudes reach {np.exp(x[-1]):.3g}; they grow, and numbers of this type '
-            f'end at {end:.3g}: {max(left, 0):.0f} steps from now, at this rate.',
-            'Find out why it grows. If it is float16, '
-            'compute this layer in bfloat16 or float32.', 'higher_precision',
-            dict(largest=float(np.exp(x[-1])), rows_left=float(left)),
-            Chart({s.name: np.exp(x)}, 'largest magnitude', p.step,
-                  {'largest number': end}, log=True))
+                   f'magnitudes reach {np.exp(x[-1]):.3g}; '
+                   f'they grow, and numbers of this type end at {end:.3g}: '
+                   f'{max(left, 0):.0f} steps from now, at this rate.',
+                   'Find out why it grows. '
+                   'If it is float16, compute this layer in bfloat16 or float32.',
+                   'higher_precision',
+                   dict(largest=float(np.exp(x[-1])), rows_left=float(left)),
+                   Chart({s.name: np.exp(x)}, 'largest magnitude', p.step,
+                         {'largest number': end}, log=True))
         return
 
 # %% ../nbs/09d_late.ipynb #1208a115
@@ -761,30 +765,29 @@ def _overflowed(p:Past):
     if p.full is p.case: return
     began = lambda s: s.step[s.n_bad > 0][0]
     bad = [s for s in p.full.series.values() if (s.n_bad > 0).any()]
-    grads, others = ([s for s in bad if s.kind in kinds]
-                     for kinds in (('param_grad',), ('input', 'act', 'log')))
+    grads = [s for s in bad if s.kind == 'param_grad']
+    others = [s for s in bad if s.kind in ('input', 'act', 'log')]
     if not grads or min(map(began, grads)) >= min(map(began, others), default=math.inf):
         return
     s = min(grads, key=began)
-    before, infinite = (s.largest[s.step < began(s)],
-                        (s.n_posinf + s.n_neginf)[s.n_bad > 0][0])
-    if (not infinite or len(before) < WINDOW
-        or not np.nanmax(before[-5:]) < 30*_median(before[-WINDOW:])): return
+    before, infinite = s.largest[s.step < began(s)], s.n_posinf + s.n_neginf
+    if not infinite[s.n_bad > 0][0] or len(before) < WINDOW: return
+    if not np.nanmax(before[-5:]) < 30*_median(before[-WINDOW:]): return
     yield Sign('near_overflow', p.n - 1, 'optimizer', True,
-        f'the gradient of {s.name} is infinite; outputs and loss were finite, '
-        'gradients no larger than before.',
-        'Is the loss scaled by too much? torch.amp.GradScaler leaves out such steps. '
-        'Or compute in bfloat16.',
-        'higher_precision', dict(parameter=s.name, largest=float(before[-1])),
-        Chart({s.name: s.largest}, 'largest magnitude of the gradient', s.step, log=True))
+               f'the gradient of {s.name} is infinite; '
+               'outputs and loss were finite, gradients no larger than before.',
+               'Is the loss scaled by too much? torch.amp.GradScaler leaves out such '
+               'steps. Or compute in bfloat16.',
+               'higher_precision', dict(parameter=s.name, largest=float(before[-1])),
+               Chart({s.name: s.largest}, 'largest magnitude of the gradient', s.step,
+                     log=True))
 
 # %% ../nbs/09d_late.ipynb #f05147f4
 def _validation(c:Case)->list:
     "Logged losses of validation"
-    has = lambda s, words: re.search(words, s.name.lower())
-    fits = (lambda s: has(s, 'val|test|eval') and has(s, 'loss|nll|ce|mse|err')
-            and not has(s, 'best|acc'))
-    return [s for s in c.of('log') if fits(s)]
+    def has(s, words): return re.search(words, s.name.lower())
+    return [s for s in c.of('log') if has(s, 'val|test|eval')
+            and has(s, 'loss|nll|ce|mse|err') and not has(s, 'best|acc')]
 
 _STOP = 'early_stopping' if 'early_stopping' in REMEDIES else 'none'
 _FEWER = '. Since step {} that falls faster than before, as it does on fewer samples.'
@@ -805,8 +808,8 @@ def _turned_up(
     i = int(v.argmin())
     if i < 3 or len(v) - i < 3: return None
     noise = float(_spread(np.diff(v[:i + 1])))
-    return (i if v[-2:].min() - v[i] > max(4*noise, .12*abs(v[i]), .05*(start - v[i]))
-            else None)
+    least = max(4*noise, .12*abs(v[i]), .05*(start - v[i]))
+    return i if v[-2:].min() - v[i] > least else None
 
 # %% ../nbs/09d_late.ipynb #1d623d34
 def _falls_faster(p:Past, row:int)->int|None:
@@ -818,8 +821,8 @@ def _falls_faster(p:Past, row:int)->int|None:
     r = -residuals(_log(y), .02)
     r[:max(p.late, row - 60)] = 0
     begin = next((b for b,_ in excursions(r)), None)
-    return (None if begin is None or abs(_rate_fell(p, begin)) > .7
-            or _batch_growth(p, begin) > 1.5 else begin)
+    if begin is None or abs(_rate_fell(p, begin)) > .7: return None
+    return None if _batch_growth(p, begin) > 1.5 else begin
 
 # %% ../nbs/09d_late.ipynb #2f19ba47
 @_sign
@@ -833,17 +836,18 @@ def _parting(p:Past):
         if not _median(loss[-20:]) < .9*_median(loss[max(0, row - 10):row + 10]): continue
         fewer = _falls_faster(p, row)
         yield Sign('overfitting', min(max(row, p.late), p.n - 1), 'loss', True,
-            f'{s.name} was lowest at step {step[i]}, {v[i]:.3g}, '
-            f'and is {np.median(v[-3:]):.3g} now, while '
-            + ('the training loss fell: '
-               f'the model overfits{_FEWER.format(p.step[fewer]) if fewer else "."}'),
-            f'Keep the checkpoint of step {step[i]}. '
-            + ('Look at the loader: does it still give all of the data?'
-            if fewer else 'More data, augmentation, dropout or weight decay would help; '
-                          'more steps do not.'),
-            'clean_data' if fewer else _STOP,
-            dict(lowest=float(v[i]), now=float(v[-1]), best=int(step[i])),
-            Chart({s.name: v}, 'validation loss', step))
+                   f'{s.name} was lowest at step {step[i]}, {v[i]:.3g}, '
+                   f'and is {np.median(v[-3:]):.3g} now, while '
+                   + 'the training loss fell: the model '
+                     f'overfits{_FEWER.format(p.step[fewer]) if fewer else "."}',
+                   f'Keep the checkpoint of step {step[i]}. '
+                   + ('Look at the loader: does it still give all of the data?'
+                      if fewer
+                      else 'More data, augmentation, dropout or weight decay would help; '
+                           'more steps do not.'),
+                   'clean_data' if fewer else _STOP,
+                   dict(lowest=float(v[i]), now=float(v[-1]), best=int(step[i])),
+                   Chart({s.name: v}, 'validation loss', step))
         return
 
 # %% ../nbs/09d_late.ipynb #544eb136
@@ -871,16 +875,15 @@ def rises(p:Past)->list:
     if ok.sum() < 2*_FEWEST: return []
     x = _log(y) if (y[ok] > 0).all() else y
     floor = .02 if x is not y else max(.01*float(_median(np.abs(y))), 1e-12)
-    r, start, last = (residuals(x, floor), float(np.median(y[ok][:5])),
-                      np.flatnonzero(ok)[-6:])
+    r, last = residuals(x, floor), np.flatnonzero(ok)[-6:]
+    start, now = float(np.median(y[ok][:5])), float(np.median(y[last]))
     r[:p.late] = 0
     found = []
     for begin,seen in excursions(r):
         past = slice(max(0, begin - WINDOW), begin)
-        level, noise, was = (float(_median(x[past])), max(float(_spread(x[past])), floor),
-                             float(_median(y[past])))
-        row, now, up = (_sharpened(x, begin, seen, level, noise),
-                        float(np.median(y[last])), np.median(x[last]) - level)
+        level, was = float(_median(x[past])), float(_median(y[past]))
+        noise, up = max(float(_spread(x[past])), floor), np.median(x[last]) - level
+        row = _sharpened(x, begin, seen, level, noise)
         gone = (now - was)/(start - was) if start > was else math.inf
         sudden = bool(np.nanmax(y[row:row + 5]) - was >= .4*(np.nanmax(y[row:]) - was))
         found.append(Rise(row, seen, was, float(_median(y[row:row + 5])), now, gone,
@@ -903,11 +906,11 @@ def _first_odd(p:Past, row:int)->Series|None:
     past, now = slice(max(0, row - WINDOW), row), slice(row, row + 3)
     for s in p.case.acts:
         mean, std, zeros = (p.of(s, k) for k in ('mean', 'std', 'frac_zero'))
-        for x,floor in ((mean, .02*float(_median(std[past]))), (_log(std), .02),
-                        (zeros, .01)):
+        floors = .02*float(_median(std[past])), .02, .01
+        for x,floor in zip((mean, _log(std), zeros), floors):
             if np.isfinite(x[past]).sum() < 10: continue
-            z = np.abs(x[now] - _median(x[past]))/max(float(_spread(x[past])), floor,
-                                                      1e-12)
+            unit = max(float(_spread(x[past])), floor, 1e-12)
+            z = np.abs(x[now] - _median(x[past]))/unit
             if len(z) and z[0] > 4.5 and np.nanmean(z) > 4: return s
 
 def _all_odd(p:Past, row:int)->bool:
@@ -916,11 +919,10 @@ def _all_odd(p:Past, row:int)->bool:
     past, far = slice(max(0, row - WINDOW), row), []
     for s in p.case.acts:
         mean, std, zeros = (p.of(s, k) for k in ('mean', 'std', 'frac_zero'))
-        for x,floor in ((mean, .005*float(_median(std[past]))), (_log(std), .005),
-                        (zeros, .003)):
-            if (noise := float(_spread(x[past]))) > 0:
-                far.append(np.minimum(np.abs(x[past.start:row + 1] - _median(
-                                                 x[past]))/max(noise, floor, 1e-12), 8))
+        floors = .005*float(_median(std[past])), .005, .003
+        for x,floor in zip((mean, _log(std), zeros), floors):
+            noise, off = float(_spread(x[past])), x[past.start:row + 1] - _median(x[past])
+            if noise > 0: far.append(np.minimum(np.abs(off)/max(noise, floor, 1e-12), 8))
     mean = np.nanmean(far, 0) if far else np.zeros(2)
     v = _log(p.of(p.case.get('output_variance', 'run'), 'mean'))
     z = np.abs(v[past.start:row + 1] - _median(v[past]))/max(float(_spread(v[past])), .05)
@@ -943,8 +945,9 @@ def _thrown(p:Past, row:int)->bool:
     the forty before these"""
     u = p.grid(p.case.weights[:40], 'update', 'rms')[:, max(0, row - WINDOW):row]
     if not len(u) or u.shape[1] < 10: return False
-    return bool(_median(np.nan_to_num(u[:, -2:]).max(1)/np.maximum(
-                            np.nan_to_num(u[:, :-2]).max(1), 1e-30)) > 1.5)
+    u = np.nan_to_num(u)
+    times = u[:, -2:].max(1)/np.maximum(u[:, :-2].max(1), 1e-30)
+    return bool(_median(times) > 1.5)
 
 # %% ../nbs/09d_late.ipynb #70fef871
 def _by_loss(p:Past, e:Rise):
@@ -958,24 +961,24 @@ def _by_loss(p:Past, e:Rise):
         return
     confident = p.case.n_classes > 0 and e.before < .25*start
     above = e.first > (1.6 if confident else 1.15)*start
-    far = start > e.before and (above or odd is not None
-                                and e.first - e.before > .3*(start - e.before))
+    large = odd is not None and e.first - e.before > .3*(start - e.before)
+    far = start > e.before and (above or large)
     if far and not _other_classes(p, e.row) or _stays(p, e, far, confident):
         yield _told(p, e, odd)
 
 def _stays(p:Past, e:Rise, far:bool, confident:bool)->bool:
     "True if by now the loss is known not to come down again by itself"
-    since, y, shrunk, gone = (p.n - e.row, _loss_on(p), _outputs_shrunk(p, e.row),
-                              _lost_learning(p, e))
+    since, y = p.n - e.row, _loss_on(p)
+    shrunk, gone = _outputs_shrunk(p, e.row), _lost_learning(p, e)
     if since >= 8 and shrunk < .02: return True
-    if (_other_classes(p, e.row) and since < 75 or confident
-        and not _gradients_stay_up(p, e.row)): return False
+    if _other_classes(p, e.row) and since < 75: return False
+    if confident and not _gradients_stay_up(p, e.row): return False
     if since >= 75 and gone > .2 and (far or gone > .5):
         return bool(_median(y[-10:]) > .93*_median(y[-40:-30]))
     if since >= 8 and shrunk < .5 and gone > (.3 if p.case.n_classes else .08):
         return True
-    return since >= 12 and gone > .7 or since >= 25 and gone > (.4 if shrunk != shrunk
-                                                                else .55)
+    least = .4 if math.isnan(shrunk) else .55
+    return since >= 12 and gone > .7 or since >= 25 and gone > least
 
 # %% ../nbs/09d_late.ipynb #59479042
 def _outputs_shrunk(p:Past, row:int, k:int=12)->float:
@@ -987,8 +990,8 @@ def _outputs_shrunk(p:Past, row:int, k:int=12)->float:
 def _gradients_stay_up(p:Past, row:int, k:int=12)->bool:
     """True if gradients in the last rows are twice as large as before this row,
     or if there are none"""
-    g = (p.place(p.case.grad_steps, p.case.grad_norm) if len(p.case.grad_steps)
-         else np.full(p.n, np.nan))
+    if not len(p.case.grad_steps): return True
+    g = p.place(p.case.grad_steps, p.case.grad_norm)
     return not _median(g[max(row + 4, p.n - k):]) < 2*_median(g[max(0, row - WINDOW):row])
 
 def _lost_learning(p:Past, e:Rise, k:int=12)->float:
@@ -998,8 +1001,8 @@ def _lost_learning(p:Past, e:Rise, k:int=12)->float:
     since, start = y[max(e.row + 4, p.n - k):], float(np.median(y[np.isfinite(y)][:5]))
     # a single bad batch does not count
     some = np.sort(since[np.isfinite(since)])[:max(1, int(.9*len(since)))]
-    return ((float(some.mean()) - e.before)/(start - e.before) if start > e.before
-            else math.inf)
+    if not start > e.before: return math.inf
+    return (float(some.mean()) - e.before)/(start - e.before)
 
 # %% ../nbs/09d_late.ipynb #5bc523c8
 def _jumped(e:Rise)->str:
@@ -1009,32 +1012,31 @@ def _loss_chart(p:Past)->Chart: return Chart(dict(loss=_loss_on(p)), 'loss', p.s
 
 def _told(p:Past, e:Rise, odd:Series|None)->Sign:
     by_labels = ('labels_change', 'loss',
-        'in that step nothing else was unusual, neither input nor layers',
-        'Do the labels still belong to the inputs? Look at what '
-        'the loader gives since then, and at the loss.')
-    changed = (f'and the outputs of {odd.name if odd else "the layers"} changed in '
-               'the same step')
+                 'in that step nothing else was unusual, neither input nor layers',
+                 'Do the labels still belong to the inputs? '
+                 'Look at what the loader gives since then, and at the loss.')
+    changed = (f'and the outputs of {odd.name if odd else "the layers"} changed '
+               'in the same step')
     by_input = ('data_change', 'input', changed,
-        'Look at what the loader gives since then: '
-        'order of features, tokens, transforms.')
+                'Look at what the loader gives since then: '
+                'order of features, tokens, transforms.')
     by_layer = ('weight_broken', getattr(odd, 'name', ''),
-        f'{changed}, those of the layers before it did not',
-        'Find out what changed this layer: its weights, '
-        f'its mode, code around it. {_BACK}.')
-    first = odd is not None and odd in p.case.acts[:3]
-    alone = odd is None and not _all_odd(p, e.row)
-    name, layer, text, advice = (by_labels if alone else by_input if first or odd is None
-                                 else by_layer)
+                f'{changed}, those of the layers before it did not',
+                'Find out what changed this layer: '
+                f'its weights, its mode, code around it. {_BACK}.')
+    if odd is None: found = by_input if _all_odd(p, e.row) else by_labels
+    else: found = by_input if odd in p.case.acts[:3] else by_layer
+    name, layer, text, advice = found
     return Sign(name, e.row, layer, True, f'{_jumped(e)}; {text}.', advice,
-        'clean_data' if name != 'weight_broken' else
-        'reinit', dict(before=e.before, first=e.first, now=e.now), _loss_chart(p))
+                'clean_data' if name != 'weight_broken' else 'reinit',
+                dict(before=e.before, first=e.first, now=e.now), _loss_chart(p))
 
 def _diverging(p:Past, e:Rise, where:str)->Sign:
     return Sign('diverges', e.row, where, True,
-        'the loss has left its level and stays away: '
-        f'it was {e.before:.3g} and is {e.now:.3g}.',
-        f'{_BACK}, with a lower learning rate, and clip gradients.', 'lower_lr',
-        dict(before=e.before, now=e.now, factor=10.), _loss_chart(p))
+                'the loss has left its level and stays away: '
+                f'it was {e.before:.3g} and is {e.now:.3g}.',
+                f'{_BACK}, with a lower learning rate, and clip gradients.', 'lower_lr',
+                dict(before=e.before, now=e.now, factor=10.), _loss_chart(p))
 
 # %% ../nbs/09d_late.ipynb #9771b36e
 @_sign
@@ -1049,9 +1051,10 @@ def _alike(p:Past, k:int=6):
     yield Sign('labels_change', row, 'loss', True,
                'outputs hardly differ from sample to sample: their variance was '
                f'{usual:.3g} and is {_median(v[-k:]):.3g}, while the loss has not risen.',
-        'Are all labels the same, or sorted? Look at what the loader gives since then.',
+               'Are all labels the same, '
+               'or sorted? Look at what the loader gives since then.',
                'clean_data', dict(before=float(usual), now=float(_median(v[-k:]))),
-        Chart({'output': v}, 'variance over the samples', p.step, log=True))
+               Chart({'output': v}, 'variance over the samples', p.step, log=True))
 
 # %% ../nbs/09d_late.ipynb #db66d670
 @_sign
@@ -1072,19 +1075,19 @@ def _turned(p:Past):
     yield Sign('loss_turns', row, 'loss', True,
                f'the loss {"jumped" if jumped or mirrored else "fell"} below zero: '
                f'it was {_median(past):.3g} and is {_median(y[-3:]):.3g}.',
-        f'Has its sign been turned, or is something subtracted from it? {_BACK}.',
-               'fix_loss',
-        dict(before=float(_median(past)), now=float(y[ok][-1])), _loss_chart(p))
+               f'Has its sign been turned, or is something subtracted from it? {_BACK}.',
+               'fix_loss', dict(before=float(_median(past)), now=float(y[ok][-1])),
+               _loss_chart(p))
 
 # %% ../nbs/09d_late.ipynb #0ee7648e
-# rule -> the remedies that it may name; of those
-# that begin together, the likelier cause first
+# rule -> the remedies that it may name;
+# of rules that begin together, the likelier cause first
 LATE = dict(
     rate_jumps='lower_lr', data_change='clean_data', data_repeats='clean_data',
-    trained_in_eval='train_mode',
-    dropout_rises='lower_dropout', near_overflow='higher_precision',
-    layer_stops='unfreeze', updates_vanish=('raise_lr', 'clip_gradients'),
-    loss_turns='fix_loss', gradients_pile_up='zero_grad',
+    trained_in_eval='train_mode', dropout_rises='lower_dropout',
+    near_overflow='higher_precision', layer_stops='unfreeze',
+    updates_vanish=('raise_lr', 'clip_gradients'), loss_turns='fix_loss',
+    gradients_pile_up='zero_grad',
     weights_grow=('lower_lr', 'lower_weight_decay'),
     weights_shrink='lower_weight_decay', weight_broken='reinit', units_die='reinit',
     labels_change='clean_data', diverges='lower_lr', overfitting=(_STOP, 'clean_data'))
@@ -1094,11 +1097,12 @@ def _weigh(p:Past, signs:list)->list:
     "The signs that count, given what the loss did"
     up = [e for e in rises(p) if e.deviations > 3 or p.n - e.row < WINDOW]
     turned = min((s.row for s in signs if s.rule == 'loss_turns'), default=math.inf)
-    follows = lambda s: s.rule == 'near_overflow' and any(s.row - 20 <= e.row <= s.row + 2
-                                                          for e in up)
+    def follows(s):
+        return s.rule == 'near_overflow' and any(-20 <= e.row - s.row <= 2 for e in up)
     signs = [s for s in signs if not (s.vague and s.row > turned - 60 or follows(s))]
-    shows = lambda s, e: -5 <= e.row - s.row <= 80 and e.gone > .1 and not (s.vague
-                                                                            and e.sudden)
+    def shows(s, e):
+        near = -5 <= e.row - s.row <= 80 and e.gone > .1
+        return near and not (s.vague and e.sudden)
     for s in signs: s.sure = s.sure or any(shows(s, e) for e in up)
     if up:
         e = up[0]
@@ -1127,18 +1131,20 @@ def late(self:Case)->dict:
         signs = _weigh(p, [s for f in SIGNS for s in f(p) or ()])
     onset = lambda s: s.row + s.vague
     first, order, found = min(map(onset, signs), default=0), list(LATE), {}
-    signs.sort(key=lambda s: (onset(s) > first + 5,
-                              order.index(s.rule) if onset(s) <= first + 5 else onset(s)))
+    def place(s):
+        apart = onset(s) > first + 5
+        return apart, onset(s) if apart else order.index(s.rule)
+    signs.sort(key=place)
     for i,s in enumerate(signs):
         found.setdefault(s.rule, _finding(p, s, 'warning' if i else 'error'))
     return found
 
 def _finding(p:Past, s:Sign, severity:str)->Finding:
     step = int(p.step[min(s.row, p.n - 1)])
+    since = '' if s.rule == 'overfitting' else f'since step {step}, '
     f = warn(layer=s.layer, step=step, severity=severity, evidence=s.evidence,
-        chart=s.chart, remedy=s.remedy,
-        sentence=s.sentence if s.rule == 'overfitting'
-        else f'since step {step}, {s.sentence}', advice=s.advice.format(step=step))
+             chart=s.chart, remedy=s.remedy, sentence=since + s.sentence,
+             advice=s.advice.format(step=step))
     f.rule = s.rule
     return f
 

@@ -22,8 +22,8 @@ __all__ = ['ROLES', 'usual_role', 'rank_and_world', 'restart', 'agreed_run', 'Ra
 
 # %% ../nbs/03j_layouts.ipynb #aaf51387
 ROLES = ('sample', 'shard', 'replica', 'stage', 'unknown')
-# the second: by lenses
-_NUMBERS, _SEEN = ('log', 'run'), ('index', 'entropy', 'logit', 'first', 'outlier')
+_NUMBERS = 'log', 'run'
+_SEEN = 'index', 'entropy', 'logit', 'first', 'outlier' # by lenses
 # kinds of which each rank has different values
 _DIVIDED = ('act', 'valid', 'grad', 'input', *_SEEN, *_NUMBERS)
 
@@ -60,8 +60,8 @@ def agreed_run()->str:
     if rank_and_world()[1] == 1: return mine
     def ask():
         with suppress(Exception):
-            found.append(default_store().compare_set(f'actstats/run/{restart()}', '',
-                                                     mine).decode())
+            key = f'actstats/run/{restart()}'
+            found.append(default_store().compare_set(key, '', mine).decode())
     asking = Thread(target=ask, daemon=True)
     asking.start()
     asking.join(_PATIENCE)
@@ -85,12 +85,9 @@ class Ranks:
         mesh=None, # a torch DeviceMesh; None: only what the model shows
     ):
         self.rank, self.world = rank_and_world()
-        # name of a dimension -> the ranks of this process's group along it, in order
-        self.dims = {}
-        self.purpose = {}  # name of a dimension -> "data", "tensor" or "stage"
-        # names of parameters that the older FSDP has
-        # flattened -> the dimension that divides them
-        self.flat = {}
+        self.dims = {}      # name of a dimension -> ranks of this process's group in it
+        self.purpose = {}   # name of a dimension -> "data", "tensor" or "stage"
+        self.flat = {}      # parameter that the older FSDP has flattened -> its dimension
         self.placed = set() # dimensions along which a parameter is a DTensor
         self.fsdp = set()   # those along which FSDP2 divides parameters
         if mesh is not None: self.names(mesh)
@@ -221,9 +218,8 @@ def _assumed(self:Ranks, kind:str):
         if purpose == 'stage': yield name, 'stage'
         elif purpose == 'data': yield name, usual_role(kind)
         elif kind in _NUMBERS: yield name, 'sample'
-        else:
-            yield (name, 'replica' if kind not in _DIVIDED and name in self.placed
-                   else 'unknown')
+        elif kind not in _DIVIDED and name in self.placed: yield name, 'replica'
+        else: yield name, 'unknown'
 
 # %% ../nbs/03j_layouts.ipynb #fc238bcb
 @dataclass(frozen=True)

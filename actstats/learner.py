@@ -113,8 +113,8 @@ def during(self:Learner, span:str):
 @patch
 def _do(self:Learner, what:str):
     if self.callback(what): return
-    raise RuntimeError(
-        f'Learner: no callback does {what!r}; add TrainCB(), or use TrainLearner')
+    raise RuntimeError(f'Learner: no callback does {what!r}; '
+                       'add TrainCB(), or use TrainLearner')
 
 # %% ../nbs/02_learner.ipynb #d10ea672
 @patch
@@ -191,8 +191,8 @@ class TrainLearner(Learner):
 # %% ../nbs/02_learner.ipynb #da8c896d
 def default_device()->str:
     "The fastest device that is available: cuda, mps or cpu"
-    return ('cuda' if torch.cuda.is_available() else 'mps'
-            if torch.backends.mps.is_available() else 'cpu')
+    if torch.cuda.is_available(): return 'cuda'
+    return 'mps' if torch.backends.mps.is_available() else 'cpu'
 
 # %% ../nbs/02_learner.ipynb #c3d9e619
 def to_device(x, device):
@@ -264,8 +264,8 @@ def line(self:Table, i:int)->str:
 
 # %% ../nbs/02_learner.ipynb #dcf85b5a
 class MetricsCB(Callback, order=10):
-    """A row of metrics for each pass over a split: `MetricsCB(MulticlassAccuracy(),
-    f1=MulticlassF1Score())`"""
+    """A row of metrics for each pass over a split:
+    `MetricsCB(MulticlassAccuracy(), f1=MulticlassF1Score())`"""
     def __init__(self,
         *ms, # torcheval metrics, shown under the name of their class
         show:bool=True, # show the rows? they are kept in any case
@@ -280,8 +280,8 @@ class MetricsCB(Callback, order=10):
     def before_epoch(self, learn):
         for m in (*self.metrics.values(), self.loss): m.reset()
     def after_batch(self, learn):
-        y, preds, loss = (learn.batch[-1], learn.preds.detach().float(),
-                          learn.loss.detach().float())
+        y, preds = learn.batch[-1], learn.preds.detach().float()
+        loss = learn.loss.detach().float()
         for m in self.metrics.values(): m.to(preds.device).update(preds, y)
         self.loss.to(loss.device).update(loss, weight=len(y))
     def cleanup_fit(self, learn):
@@ -323,7 +323,7 @@ class ProgressCB(Callback, order=20):
         self.losses, self.valid, self.live, self.due = [], [], Live(), 0.
         total = learn.n_epochs * sum(_len(learn.dls['train' if p else 'test'])
                                      for p in learn.phases)
-        # None: unless stderr is a terminal
+        # None disables the bar unless stderr is a terminal
         quiet = dict(live=False, static=True, terminal=None)[self.live.where]
         self.bar = tqdm(total=total or None, leave=False, disable=quiet, unit='batch',
                         dynamic_ncols=True)
@@ -440,8 +440,8 @@ class SchedulerCB(Callback, order=15):
         every:str='batch', # or "epoch"
     ):
         if every not in ('batch', 'epoch'):
-            raise ValueError(
-                f'SchedulerCB: expected every to be "batch" or "epoch", got {every!r}')
+            raise ValueError('SchedulerCB: expected every to be "batch" or "epoch", '
+                             f'got {every!r}')
         self.sched_func, self.every = sched_func, every
     def after_batch(self, learn):
         if learn.training and self.every == 'batch': self.sched.step()
@@ -458,8 +458,8 @@ def before_fit(self:SchedulerCB, learn):
 
 # %% ../nbs/02_learner.ipynb #0ba5bf41
 class MomentumCB(Callback):
-    """Momentum by hand: after a step,
-    gradients are multiplied by `momentum` instead of being set to zero"""
+    """Momentum by hand: after a step, gradients are multiplied by `momentum`
+    instead of being set to zero"""
     def __init__(self, momentum:float=.9): self.momentum = momentum
     @only
     def zero_grad(self, learn):
@@ -586,9 +586,9 @@ def suggest(self:LRFinderCB)->float:
     s = smooth(self.losses[:-1] if len(self.losses) > 3 else self.losses)
     end = min(range(len(s)), key=s.__getitem__)
     if end < 2:
-        raise ValueError(f'lr_find: the loss never fell in {len(s)} batches from a rate '
-                         f'of {self.lrs[0]:g}; start lower, or check the model and its '
-                         'data')
+        raise ValueError(f'lr_find: the loss never fell in {len(s)} batches '
+                         f'from a rate of {self.lrs[0]:g}; '
+                         'start lower, or check the model and its data')
     return self.lrs[max(range(1, end), key=lambda i: s[i-1] - s[i+1])]
 
 # %% ../nbs/02_learner.ipynb #765e6951
@@ -620,8 +620,8 @@ def lr_find(self:Learner,
 )->float: # the suggested rate
     "Train with a growing learning rate, restore the weights, and suggest a rate"
     was, mine, finder = _weights(self.model), self.cbs, LRFinderCB(gamma, max_mult)
-    self.cbs = [cb for cb in mine if not isinstance(cb, (MetricsCB, ProgressCB,
-                                                         SchedulerCB, EarlyStoppingCB))]
+    others = MetricsCB, ProgressCB, SchedulerCB, EarlyStoppingCB
+    self.cbs = [cb for cb in mine if not isinstance(cb, others)]
     try: self.fit(max_epochs, valid=False, cbs=finder, lr=start)
     finally:
         self.cbs = mine

@@ -50,13 +50,13 @@ def attention_logits(c:Case):
     worst = max(grown, key=lambda n: now(grown[n].max))
     s = grown[worst]
     first, last = start(s.max, 1), now(s.max)
-    yield warn(
-        layer=worst, step=_since(s, s.max > LARGEST),
-        evidence=dict(largest=last, first=first, layers=list(grown)),
-        sentence=f'the largest attention logit has grown from {first:.3g} to {last:,.0f} '
-                 f'({_all("layer", list(grown))}).', advice=_NORMALISE,
-        chart=_chart(grown, 'max', 'largest attention logit', levels={'100': LARGEST},
-                     log=True))
+    yield warn(layer=worst, step=_since(s, s.max > LARGEST),
+               evidence=dict(largest=last, first=first, layers=list(grown)),
+               sentence=f'the largest attention logit has grown from {first:.3g} '
+                        f'to {last:,.0f} ({_all("layer", list(grown))}).',
+               advice=_NORMALISE,
+               chart=_chart(grown, 'max', 'largest attention logit',
+                            levels={'100': LARGEST}, log=True))
 
 # %% ../nbs/09j_lenses.ipynb #140a996f
 SHARP = .3 # nats of entropy; e^.3, or 1.35 tokens
@@ -68,8 +68,8 @@ def _is_sharp(c:Case, name:str, s:Series)->bool:
     and not at the first"""
     entropy, first = c.lens.get((name, 'entropy')), c.lens.get((name, 'first'))
     sink = first is not None and now(first.mean) > .5
-    return (entropy is not None and now(entropy.mean) < SHARP and now(s.max) > LARGEST
-            and not sink)
+    if entropy is None or sink: return False
+    return now(entropy.mean) < SHARP and now(s.max) > LARGEST
 
 # %% ../nbs/09j_lenses.ipynb #c44b5703
 @rule(remedies=('lower_lr', 'reinit'))
@@ -85,13 +85,14 @@ def attention_collapsed(c:Case):
     fell = first > SHARP
     since = (f'the entropy of attention has fallen from {first:.2g} to' if fell
              else 'the entropy of attention is only')
-    yield warn(
-        layer=worst, step=_since(s, s.mean < SHARP),
-        evidence=dict(entropy=last, first=first, layers=list(sharp)),
-        remedy='lower_lr' if fell else 'reinit', advice=_NORMALISE if fell else _SCALE,
-        sentence=f'{since} {last:.2g} nats: '
-                 f'each head looks at a single token ({_all("layer", list(sharp))}).',
-        chart=_chart(sharp, 'mean', 'entropy of attention, nats', levels={'0.3': SHARP}))
+    yield warn(layer=worst, step=_since(s, s.mean < SHARP),
+               evidence=dict(entropy=last, first=first, layers=list(sharp)),
+               remedy='lower_lr' if fell else 'reinit',
+               advice=_NORMALISE if fell else _SCALE,
+               sentence=f'{since} {last:.2g} nats: each head looks at a single token '
+                        f'({_all("layer", list(sharp))}).',
+               chart=_chart(sharp, 'mean', 'entropy of attention, nats',
+                            levels={'0.3': SHARP}))
 
 # %% ../nbs/09j_lenses.ipynb #ee848638
 DEAD, ENOUGH, LONG = .01, 100, 50 # of a fair share; tokens in a fair share; steps
@@ -100,8 +101,8 @@ def _loads(c:Case)->dict: # router -> (series, counts (rows, experts))
     "How often each expert was chosen, by router, row by row"
     facts, out = c.meta.get('experts') or {}, {}
     for name,s in _layers(c, 'index').items():
-        more = max((facts.get(name) or {}).get('experts') or 0,
-                   s.load.shape[1]) - s.load.shape[1]
+        experts = (facts.get(name) or {}).get('experts') or 0
+        more = max(experts - s.load.shape[1], 0)
         if name in facts and s.n_steps.sum() >= LONG:
             out[name] = s, np.pad(s.load, ((0, 0), (0, more)))
     return out
@@ -122,9 +123,9 @@ def _began(s:Series, load:np.ndarray)->int:
 
 # %% ../nbs/09j_lenses.ipynb #a596e6d5
 _BALANCE = (
-    'Add a balancing loss (as in Switch Transformers, 0.01 times the experts times the '
-    'sum of load times probability), or a bias of the choice (as in DeepSeek-V3); let '
-    'the router learn no faster than the rest.')
+    'Add a balancing loss (as in Switch Transformers, '
+    '0.01 times the experts times the sum of load times probability), or a bias '
+    'of the choice (as in DeepSeek-V3); let the router learn no faster than the rest.')
 
 @rule(remedies='none')
 def dead_experts(c:Case):
@@ -137,13 +138,13 @@ def dead_experts(c:Case):
     total, (s, load) = sum(o.shape[1] for _,o in _loads(c).values()), dead[worst]
     none = {n: (o < DEAD*o.mean(1, keepdims=True)).sum(1)
             for n,(_,o) in list(dead.items())[:5]}
-    yield warn(
-        layer=worst, step=_began(s, load), advice=_BALANCE,
-        evidence=dict(dead=count, experts=np.flatnonzero(_few(_late(load))).tolist(),
-                      total=total),
-        sentence=f'{sum(count.values())} of {total} experts get '
-                 f'no tokens ({_all("router", list(dead))}).',
-        chart=Chart(none, 'experts without tokens', s.step))
+    yield warn(layer=worst, step=_began(s, load), advice=_BALANCE,
+               evidence=dict(dead=count,
+                             experts=np.flatnonzero(_few(_late(load))).tolist(),
+                             total=total),
+               sentence=f'{sum(count.values())} of {total} experts get no tokens '
+                        f'({_all("router", list(dead))}).',
+               chart=Chart(none, 'experts without tokens', s.step))
 
 # %% ../nbs/09j_lenses.ipynb #250f94b8
 def effective(
@@ -159,8 +160,8 @@ def _used(load:np.ndarray)->float:
     """The effective share of its experts that a router uses lately;
     NaN for a single expert or too few tokens"""
     late = _late(load)
-    return (float(effective(late)/len(late)) if len(late) > 1 and late.mean() >= ENOUGH
-            else math.nan)
+    if len(late) < 2 or not late.mean() >= ENOUGH: return math.nan
+    return float(effective(late)/len(late))
 
 @rule(remedies='none')
 def experts_unbalanced(c:Case):
@@ -170,15 +171,15 @@ def experts_unbalanced(c:Case):
     if not few: return
     worst = min(few, key=lambda n: _used(few[n][1]))
     s, load = few[worst]
-    n, e, most = (load.shape[1], c.lens.get((worst, 'entropy')),
-                  _late(load).max()/_late(load).sum())
+    n, e = load.shape[1], c.lens.get((worst, 'entropy'))
+    most = _late(load).max()/_late(load).sum()
     yield warn(
         layer=worst, step=_since(s, effective(load) < n/2), advice=_BALANCE,
         evidence=dict(effective=_used(load)*n, experts=n, largest=float(most),
                       entropy=math.nan if e is None else now(e.mean), routers=list(few)),
         sentence=f'{n} experts are used as if they were {_used(load)*n:.1f}: one gets '
-                 f'{percent(most)} of the tokens, a fair share is {percent(1/n)} '
-        f'({_all("router", list(few))}).',
+                 f'{percent(most)} of the tokens, '
+                 f'a fair share is {percent(1/n)} ({_all("router", list(few))}).',
         chart=Chart({m: effective(o)/o.shape[1] for m,(_,o) in list(few.items())[:5]},
                     'share of the experts in use', s.step, {'half': .5}))
 

@@ -129,8 +129,8 @@ def _verdict(self:WatchCallback, steps)->str:
 @patch
 def _loss(self:WatchCallback, trainer, loss):
     if not isinstance(loss, Tensor) or loss.numel() != 1: return
-    n = (trainer.accumulate_grad_batches
-         if trainer.lightning_module.automatic_optimization else 1)
+    own = not trainer.lightning_module.automatic_optimization
+    n = 1 if own else trainer.accumulate_grad_batches
     self.adapter.loss(loss.detach() if n == 1 else loss.detach()*n)
 
 @patch

@@ -35,8 +35,7 @@ class _Glance:
     events:list # the newest, in words
 
 # %% ../nbs/10c_live.ipynb #63c58dd5
-# step at which they were looked for; lines
-def _newest(rec:Recording, last:tuple|None, done:bool)->tuple:
+def _newest(rec:Recording, last:tuple|None, done:bool)->tuple: # step of looking, lines
     "The newest events in words; those of `last` if they are recent"
     if last is not None and not done and 0 <= rec.step - last[0] < _EACH: return last
     events = [e for e in rec.events(marks=False) if e.what != 'passed on']
@@ -60,8 +59,8 @@ def _title(rec:Recording, d, done:bool)->str:
     h = rec._history('loss', 'log') if ('loss', 'log') in rec else ()
     total = f' of {n:,}' if (n := rec.meta.get('total_steps')) else ''
     loss = f', loss {h.mean[-1]:.4g}' if len(h) else ''
-    return (f'{"Finished at step" if done else "Step"} {rec.step:,}{total}{loss}. '
-            f'{d.summary}')
+    where = 'Finished at step' if done else 'Step'
+    return f'{where} {rec.step:,}{total}{loss}. {d.summary}'
 
 # %% ../nbs/10c_live.ipynb #6c5c0764
 class FindingTable:
@@ -81,8 +80,8 @@ def _cells(f, most:int)->tuple:
     label, style = 'ALARM' if f.severity == 'error' else 'note', STYLES[f.severity]
     where = Text.assemble((_short_name(f.layer or '(model)', most), style),
                           f'\nstep {f.step:,}', no_wrap=True)
-    return Text(label, style=style, no_wrap=True), where, Text.assemble(f.sentence,
-                                                                        '\n→ ', f.advice)
+    said = Text.assemble(f.sentence, '\n→ ', f.advice)
+    return Text(label, style=style, no_wrap=True), where, said
 
 # %% ../nbs/10c_live.ipynb #960f8998
 class TerminalView:
@@ -155,8 +154,8 @@ class Live:
         steps:int=1, # between two drawings, at least
         share:float=.05, # of the time that drawing may take, at most
     ):
-        self.rec, self.view, self.seconds, self.steps, self.share = (rec, view, seconds,
-                                                                     steps, share)
+        self.rec, self.view = rec, view
+        self.seconds, self.steps, self.share = seconds, steps, share
         self.due = perf_counter() + min(seconds, 1) # no drawing before this time
         self.last = None # step of the last drawing
         self.took = 0. # seconds that all drawings took
@@ -174,8 +173,8 @@ class Live:
         try: aside(self.view, self.rec, done)
         except Exception as e: self.rec.note('live', e)
         end = perf_counter()
-        self.took, self.drawn, self.last = (self.took + end - began, self.drawn + 1,
-                                            self.rec.step)
+        self.took, self.drawn = self.took + end - began, self.drawn + 1
+        self.last = self.rec.step
         self.due = end + max(self.seconds, (end - began)*(1 - self.share)/self.share)
 
 # %% ../nbs/10c_live.ipynb #5619de26
@@ -195,16 +194,15 @@ def _view(to, most:int):
         return lambda rec, done: rec.to_tensorboard(to, rows=_ROWS)
     if isinstance(to, str) and to in _VIEWS: return _VIEWS[to](most)
     if callable(to): return to
-    wanted = (
-        f'live: expected one of {", ".join(_VIEWS)}, a SummaryWriter or a function, got ')
-    raise ValueError(wanted + repr(to)) if isinstance(to, str) else TypeError(
-        wanted + type(to).__name__)
+    wanted = (f'live: expected one of {", ".join(_VIEWS)}, '
+              'a SummaryWriter or a function, got ')
+    if isinstance(to, str): raise ValueError(wanted + repr(to))
+    raise TypeError(wanted + type(to).__name__)
 
 # %% ../nbs/10c_live.ipynb #891d8055
 @patch
 def live(self:Recording,
-    # "notebook", "terminal", a SummaryWriter, or f(recording, done); None: what there is
-    to=None,
+    to=None, # "notebook", "terminal", a SummaryWriter, f(recording, done); None: either
     seconds:float=2., # between two drawings, at least
     steps:int=1, # between two drawings, at least
     share:float=.05, # of the time that drawing may take, at most
@@ -213,8 +211,8 @@ def live(self:Recording,
     """Show the recording while it grows;
     TypeError or ValueError for arguments that make no sense"""
     if not (0 < share < 1 and seconds >= 0 and steps >= 1 and most >= 1):
-        raise ValueError(
-            'live: expected share between 0 and 1, seconds of 0 or more, '
-            f'steps and most of 1 or more; got {share=}, {seconds=}, {steps=}, {most=}')
+        raise ValueError('live: expected share between 0 and 1, seconds of 0 or more, '
+                         'steps and most of 1 or more; '
+                         f'got {share=}, {seconds=}, {steps=}, {most=}')
     self.listeners = [*self.listeners, Live(self, _view(to, most), seconds, steps, share)]
     return self

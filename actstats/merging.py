@@ -37,8 +37,9 @@ def joined(parts:list, max_rows:int, add_steps:bool)->Track:
     t.masks = torch.zeros(len(starts), t.width, dtype=torch.uint8, device='cpu')
     for p in parts: _add_part(t, p, starts, add_steps)
     t.n, t.first = len(starts), starts
-    t.last = [max(p.last[bisect_left(p.first, after) - 1] for p in parts
-                  if p.first[0] < after) for after in [*starts[1:], math.inf]]
+    t.last = [max(p.last[bisect_left(p.first, after) - 1]
+                  for p in parts if p.first[0] < after)
+              for after in [*starts[1:], math.inf]]
     t.ticks = (sum if add_steps else max)(p.ticks for p in parts)
     t.past.ticks = t.n
     while t.n > max_rows: t.halve()
@@ -58,8 +59,8 @@ def _add_part(t:Track, p:Track, starts:list, add_steps:bool):
     "Merge the rows of `p` into those of `t`, which begin at `starts`"
     into = [bisect_right(starts, tick) - 1 for tick in p.first]
     same = into == list(range(len(starts)))
-    rows, masks = (p.rows, p.masks[:p.n]) if same else regroup(p.rows, p.masks, p.bins,
-                                                               into, len(starts))
+    rows, masks = p.rows, p.masks[:p.n]
+    if not same: rows, masks = regroup(p.rows, p.masks, p.bins, into, len(starts))
     for key,i in p.slots.items():
         j, (b, u), (c, _) = t.slots[key], p.span[i], t.span[t.slots[key]]
         n, n_bytes = field(t.rows[j], 'n_steps').clone(), -(-u//8)
@@ -93,8 +94,8 @@ def _shifted(t:Track, by:int, per_step:int, until)->Track|None:
         t.hold(t.rows[:, :n], t.masks[:n], t.first[:n], t.last[:n], ticks)
     t.rows = t.rows.clone()
     field(t.rows, 'step').add_(some[:, :t.n] * by)
-    t.first, t.last = ([tick + by*per_step for tick in ticks]
-                       for ticks in (t.first, t.last))
+    def later(ticks): return [tick + by*per_step for tick in ticks]
+    t.first, t.last = later(t.first), later(t.last)
     return t
 
 # %% ../nbs/04k_merging.ipynb #148b44d0
@@ -133,9 +134,9 @@ def merge(cls:Recording,
     recs = [r if isinstance(r, cls) else cls.load(r) for r in recs]
     if not resumed and any(map(_is_of_several, recs)): return cls._of_ranks(recs, names)
     check_alike(recs)
-    out, parts = cls(recs[0].bins, max(r.max_rows
-                                       for r in recs), recs[0].sample, **recs[0].meta), {}
-    placed = _placed(recs, resumed)
+    most = max(r.max_rows for r in recs)
+    out = cls(recs[0].bins, most, recs[0].sample, **recs[0].meta)
+    placed, parts = _placed(recs, resumed), {}
     for r,begin,until in placed:
         for timeline,t in timelines(r).items():
             t = _shifted(t, begin, CALLS if timeline == 'valid' else 1, until)
@@ -163,8 +164,8 @@ def check_alike(recs:list):
     for what in ('bins', 'sample'):
         found = sorted({repr(getattr(r, what)) for r in recs})
         if len(found) > 1:
-            raise ValueError('Recording.merge: expected recordings with '
-                             f'the same {what}, got {", ".join(found)}')
+            raise ValueError('Recording.merge: expected recordings '
+                             f'with the same {what}, got {", ".join(found)}')
 
 # %% ../nbs/04k_merging.ipynb #57de025b
 def _placed(recs:list, resumed:bool)->list:
@@ -199,10 +200,10 @@ def resume(self:Recording,
     check_alike([old, self])
     first = self.meta.get('first_step') or 0
     if _is_of_several(old) and not is_of_rank(old):
-        raise ValueError(
-            'resume: this is the recording of several ranks; take over the file of this '
-            'rank alone, or none: Recording.load("folder/") joins what was recorded '
-            'before and after a restart')
+        raise ValueError('resume: this is the recording of several ranks; '
+                         'take over the file of this rank alone, or none: '
+                         'Recording.load("folder/") joins what was recorded before '
+                         'and after a restart')
     if self.tracks:
         raise ValueError('resume: this recording has rows already; '
                          'take over earlier ones before it starts')

@@ -30,8 +30,8 @@ def _is_inserted(
     m:nn.Module, # any module
     child:str, # the name of one of its children
 )->bool:
-    return child in INSERTED or child == 'module' and any(c.__name__ in _PARALLEL
-                                                          for c in type(m).__mro__)
+    if child != 'module': return child in INSERTED
+    return any(c.__name__ in _PARALLEL for c in type(m).__mro__)
 
 def named(
     m:nn.Module, # a model
@@ -62,8 +62,8 @@ class Parts:
         self.what = type(model).__name__ # in error messages
         if len(self.roots) == 1 or not self._clash(): return
         if isinstance(model, Mapping):
-            raise ValueError(
-                f'the keys {", ".join(map(repr, model))} give two layers one name')
+            raise ValueError(f'the keys {", ".join(map(repr, model))} '
+                             'give two layers one name')
         self.roots = [(str(i), m) for i,(_,m) in enumerate(self.roots)]
 
     @classmethod
@@ -71,8 +71,8 @@ class Parts:
 
     @property
     def training(self)->bool: # is any part in training mode?
-        return self.first.training if len(self.roots) == 1 else any(m.training
-                                                                    for _,m in self.roots)
+        if len(self.roots) == 1: return self.first.training
+        return any(m.training for _,m in self.roots)
 
 # %% ../nbs/03f_names.ipynb #f7ec63ed
 def _roots(model)->list:
@@ -141,5 +141,5 @@ def spellings(
     and without `module` as well"""
     if not isinstance(name, str): return [name]
     short = canonical(name)
-    return list(dict.fromkeys((name, short, '.'.join(part for part in short.split('.')
-                                                     if part != 'module'))))
+    shortest = '.'.join(part for part in short.split('.') if part != 'module')
+    return list(dict.fromkeys((name, short, shortest)))

@@ -40,18 +40,16 @@ def torch_optimizers(
     given, # an optimizer, a wrapper of one, or a list or a dict of them
 )->list: # of torch.optim.Optimizer
     "The torch optimizers in `given`; TypeError, with what to do, for anything else"
-    several = isinstance(given, Iterable) and not isinstance(given, Optimizer)
-    all_given = (list(given.values() if isinstance(given, Mapping) else given) if several
-                 else [given])
-    found = list({id(o): o for o in map(unwrap, all_given)}.values())
-    odd = list(dict.fromkeys(type(o).__name__
-                             for o in found if not isinstance(o, Optimizer)))
+    if isinstance(given, Optimizer) or not isinstance(given, Iterable): some = [given]
+    else: some = list(given.values() if isinstance(given, Mapping) else given)
+    found = list({id(o): o for o in map(unwrap, some)}.values())
+    odd = list(dict.fromkeys(type(o).__name__ for o in found
+                             if not isinstance(o, Optimizer)))
     if found and not odd: return found
     got = ', '.join(odd) or f'an empty {type(given).__name__}'
-    raise TypeError(
-        'expected a torch.optim.Optimizer, a list of them, "auto" or None as optimizer, '
-        f'got {got}; leave out one of another kind, and call before_step() and '
-        'after_step() of the watch around its step')
+    raise TypeError('expected a torch.optim.Optimizer, a list of them, "auto" or None '
+                    f'as optimizer, got {got}; leave out one of another kind, and call '
+                    'before_step() and after_step() of the watch around its step')
 
 # %% ../nbs/03g_optimizers.ipynb #495f7dcb
 def holds(
@@ -70,16 +68,16 @@ def partitioned(
     params, # of a model
 )->bool:
     "True if the optimizer steps DeepSpeed's partitions of these parameters"
-    marked = [p
-              for p in params if hasattr(p, '_hp_mapping') or hasattr(p, '_z3_optimizer')]
+    marked = [p for p in params
+              if hasattr(p, '_hp_mapping') or hasattr(p, '_z3_optimizer')]
     if not marked: return False
     held = {_memory(p) for g in opt.param_groups for p in g['params']}
     fragments = (getattr(getattr(p, '_hp_mapping', None), 'hp_fragment', None)
                  for p in marked)
     owners = (getattr(getattr(p, '_z3_optimizer', None), 'optimizer', None)
               for p in marked)
-    return any(o is opt for o in owners) or any(f is not None and _memory(f) in held
-                                                for f in fragments)
+    return (any(o is opt for o in owners)
+            or any(f is not None and _memory(f) in held for f in fragments))
 
 def _memory(x:Tensor)->int: return x.untyped_storage().data_ptr()
 
@@ -128,9 +126,9 @@ _SHARED = dict(listeners=(), handles=[])
 def _listen(joins=None, leaves=None):
     "Add or remove an observer, given as a weak reference"
     with _LOCK:
-        handles, others = _SHARED['handles'], (r for r in _SHARED['listeners']
-                                               if r is not leaves)
-        _SHARED['listeners'] = (*others, joins) if joins is not None else tuple(others)
+        handles, new = _SHARED['handles'], () if joins is None else (joins,)
+        others = (r for r in _SHARED['listeners'] if r is not leaves)
+        _SHARED['listeners'] = (*others, *new)
         if _SHARED['listeners'] and not handles:
             handles += [register_optimizer_step_pre_hook(uncompiled(_before_all)),
                         register_optimizer_step_post_hook(uncompiled(_after_all))]
@@ -156,8 +154,8 @@ def settings(
 
 def _number(v):
     if isinstance(v, Tensor) and v.numel() == 1 and not v.is_meta: v = v.item()
-    return (v if isinstance(v, (bool, int)) or isinstance(v, float) and math.isfinite(v)
-            else None)
+    plain = isinstance(v, (bool, int)) or isinstance(v, float) and math.isfinite(v)
+    return v if plain else None
 
 # %% ../nbs/03g_optimizers.ipynb #a8fe59df
 def facts_of(

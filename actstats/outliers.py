@@ -16,7 +16,7 @@ from .bins import _below
 from .heatmaps import _draw_by_layer
 from .hooks import check_modules, choose_modules, plain, tensors, unit_dim
 from .internals import aside, modes
-from .plots import _axes, _chosen, _empty, _listed, _mark_epochs, _named, _nothing
+from .plots import _axes, _chosen, _empty, _mark_epochs, _named, _nothing
 from .precision import _without_lines
 from .probes import GRAD, Probe
 from .history import History
@@ -36,9 +36,9 @@ def _apart(h:History)->tuple: # counts and values, (rows, 3) each
     return np.stack([zeros, both, both], 1).astype(float), np.stack([0*lo, lo, hi], 1)
 
 # %% ../nbs/05f_outliers.ipynb #1852f206
-# counts, least and largest value, (rows, spans) each; at the end those of `_apart`
 def _spans(h:History)->tuple:
-    "The spans in which the finite values of each row lie"
+    """The spans in which the finite values of each row lie, (rows, spans) each:
+    counts, least and largest value; at the end those of `_apart`"""
     counts, (n, at) = h.finite_hist.astype(float), _apart(h)
     zero = h.bins.zero
     some, r = counts > 0, np.arange(len(h))
@@ -51,8 +51,7 @@ def _spans(h:History)->tuple:
     return np.c_[counts[:, used], n], np.c_[a, at], np.c_[b, at]
 
 # %% ../nbs/05f_outliers.ipynb #9fd64f1e
-# shares of the values, least and largest u, (rows, spans) each
-def _standard(h:History)->tuple:
+def _standard(h:History)->tuple: # shares, least and largest u, (rows, spans) each
     """The spans in standard deviations from the mean;
     NaN where there is no standard deviation"""
     counts, a, b = _spans(h)
@@ -63,8 +62,8 @@ def _standard(h:History)->tuple:
 
 # %% ../nbs/05f_outliers.ipynb #2ad312f5
 def _most(c:np.ndarray, a:np.ndarray, b:np.ndarray)->np.ndarray:
-    """The largest mean of y^2 where shares `c` have y between `a` and `b`, (rows,
-    spans) each, and the mean of y is 1"""
+    """The largest mean of y^2 where shares `c` have y between `a` and `b`,
+    (rows, spans) each, and the mean of y is 1"""
     order = np.argsort(-(a + b), 1)
     c, a, b = (np.take_along_axis(v, order, 1) for v in (c, a, b))
     room = c*(b - a)
@@ -73,14 +72,14 @@ def _most(c:np.ndarray, a:np.ndarray, b:np.ndarray)->np.ndarray:
 
 # %% ../nbs/05f_outliers.ipynb #f82e2faf
 def _least(c:np.ndarray, a:np.ndarray, b:np.ndarray)->np.ndarray:
-    """The smallest mean of y^2 where shares `c` have y between `a` and `b`, (rows,
-    spans) each, and the mean of y is 1"""
+    """The smallest mean of y^2 where shares `c` have y between `a` and `b`,
+    (rows, spans) each, and the mean of y is 1"""
     at = np.c_[a, b]
     order = np.argsort(at, 1)
     at, rise = (np.take_along_axis(v, order, 1) for v in (at, np.c_[c, -c]))
     rise = rise.cumsum(1)  # slope of the mean between the corners
-    mean = ((c*a).sum(1, keepdims=True)
-            + np.c_[np.zeros(len(at)), (rise[:, :-1]*np.diff(at, axis=1)).cumsum(1)])
+    climbed = (rise[:, :-1]*np.diff(at, axis=1)).cumsum(1)
+    mean = (c*a).sum(1, keepdims=True) + np.c_[np.zeros(len(at)), climbed]
     j = np.maximum((mean <= 1).sum(1, keepdims=True) - 1, 0)
     at, rise, mean = (np.take_along_axis(v, j, 1) for v in (at, rise, mean))
     t = at + np.where(rise > 1e-12, (1 - mean)/np.maximum(rise, 1e-12), 0)
@@ -105,13 +104,13 @@ def kurtosis_bounds(self:History)->tuple: # (rows,) each, NaN where there is no 
 
 # %% ../nbs/05f_outliers.ipynb #ba3de5ea
 def _slopes(c:np.ndarray, a:np.ndarray, b:np.ndarray)->np.ndarray:
-    """The rise of the density from the middle of each span to its end, as a
-    share of it: from -1 to 1"""
+    """The rise of the density from the middle of each span to its end,
+    as a share of it: from -1 to 1"""
     per = np.divide(c, b - a, out=np.zeros_like(c), where=b > a)
     d, m = np.pad(per, ((0, 0), (1, 1))), np.pad((a + b)/2, ((0, 0), (1, 1)), 'edge')
     gap = (m[:, 2:] - m[:, :-2])*per
-    return np.clip(np.divide((d[:, 2:] - d[:, :-2])*(b - a)/2, gap, out=np.zeros_like(c),
-                             where=gap > 0), -1, 1)
+    rise, none = (d[:, 2:] - d[:, :-2])*(b - a)/2, np.zeros_like(c)
+    return np.clip(np.divide(rise, gap, out=none, where=gap > 0), -1, 1)
 
 # %% ../nbs/05f_outliers.ipynb #f739a85b
 _AT, _WEIGHTS = np.polynomial.legendre.leggauss(8)
@@ -135,22 +134,20 @@ def _fourth(c:np.ndarray, a:np.ndarray, b:np.ndarray)->np.ndarray:
         m = (w*y).sum(-1)
         missing, rate = 1 - (c*m).sum(1), (c*((w*y**2).sum(-1) - m**2)).sum(1)
         if not (np.abs(missing) > 1e-7).any(): break
-        theta += np.clip(np.divide(missing, rate, out=0*rate, where=rate > 1e-12), -most,
-                         most)
+        change = np.divide(missing, rate, out=0*rate, where=rate > 1e-12)
+        theta += np.clip(change, -most, most)
     return (c*(w*y**2).sum(-1)).sum(1)
 
 # %% ../nbs/05f_outliers.ipynb #3ffa8d4d
 @patch(as_prop=True)
-# (rows,), NaN where there are fewer than two values or all are equal
-def kurtosis(self:History)->np.ndarray:
+def kurtosis(self:History)->np.ndarray: # (rows,), NaN if all values are equal
     """Fourth standardised moment of the finite values of each row, an estimate;
     3 for a normal distribution"""
     c, a, b = _standard(self)
     return np.clip(_fourth(c, a, b), *self.kurtosis_bounds)
 
 # %% ../nbs/05f_outliers.ipynb #1179b27f
-# (rows,), NaN where there are no finite values
-def _far(h:History, times:float, above, below)->np.ndarray:
+def _far(h:History, times:float, above, below)->np.ndarray: # (rows,), NaN without values
     """The share of values above `times` x rms or below its negative;
     `above` and `below` give the shares of a span"""
     if not 0 < times < math.inf:
@@ -158,9 +155,8 @@ def _far(h:History, times:float, above, below)->np.ndarray:
     c, a, b = _spans(h)
     # equal values do not count, however the rms was rounded
     t = (times*(1 + 2**-40)*h.rms)[:, None]
-    share = (c*np.where(t > 0, above(t, a, b) + below(-t, a, b),
-                        0)).sum(1)/np.where(h.n > 0, h.n, np.nan)
-    return np.minimum(share, 1/times**2)
+    n = (c*np.where(t > 0, above(t, a, b) + below(-t, a, b), 0)).sum(1)
+    return np.minimum(n/np.where(h.n > 0, h.n, np.nan), 1/times**2)
 
 # %% ../nbs/05f_outliers.ipynb #e484f7d5
 @patch
@@ -173,10 +169,9 @@ def beyond(self:History,
 
 # %% ../nbs/05f_outliers.ipynb #6f70a72f
 @patch
-# (rows,) each, NaN where there are no finite values
-def beyond_bounds(self:History, times:float=10.)->tuple:
+def beyond_bounds(self:History, times:float=10.)->tuple: # (rows,) each
     """The smallest and the largest share that any values with the histogram of a row
-    can have beyond `times` x rms"""
+    can have beyond `times` x rms; NaN where there are no finite values"""
     return (_far(self, times, lambda t, a, b: a > t, lambda t, a, b: b < t),
             _far(self, times, lambda t, a, b: b > t, lambda t, a, b: a < t))
 
@@ -190,8 +185,8 @@ def peaks(
     if x.ndim == 1: x, dim = x[None], 1
     others = [d for d in range(x.ndim) if d != dim % x.ndim]
     norm = torch.linalg.vector_norm(x, dtype=torch.promote_types(x.dtype, torch.float32))
-    return torch.maximum(x.amax(others),
-                         -x.amin(others)).to(norm.dtype)*math.sqrt(x.numel())/norm
+    largest = torch.maximum(x.amax(others), -x.amin(others)).to(norm.dtype)
+    return largest*math.sqrt(x.numel())/norm
 
 # %% ../nbs/05f_outliers.ipynb #ffa38f2c
 def _marked(x:Tensor, dim:int, times:float)->Tensor: # (units,)
@@ -214,8 +209,8 @@ class Outliers:
                              f'1 or more, got {every!r}')
         if not 1 <= times < math.inf:
             raise ValueError(f'Outliers: expected times to be 1 or more, got {times!r}')
-        self.modules, self.every, self.times = (modules, operator.index(every),
-                                                float(times))
+        self.modules, self.every = modules, operator.index(every)
+        self.times = float(times)
 
 # %% ../nbs/05f_outliers.ipynb #bc3ab812
 @patch
@@ -259,36 +254,34 @@ def _channels(h:History)->dict:
     on, c = ~h.dead, h.finite_hist
     some = np.flatnonzero(on.any(0))
     c[:, h.bins.zero] -= h.n_zero
-    least = np.where(on.sum(1) == 1, h.max, np.maximum(h.edges[(c > 0).argmax(1)],
-                                                       0))[:, None]
+    first = np.maximum(h.edges[(c > 0).argmax(1)], 0)
+    least = np.where(on.sum(1) == 1, h.max, first)[:, None]
     on = on[:, some]
     low, high = (np.where(on, v, 0).max(0, initial=0) for v in (least, h.max[:, None]))
-    return dict(layer=h.name, channel=some, step=h.step[on.argmax(0)] if len(some)
-                else some, share=on.mean(0), peak_low=low, peak_high=high)
+    step = h.step[on.argmax(0)] if len(some) else some
+    return dict(layer=h.name, channel=some, step=step, share=on.mean(0), peak_low=low,
+                peak_high=high)
 
 # %% ../nbs/05f_outliers.ipynb #d3faf259
 @patch
 def outliers(self:Recording,
     layers=None, # names, one or several; None: all that the lens `Outliers` saw
-# a pandas frame: layer, channel, step (the first),
-# share (of the rows), peak_low and peak_high (in rms)
-):
+): # a frame: layer, channel, step (the first), share (of rows), peak_low and _high (rms)
     """The outlier channels of each layer, those of the largest share of rows first;
     KeyError for an unknown layer"""
     import pandas as pd
     parts = [pd.DataFrame(_channels(h), columns=_COLUMNS)
              for h in _chosen(self, layers, 'outlier')]
     if not parts: return _without_lines(_COLUMNS, self, _nothing('outlier'))
-    return pd.concat(parts, ignore_index=True).sort_values(
-        ['share', 'peak_high'], ascending=False, ignore_index=True)
+    df = pd.concat(parts, ignore_index=True)
+    return df.sort_values(['share', 'peak_high'], ascending=False, ignore_index=True)
 
 # %% ../nbs/05f_outliers.ipynb #0bed1278
 @patch
 def outlier_map(self:Recording,
     layers=None, # names, one or several; None: all that the lens `Outliers` saw
     ax=None, # axes to draw on
-    # the largest number of channels; those of the largest share of rows are drawn
-    most:int=40,
+    most:int=40, # of channels, those of the largest share of rows
 ): # the axes
     """Outlier channels over the steps:
     a line for each, coloured by the layer's peak where the channel is an outlier"""
@@ -304,6 +297,6 @@ def outlier_map(self:Recording,
     _mark_epochs(ax, self, 'w')
     left = f'; {len(df) - most} more are not shown' if len(df) > most else ''
     times = self.meta.get('outliers', {}).get('times')
-    ax.set_title(f'channels above {times:g} rms{left}' if times
-                 else f'outlier channels{left}', fontsize=10)
+    title = f'channels above {times:g} rms' if times else 'outlier channels'
+    ax.set_title(title + left, fontsize=10)
     return ax

@@ -27,8 +27,8 @@ def depth_colors(n:int):
     all of them visible on the background that matplotlib is set to"""
     from matplotlib.colors import to_rgb
     dark = sum(to_rgb(_plt().rcParams['axes.facecolor'])) < 1.5
-    return _plt().get_cmap('viridis')(np.linspace(.3, 1, n) if dark
-                                      else np.linspace(0, .9, n))
+    ends = (.3, 1) if dark else (0, .9)
+    return _plt().get_cmap('viridis')(np.linspace(*ends, n))
 
 # %% ../nbs/05a_plots.ipynb #c2683169
 def _listed(names)->list: return [names] if isinstance(names, str) else list(names)
@@ -131,8 +131,8 @@ def _legend(ax, names:list, against=None, what='layers'):
     and the meaning of dashed lines"""
     dashed = 'dashed: the other run' if against is not None else ''
     if len(names) > 24:
-        return _depth_bar(ax, names,
-                          f'{len(names)} {what}' + (f'; {dashed}' if dashed else ''))
+        text = f'{len(names)} {what}' + (f'; {dashed}' if dashed else '')
+        return _depth_bar(ax, names, text)
     style = dict(title=dashed or None, title_fontsize=7, fontsize=7, frameon=False)
     ax.legend(loc='upper left', bbox_to_anchor=(1.01, 1), **style)
 
@@ -249,8 +249,8 @@ def _draw_profile(axs, hs:list, step:int|None, ls:str, *labels):
 # %% ../nbs/05a_plots.ipynb #15ffd448
 def _profile_axes(left, right, hs:list, step:int|None):
     "Choose the scales of a profile's axes"
-    _log_if_wide(right,
-                 np.concatenate([np.asarray(l.get_ydata(), float) for l in right.lines]))
+    drawn = [np.asarray(l.get_ydata(), float) for l in right.lines]
+    _log_if_wide(right, np.concatenate(drawn))
     ends = [_at_step(hs, step, lambda h: h.quantile(q)) for q in (.01, .99)]
     if np.nanmax(np.abs(ends), initial=0) > 100: left.set_yscale('symlog', linthresh=1)
     for ax in (left, right):
@@ -272,13 +272,12 @@ def depth_profile(self:Recording,
     layers=None, # names, one or several; None: all
     kind:str='act', # as in rec[layer, kind]
     axs=None, # two axes to draw on
-    # another run, its medians and standard deviations drawn dashed
-    against:Recording|None=None,
+    against:Recording|None=None, # another run: its medians and deviations are dashed
 ): # the two axes
     """Where the values of each layer lie at one step, and how far they spread,
     with the layers from left to right"""
-    hs, axs = [h for h in _chosen(self, layers, kind) if len(h)], _axes(2, 2, 5.6, 3.6,
-                                                                        axs)
+    hs = [h for h in _chosen(self, layers, kind) if len(h)]
+    axs = _axes(2, 2, 5.6, 3.6, axs)
     if not hs: return np.array([_empty(ax, _nothing(kind)) for ax in axs])
     _draw_bands(axs[0], hs, step)
     _draw_profile(axs, hs, step, '-', 'median', 'this run')
@@ -296,23 +295,21 @@ def depth_profile(self:Recording,
 # %% ../nbs/05a_plots.ipynb #0f8e4bf2
 @patch
 def update_ratios(self:Recording,
-    # names of parameters, one or several; None: all weights without biases and norms
-    params=None,
+    params=None, # names of parameters, one or several; None: weights, no biases or norms
     ax=None, # matplotlib axes
     against:Recording|None=None, # another run, drawn dashed
 ): # the axes
     """Ratio of update to weight, of each parameter over the steps;
     a mean over a row that holds several steps"""
-    names = ([n for n in self.weights if (n, 'update') in self] if params is None
-             else _listed(params))
+    if params is None: names = [n for n in self.weights if (n, 'update') in self]
+    else: names = _listed(params)
     ratios = [self.update_ratio(n) for n in names]
     ax = _axes(1, 1, 6.4, 3.4, ax)[0]
     if not names: _empty(ax, _nothing('update'))
     for n,ratio,c in zip(names, ratios, depth_colors(len(names))):
         ax.plot(*ratio, color=c, lw=1.2, label=_named(n))
-        if against is None or not all((n, k) in against for k in ('param', 'update')):
-            continue
-        ax.plot(*against.update_ratio(n), color=c, lw=1, ls='--')
+        if against is not None and all((n, k) in against for k in ('param', 'update')):
+            ax.plot(*against.update_ratio(n), color=c, lw=1, ls='--')
     if any((l.get_ydata() > 0).any() for l in ax.lines): ax.set_yscale('log')
     ax.axhline(1e-3, ls=':', color='.5', lw=1)
     _mark_epochs(ax, self)

@@ -30,10 +30,8 @@ class Format:
     normal:float # the smallest normal value, a power of two
     eps:float # distance from 1 to the next larger value
     block:int = 0 # number of values that share a scale; 0: the whole tensor
-    # the scale of a block may be this much coarser than its largest value needs
-    slack:float = 1.
-    # blocks below this share of the largest value have still coarser scales
-    reach:float = 0.
+    slack:float = 1. # a block's scale may be this much coarser than its maximum needs
+    reach:float = 0. # blocks below this share of the largest value: still coarser
 
     @property
     def tiny(self)->float:
@@ -48,7 +46,9 @@ def _format(name:str, dtype, **block)->Format:
 # %% ../nbs/05d_precision.ipynb #60b7f427
 _E4M3 = _format('e4m3', torch.float8_e4m3fn)
 FORMATS = {f.name: f for f in (
-    _E4M3, _format('e5m2', torch.float8_e5m2), _format('fp16', torch.float16),
+    _E4M3,
+    _format('e5m2', torch.float8_e5m2),
+    _format('fp16', torch.float16),
     _format('bf16', torch.bfloat16),
     # scales are powers of two
     _format('mxfp8_e4m3', torch.float8_e4m3fn, block=32, slack=2),
@@ -95,8 +95,8 @@ def _magnitudes(
     sums = np.zeros((len(ends), len(h)))
     np.add.at(sums, place, counts.T)
     some = sums.any(1)
-    least, most = (np.nan_to_num(v) for v in (np.maximum(np.maximum(h.min, -h.max), 0),
-                                              np.maximum(h.max, -h.min)))
+    least = np.nan_to_num(np.maximum(np.maximum(h.min, -h.max), 0))
+    most = np.nan_to_num(np.maximum(h.max, -h.min))
     a = np.maximum(ends[some, 0], least[:, None])
     return sums[some].T, a, np.maximum(a, np.minimum(ends[some, 1], most[:, None])), most
 
@@ -106,8 +106,8 @@ def _area(x:np.ndarray, f:Format)->np.ndarray:
     q = nearest(x, f)
     above = np.maximum(q, f.normal)
     p = np.ldexp(1., np.frexp(above)[1] - 1)
-    cells = f.tiny**2*np.minimum(q, f.normal) + f.eps**2*((p**3 - f.normal**3)/7
-                                                          + p**2*(above - p))
+    cells = (f.tiny**2*np.minimum(q, f.normal)
+             + f.eps**2*((p**3 - f.normal**3)/7 + p**2*(above - p)))
     return cells/12 + (x - q)**3/3
 
 # %% ../nbs/05d_precision.ipynb #6cdc8efb
@@ -168,8 +168,8 @@ def _ratios(counts:np.ndarray, a:np.ndarray, b:np.ndarray, energy:np.ndarray, f:
     """The ratio of signal to noise, and its limits; `exact`:
     normal values are values of the format"""
     kept = exact & (a >= f.normal) & (b <= f.max)
-    errors = dict(zip(('snr', 'snr_high', 'snr_low'),
-                      (mean_error(a, b, f), *_error_limits(a, b, f))))
+    errors = mean_error(a, b, f), *_error_limits(a, b, f)
+    errors = dict(zip(('snr', 'snr_high', 'snr_low'), errors))
     return {k: _db(energy, (counts*np.where(kept, 0, e)).sum(1))
             for k,e in errors.items()}
 
@@ -199,8 +199,8 @@ def _check_scale(scale):
 # %% ../nbs/05d_precision.ipynb #dc889bc5
 def _check_format(name:str, scale)->Format:
     if not isinstance(name, str) or name not in FORMATS:
-        raise ValueError(
-            f'precision: expected a format, one of {", ".join(FORMATS)}, got {name!r}')
+        raise ValueError(f'precision: expected a format, one of {", ".join(FORMATS)}, '
+                         f'got {name!r}')
     _check_scale(scale)
     if FORMATS[name].block and scale != 'tensor':
         raise ValueError(f'precision: the blocks of {name} have scales of their own; '
@@ -210,8 +210,8 @@ def _check_format(name:str, scale)->Format:
 # %% ../nbs/05d_precision.ipynb #75b8bb4d
 def _eps(dtype)->float:
     "`eps` of a type of floating-point numbers; 0 if it is another or unknown"
-    return (torch.finfo(dtype).eps
-            if isinstance(dtype, torch.dtype) and dtype.is_floating_point else 0)
+    floating = isinstance(dtype, torch.dtype) and dtype.is_floating_point
+    return torch.finfo(dtype).eps if floating else 0
 
 # %% ../nbs/05d_precision.ipynb #e1014705
 _PRECISION = ('scale', 'headroom', 'underflow', 'underflow_low', 'underflow_high',
@@ -249,14 +249,10 @@ def _without_lines(columns, rec:Recording, why:str):
 @patch
 def precision(self:Recording,
     format:str, # one of `FORMATS`: e4m3, e5m2, fp16, bf16, mxfp8_e4m3, mxfp8_e5m2, nvfp4
-    # "tensor": the best by row; "pow2": the best power of two; None; a number
-    scale='tensor',
+    scale='tensor', # "tensor": best by row; "pow2": best power of two; None; a number
     layers=None, # names of layers or parameters, one or several; None: all
-    # as in rec[layer, kind], one or several; None: all that are not single numbers
-    kinds=None,
-# a pandas frame with a line for each row: layer, kind,
-# step, n_steps, n, and the columns of the table below
-):
+    kinds=None, # as in rec[layer, kind], one or several; None: all but single numbers
+): # a frame: layer, kind, step, n_steps, n, and the columns of the table below
     """What a cast to `format` would do to each tensor; ValueError for a wrong argument,
     KeyError for an unknown layer"""
     import pandas as pd
@@ -265,13 +261,12 @@ def precision(self:Recording,
         h = self[key]
         at = {k: getattr(h, k) for k in ('step', 'n_steps', 'n')}
         lines = _lines(h, f, scale, self.dtypes.get(key))
-        if len(h):
-            parts.append(pd.DataFrame(dict(layer=h.name, kind=h.kind, **at, **lines),
-                                      index=range(len(h))))
+        columns = dict(layer=h.name, kind=h.kind, **at, **lines)
+        if len(h): parts.append(pd.DataFrame(columns, index=range(len(h))))
     if parts: return pd.concat(parts, ignore_index=True)
     why = _nothing('act' if kinds is None else _listed(kinds)[0])
-    return _without_lines(('layer', 'kind', 'step', 'n_steps', 'n', *_PRECISION), self,
-                          why)
+    columns = 'layer', 'kind', 'step', 'n_steps', 'n', *_PRECISION
+    return _without_lines(columns, self, why)
 
 # %% ../nbs/05d_precision.ipynb #9d28a145
 def _lost_at_most(counts:np.ndarray, a:np.ndarray, b:np.ndarray, most:np.ndarray,
@@ -302,8 +297,8 @@ def _own_noise(counts:np.ndarray, a:np.ndarray, b:np.ndarray, energy:np.ndarray,
     expected (NaN if unknown), least and most"""
     if f.slack < 2: return np.nan*energy, 0*energy, (f.eps/(2 + f.eps))**2*energy
     free = replace(f, max=2.**200, normal=2.**-200)
-    return tuple((counts*e).sum(1)
-                 for e in (mean_error(a, b, free), *_error_limits(a, b, free)))
+    errors = mean_error(a, b, free), *_error_limits(a, b, free)
+    return tuple((counts*e).sum(1) for e in errors)
 
 # %% ../nbs/05d_precision.ipynb #d7846e95
 def _block_wise(h:History, f:Format)->dict:
@@ -338,8 +333,8 @@ def _draw_precision(ax, rec:Recording, hs:list, f:Format, scale, least:float):
     label = 'share lost' + ', at most'*bool(f.block)
     _draw_by_layer(ax, list(map(_label, hs)), rows, max(h.end for h in hs), label,
                    **style)
-    ax.figure.axes[-1].yaxis.set_major_formatter(lambda v,_: '≤ '*bool(v <= _FLOOR)
-                                                 + f'{100*v:g}%')
+    def text(v, _): return '≤ '*bool(v <= _FLOOR) + f'{100*v:g}%'
+    ax.figure.axes[-1].yaxis.set_major_formatter(text)
     for i,(h,o) in enumerate(zip(hs, lines)):
         bad = h.middle[o['snr_low' if f.block else 'snr'] < least]
         ax.scatter(bad, np.full(len(bad), i), s=16, marker='X', color='w', edgecolors='k',
@@ -357,8 +352,7 @@ def _drawn(rec:Recording, kind:str, layers, columns:int)->list:
 # %% ../nbs/05d_precision.ipynb #b87f988f
 @patch
 def precision_map(self:Recording,
-    # one of `FORMATS`; None: e5m2 for gradients and updates, e4m3 for the others
-    format:str|None=None,
+    format:str|None=None, # of `FORMATS`; None: e5m2 for gradients and updates, else e4m3
     scale='tensor', # as that of `precision`
     kinds=_PRODUCTS, # pictures side by side, those that were recorded
     layers=None, # names, one or several; None: all, of parameters the weights
@@ -371,8 +365,8 @@ def precision_map(self:Recording,
     if format is not None: _check_format(format, scale)
     kinds = [check_kind(k) for k in _listed(kinds)]
     found = {k: hs for k in kinds if (hs := _drawn(self, k, layers, columns))}
-    axs = _axes(max(1, len(found)), 3, 5.6,
-                min(2 + .16*max(map(len, found.values()), default=4), 8), axs)
+    most = max(map(len, found.values()), default=4)
+    axs = _axes(max(1, len(found)), 3, 5.6, min(2 + .16*most, 8), axs)
     if not found:
         return np.array([_empty(axs[0], _nothing(kinds[0] if kinds else 'act'))])
     for ax,(kind,hs) in zip(axs, found.items()):
@@ -386,23 +380,20 @@ _ROUNDED_AWAY = ('layer', 'step', 'n_steps', 'dtype', 'n', 'unchanged', 'no_grad
 
 @patch
 def rounded_away(self:Recording,
-    # names of parameters, one or several; None: all with gradients and updates
-    params=None,
-# a pandas frame: layer (a parameter), step, n_steps, dtype,
-# n; shares: unchanged, no_gradient, at_least, at_most
-):
+    params=None, # names, one or several; None: all with gradients and updates
+): # a frame: layer, step, n_steps, dtype, n, unchanged, no_gradient, at_least, at_most
     """The share of each parameter that steps left unchanged although its gradient was
     not zero, between two bounds"""
     import pandas as pd
     both = [n for n in self._names('update') if (n, 'param_grad') in self]
-    names = both if params is None else [self._known((n, 'update'))[0]
-                                         for n in _listed(params)]
+    if params is None: names = both
+    else: names = [self._known((n, 'update'))[0] for n in _listed(params)]
     parts = [_rounded_away(self[n, 'update'], self[n, 'param_grad'],
                            self.dtypes.get((n, 'update'))) for n in names]
     parts = [pd.DataFrame(p, columns=list(_ROUNDED_AWAY))
              for p in parts if len(p['step'])]
-    return (pd.concat(parts, ignore_index=True) if parts
-            else _without_lines(_ROUNDED_AWAY, self, _nothing('update')))
+    if parts: return pd.concat(parts, ignore_index=True)
+    return _without_lines(_ROUNDED_AWAY, self, _nothing('update'))
 
 # %% ../nbs/05d_precision.ipynb #8fc2536c
 def _rounded_away(u:History, g:History, dtype)->dict:

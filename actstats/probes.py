@@ -17,8 +17,8 @@ from .internals import hooks_of, is_exporting, mark_with_kwargs
 __all__ = ['OUTPUT', 'OUTPUTS', 'GRAD', 'GRADS_IN_GRAPHS', 'Probe', 'RootProbe', 'take_off']
 
 # %% ../nbs/04e_probes.ipynb #e99bf636
-# kinds of report: a tensor; a container of tensors; a
-# gradient; from 3 on, the gradient of one of several tensors
+# kinds of report: a tensor; a container of tensors; a gradient;
+# from 3 on, the gradient of one of several tensors
 OUTPUT, OUTPUTS, GRAD = 0, 1, 2
 
 # can compiled graphs contain hooks on tensors?
@@ -80,4 +80,5 @@ def take_off(
     for m in model.modules():
         for hooks in hooks_of(m):
             for k in [k for k,v in hooks.items()
-                      if isinstance(v, Probe) and v.owner is owner]: del hooks[k]
+                      if isinstance(v, Probe) and v.owner is owner]:
+                del hooks[k]

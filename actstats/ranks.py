@@ -37,17 +37,17 @@ def _by_rank(recs:list)->dict:
     check_alike(recs)
     every = {r.meta.get('every') or 1 for r in recs}
     if len(every) > 1:
-        raise ValueError(
-            f'merge: expected ranks that record every so many steps alike, got {every}')
+        raise ValueError('merge: expected ranks that record every so many steps alike, '
+                         f'got {every}')
     worlds = sorted({r.meta['ranks']['world'] for r in recs})
     if len(worlds) > 1:
-        raise ValueError('merge: expected ranks of one run, got recordings of runs with '
-                         f'{" and ".join(map(str, worlds))} processes')
+        raise ValueError('merge: expected ranks of one run, got recordings of runs '
+                         f'with {" and ".join(map(str, worlds))} processes')
     counts = Counter(r.meta['ranks']['rank'] for r in recs)
     twice = [r for r,n in counts.items() if n > 1]
     if twice:
-        raise ValueError(
-            f'merge: expected each rank once, got {ranks_text(twice)} more than once')
+        raise ValueError('merge: expected each rank once, '
+                         f'got {ranks_text(twice)} more than once')
     return {r.meta['ranks']['rank']: r
             for r in sorted(recs, key=lambda r: r.meta['ranks']['rank'])}
 
@@ -63,8 +63,8 @@ def _stage(rec:Recording)->tuple: # (dimension, coordinate) pairs; () if there a
 def _prefixes(recs:dict)->dict: # rank -> prefix; empty if names are unique
     held = defaultdict(set)
     for rec in recs.values(): held[_stage(rec)] |= set(rec.watched)
-    if len(held) < 2 or sum(map(len, held.values())) == len(set().union(*held.values())):
-        return {}
+    counted = sum(map(len, held.values()))
+    if len(held) < 2 or counted == len(set().union(*held.values())): return {}
     return {r: '.'.join(f'{d}{i}' for d,i in _stage(rec)) for r,rec in recs.items()}
 
 # %% ../nbs/04l_ranks.ipynb #f48303ae
@@ -75,8 +75,8 @@ def _check_names(names, recs:dict):
         raise TypeError('names: expected a function (name, rank) -> name, '
                         f'or a dict of a prefix for each rank, got {names!r}')
     if unknown := [r for r in names if r not in recs]:
-        raise ValueError(
-            f'names: expected some of {ranks_text(recs)}, got {unknown[0]!r}')
+        raise ValueError(f'names: expected some of {ranks_text(recs)}, '
+                         f'got {unknown[0]!r}')
 
 def _called_anew(rec:Recording, rank:int, names)->dict:
     "Old name -> new name; ValueError if two layers get the same one"
@@ -103,8 +103,8 @@ def _renamed(rec:Recording, rank:int, names)->Recording:
     for t in out.tracks.values(): t.slots = {key(k): i for k,i in t.slots.items()}
     for d in ('dtypes', 'layouts'):
         setattr(out, d, {key(k): v for k,v in getattr(rec, d).items()})
-    out.watched, out.called = [new(n) for n in rec.watched], {new(n): None
-                                                              for n in rec.called}
+    out.watched = [new(n) for n in rec.watched]
+    out.called = {new(n): None for n in rec.called}
     some = [k for k in ('modules', 'in_eval') if k in rec.meta]
     out.meta = rec.meta | {k: {new(n): v for n,v in rec.meta[k].items()} for k in some}
     out.meta['identical'] = [new(n) for n in rec.meta.get('identical') or ()]
@@ -117,8 +117,8 @@ def _later_stages(recs:dict)->set: # ranks
     if any(stages.values()): return {r for r,i in stages.items() if i}
     sets = {r: frozenset(rec.watched) for r,rec in recs.items()}
     different = set(sets.values())
-    if (len(different) < 2
-        or sum(map(len, different)) > len(frozenset().union(*different))): return set()
+    if len(different) < 2: return set()
+    if sum(map(len, different)) > len(frozenset().union(*different)): return set()
     return {r for r in recs if sets[r] != sets[min(recs)]}
 
 # %% ../nbs/04l_ranks.ipynb #f9e55c78
@@ -150,8 +150,8 @@ def _difference(tracks:dict, key)->dict|None: # step, ranks, among; None if all 
     i, sides = int(unequal.int().argmax()), defaultdict(list)
     for r,o in rows.items(): sides[tuple(o[i].tolist())].append(r)
     most = max(sides.values(), key=len)
-    minority = ([r for r in rows if r not in most] if 2*len(most) > len(rows)
-                else list(rows))
+    majority = 2*len(most) > len(rows)
+    minority = [r for r in rows if not majority or r not in most]
     return dict(step=int(field(first[i], 'step')), ranks=minority, among=list(rows))
 
 # %% ../nbs/04l_ranks.ipynb #580039cb
@@ -185,8 +185,8 @@ def _are_near(a:Tensor, b:Tensor)->bool:
     pairs = [(field(a, k), field(b, k)) for k in ('min', 'max', 'mean')]
     # rows without values have infinite ends
     close = [(x == y) | ((x - y).abs() <= 1e-4*size) for x,y in pairs]
-    return all(map(torch.all, close)) and all(torch.equal(field(a, k), field(b, k))
-                                              for k in ('n_total', 'n', 'n_nan'))
+    same = all(torch.equal(field(a, k), field(b, k)) for k in ('n_total', 'n', 'n_nan'))
+    return same and all(map(torch.all, close))
 
 # %% ../nbs/04l_ranks.ipynb #34331772
 def _settled(held:dict, tracks:dict, key, settled:dict, units:int|None)->dict:
@@ -198,12 +198,12 @@ def _settled(held:dict, tracks:dict, key, settled:dict, units:int|None)->dict:
         groups = {tuple(o for o in dims[d] if o in tracks)
                   for _,dims in held.values() if d in dims}
         found = {_are_alike({r: tracks[r] for r in g}, key) for g in groups if len(g) > 1}
-        whole = key[1] == 'input' or units in {t.span[t.slots[key]][1]
-                                               for t in tracks.values()}
+        sizes = {t.span[t.slots[key]][1] for t in tracks.values()}
+        whole = key[1] == 'input' or units in sizes
         if False in found: settled[d] = 'sample' if whole else 'shard'
         elif True in found or d not in settled: settled[d] = 'replica'
-    return {r: ({d: settled[d] if role == 'unknown' else role
-                 for d,role in layout.items()}, dims)
+    def role_of(d, role): return settled[d] if role == 'unknown' else role
+    return {r: ({d: role_of(d, role) for d,role in layout.items()}, dims)
             for r,(layout, dims) in held.items()}
 
 # %% ../nbs/04l_ranks.ipynb #066e38e0
@@ -216,22 +216,21 @@ def _places(share:dict, tracks:dict, key)->dict:
              for g in groups]
     units = defaultdict(int)
     for r in taken:
-        units[share[r].part] = max(units[share[r].part],
-                                   tracks[r].span[tracks[r].slots[key]][1])
+        part, own = share[r].part, tracks[r].span[tracks[r].slots[key]][1]
+        units[part] = max(units[part], own)
     begins, total = {}, 0
     for part in sorted(units): begins[part], total = total, total + units[part]
     return {r: (begins[share[r].part], total, units[share[r].part]) for r in taken}
 
 # %% ../nbs/04l_ranks.ipynb #955c2f04
-# key -> (first unit, units of the whole, units of the part)
-def _part(t:Track, places:dict)->Track:
+def _part(t:Track, places:dict)->Track: # places: as `_places` gives them, for each key
     """The part that this rank adds: the keys that are taken from it,
     with its units at their place"""
     out = Track(t.bins, t.max_rows)
     for key,(_, units, _) in places.items(): out.add(key, units)
     out.n, out.first, out.last, out.ticks = t.n, t.first, t.last, t.ticks
-    out.rows, out.masks = (t.rows[[t.slots[k] for k in places]],
-                           torch.zeros(t.n, out.width, dtype=torch.uint8))
+    out.rows = t.rows[[t.slots[k] for k in places]]
+    out.masks = torch.zeros(t.n, out.width, dtype=torch.uint8)
     for key,(begin, units, own) in places.items():
         i, (b, u), (c, _) = out.slots[key], t.span[t.slots[key]], out.span[out.slots[key]]
         alive = torch.zeros(t.n, units, dtype=torch.bool)
@@ -246,11 +245,11 @@ def _forget_units(t:Track, key, tracks:dict, share:dict):
     "Mark the units as unknown in rows in which a part is missing"
     seen = {s.part: np.zeros(t.n, bool) for s in share.values()}
     for r,s in share.items():
-        seen[s.part][np.searchsorted(t.first, _times(tracks[r], key)[1], 'right')
-                     - 1] = True
-    missing = (~np.stack(list(seen.values())).all(0)
-               & (field(t.rows[t.slots[key], :t.n], 'units') > 0).numpy())
-    field(t.rows[t.slots[key], :t.n], 'units')[torch.from_numpy(missing)] = -1
+        at = np.searchsorted(t.first, _times(tracks[r], key)[1], 'right') - 1
+        seen[s.part][at] = True
+    units = field(t.rows[t.slots[key], :t.n], 'units')
+    missing = ~np.stack(list(seen.values())).all(0) & (units > 0).numpy()
+    units[torch.from_numpy(missing)] = -1
 
 # %% ../nbs/04l_ranks.ipynb #5d1dead5
 class _Whole:
@@ -275,8 +274,8 @@ class _Whole:
                         _units_of_layer(self.recs[min(ranks)], key[0]))
         share = shares(key[1], held)
         for group in dict.fromkeys(s.group for s in share.values()):
-            odd = (_difference({r: tracks[r] for r in group}, key) if len(group) > 1
-                   else None)
+            if len(group) < 2: continue
+            odd = _difference({r: tracks[r] for r in group}, key)
             if odd: self.differ.append(dict(name=key[0], kind=key[1]) | odd)
         for r,place in _places(share, tracks, key).items(): self.places[r][key] = place
         self.shares[key], self.layouts[key] = share, held[ranks[0]][0]
@@ -299,9 +298,9 @@ def _of_ranks(cls:Recording, recs:list, names=None)->Recording:
     if names is None: names = _prefixes(own)
     else: _check_names(names, own)
     recs = {r: _renamed(rec, r, names) for r,rec in own.items()} if names else own
-    out, later, parts = cls(recs[min(recs)].bins, max(r.max_rows for r in recs.values()),
-                            recs[min(recs)].sample), _later_stages(recs), defaultdict(
-        dict)
+    first, most = recs[min(recs)], max(r.max_rows for r in recs.values())
+    out = cls(first.bins, most, first.sample)
+    later, parts = _later_stages(recs), defaultdict(dict)
     for r,rec in recs.items():
         for timeline,t in timelines(rec).items(): parts[timeline][r] = t
         add_names(out, rec)
@@ -323,8 +322,8 @@ def _problems(recs:dict)->dict:
     ranks = defaultdict(list)
     for r,rec in recs.items():
         for k in rec._problems: ranks[k].append(r)
-    return {k if len(rs) == len(recs) > 1
-            else f'{ranks_text(rs)}: {k}': max(recs[r]._problems[k] for r in rs)
+    def named(k, rs): return k if len(rs) == len(recs) > 1 else f'{ranks_text(rs)}: {k}'
+    return {named(k, rs): max(recs[r]._problems[k] for r in rs)
             for k,rs in ranks.items()}
 
 # %% ../nbs/04l_ranks.ipynb #d2850534
@@ -362,17 +361,16 @@ _NAME = re.compile(r'rank\d{5,}of\d{5,}(\.restart\d+)?(\.from\d+)?\.actstats')
 def _load_folder(cls:Recording, folder:Path, max_bytes:int, names)->Recording:
     files, damaged = sorted(f for f in folder.iterdir() if _NAME.fullmatch(f.name)), {}
     if not files:
-        raise FileNotFoundError(
-            f'{folder}: no recordings of ranks are there; '
-            f'autosave("{folder.resolve().name}/") writes such files as '
-            'rank00000of00002.actstats')
+        raise FileNotFoundError(f'{folder}: no recordings of ranks are there; '
+                                f'autosave("{folder.resolve().name}/") writes such files '
+                                'as rank00000of00002.actstats')
     recs = {}
     for f in files:
         try: recs[f] = _with_rank(cls.load(f, max_bytes))
         except (ValueError, OSError) as e: damaged[f] = e
     if not recs:
-        raise ValueError(
-            f'{folder}: no file of it can be read: {next(iter(damaged.values()))}')
+        raise ValueError(f'{folder}: no file of it can be read: '
+                         f'{next(iter(damaged.values()))}')
     starts = _starts_of(recs)
     wholes = [cls._of_ranks(list(some), names) for some in starts]
     whole = wholes[0] if len(wholes) == 1 else _in_succession(wholes)
@@ -392,10 +390,10 @@ def _starts_of(recs:dict)->list: # of lists of recordings
     ValueError if of two runs"""
     _check_one_run(recs)
     starts = []  # (first step and world, rank -> recording), in the order of time
-    for rec in sorted(recs.values(),
-                      key=lambda rec: rec.meta['ranks'].get('started') or 0):
-        rank, what = rec.meta['ranks']['rank'], (rec.meta.get('first_step') or 0,
-                                                 rec.meta['ranks']['world'])
+    def began(rec): return rec.meta['ranks'].get('started') or 0
+    for rec in sorted(recs.values(), key=began):
+        ranks = rec.meta['ranks']
+        rank, what = ranks['rank'], (rec.meta.get('first_step') or 0, ranks['world'])
         if not starts or starts[-1][0] != what or rank in starts[-1][1]:
             starts.append((what, {}))
         starts[-1][1][rank] = rec
@@ -408,8 +406,8 @@ def _check_one_run(recs:dict):
     are of several runs"""
     alike = defaultdict(dict)
     for f,rec in recs.items():
-        alike[rec.meta['ranks'].get('restart',
-                                    0), rec.meta.get('first_step') or 0][f] = rec
+        attempt, begin = rec.meta['ranks'].get('restart', 0), rec.meta.get('first_step')
+        alike[attempt, begin or 0][f] = rec
     for some in alike.values():
         runs = {rec.meta['ranks'].get('run') or None for rec in some.values()}
         if len(runs) > 1 or None in runs:
@@ -451,17 +449,16 @@ def by_rank(self:Recording,
     ValueError if the ranks are not kept apart"""
     import pandas as pd
     if not self.ranks:
-        raise ValueError(
-            'by_rank: this recording does not keep its ranks apart; ask what '
-            'Recording.load("folder/") makes of their files, Recording.merge of their '
-            'recordings, or gather')
+        raise ValueError('by_rank: this recording does not keep its ranks apart; '
+                         'ask what Recording.load("folder/") makes of their files, '
+                         'Recording.merge of their recordings, or gather')
     rows = {r: _summary(rec[name, kind])
             for r,rec in self.ranks.items() if (name, kind) in rec}
     if not rows: self[name, kind]  # raises, with the nearest names
     df = pd.DataFrame.from_dict(rows, orient='index').rename_axis('rank')
     others = (df['mean'].sum() - df['mean'])/max(1, len(df) - 1)
-    df['distance'] = (df['mean'] - others).abs()/np.nanmax(
-        self[name, kind].coarser(1).std, initial=0)
+    spread = np.nanmax(self[name, kind].coarser(1).std, initial=0)
+    df['distance'] = (df['mean'] - others).abs()/spread
     return df.sort_values(['first_nonfinite', 'distance'], ascending=[True, False],
                           na_position='last')
 
@@ -484,8 +481,8 @@ def gather(self:Recording,
     RuntimeError if one of them does not call it"""
     rank, world = rank_and_world()
     if not 0 <= dst < world:
-        raise ValueError(
-            f'gather: expected dst to be a rank, 0 to {world - 1}, got {dst}')
+        raise ValueError(f'gather: expected dst to be a rank, 0 to {world - 1}, '
+                         f'got {dst}')
     if world == 1: return self
     if not dist.is_initialized():
         raise RuntimeError('gather: torch.distributed is not initialised, '
@@ -500,8 +497,8 @@ def gather(self:Recording,
     if rank != dst: return None
     recs = [Recording.from_bytes(b, f'rank {r}') for r,b in enumerate(found) if b]
     if not recs:
-        raise ValueError(
-            'gather: expected the recording of a watch on each rank, got none')
+        raise ValueError('gather: expected the recording of a watch on each rank, '
+                         'got none')
     return Recording._of_ranks(recs)
 
 # %% ../nbs/04l_ranks.ipynb #3c0e40df
@@ -519,8 +516,7 @@ def _bytes_or_nothing(self:Recording)->bytes:
         return b''
 
 # %% ../nbs/04l_ranks.ipynb #6532de99
-# of bytes, of each rank; empty on other ranks
-def _gathered(data:bytes, dst:int, group)->list:
+def _gathered(data:bytes, dst:int, group)->list: # of each rank's; empty on other ranks
     sizes = [torch.zeros(1, dtype=torch.int64) for _ in range(dist.get_world_size())]
     dist.all_gather(sizes, torch.tensor([len(data)]), group=group)
     sizes = [int(n) for n in sizes]

@@ -78,8 +78,8 @@ _MOST_RANKS = 64
 def _compared_by(rec:Recording)->tuple|None:
     "The name and kind by which ranks are compared; None if there is nothing"
     loss, outputs = Case(rec, kinds=('log',)).losses, rec._names('act')
-    return ((loss.name, 'log') if loss is not None else (outputs[-1], 'act') if outputs
-            else None)
+    if loss is not None: return loss.name, 'log'
+    return (outputs[-1], 'act') if outputs else None
 
 # %% ../nbs/09l_rankwords.ipynb #70fb8b60
 def _number_text(v)->str:
@@ -110,10 +110,10 @@ def first_not_finite(
     early = steps.index[steps == steps.min()]
     if len(early) in (0, len(steps)): return ''
     late = steps[steps > steps.min()].min()
-    others = (f'others have them from step {late:,.0f} on.' if late == late
-              else 'the other ranks have none.')
+    if late != late: others = 'the other ranks have none.'
+    else: others = f'others have them from step {late:,.0f} on.'
     kind = kind_of(s.kind)
-    where = {'input': 'the input',
-             'number': s.name}.get(kind.of, f'{s.name or "(model)"} ({kind.label})')
+    where = f'{s.name or "(model)"} ({kind.label})'
+    where = {'input': 'the input', 'number': s.name}.get(kind.of, where)
     return (f'Values that are not finite began on {ranks_text(early)}, '
             f'at step {steps.min():,.0f}, in {where}; {others}')

@@ -72,8 +72,8 @@ def _weights(first:int, n:int, stride:int)->Tensor:
 def _part(t:Track, begin:int, end:int)->_Part:
     "The rows of `t` from `begin` to `end`"
     rows, masks = (x[..., :end-begin, :] for x in t._all(Past.read, slice(None), begin))
-    checks = (rows[..., :HEAD]*_weights(begin*t.stride, end - begin,
-                                        t.stride)).sum((1, 2))
+    weights = _weights(begin*t.stride, end - begin, t.stride)
+    checks = (rows[..., :HEAD]*weights).sum((1, 2))
     ticks = (end - begin - 1)*t.stride + (t.filled if end == t.n else t.stride)
     return _Part(list(t.slots), t.span, merged(rows), _any(masks), checks, t.first[begin],
                  t.last[end-1], ticks)
@@ -125,8 +125,8 @@ class _Entry:
 
     def then(self, other:_Entry)->_Entry:
         "This entry and the next one in a single round"
-        return other if other.anew else _Entry(other.number,
-                                               _join(self.parts, other.parts), self.anew)
+        if other.anew: return other
+        return _Entry(other.number, _join(self.parts, other.parts), self.anew)
 
 # %% ../nbs/18b_reduction.ipynb #acdae91e
 class Reduction:
@@ -408,8 +408,8 @@ def _about(self:Reduction)->dict:
 def _exchange(self:Reduction)->tuple:
     "Exchange the schemas of all ranks"
     _, hash, text = self.schema
-    data, places = zlib.compress(text), [torch.full((2 + 2*_DIMS,), -1)
-                                         for _ in range(self.world)]
+    data = zlib.compress(text)
+    places = [torch.full((2 + 2*_DIMS,), -1) for _ in range(self.world)]
     place = [n for pair in self._dims().values() for n in pair]
     mine = torch.tensor([hash, len(data), *place, *[-1]*(2*_DIMS - len(place))])
     places = [p.tolist() for p in self._all(dist.all_gather, places, mine)]
@@ -514,8 +514,8 @@ def name(self:_Plan, rank:int, name:str)->str:
 def _name_stages(self:_Plan):
     "Find prefixes for names that stages have in common, as Recording.merge does"
     layouts = {id(a): {tuple(k[1:3]): k[5] or {} for k in a['keys']} for a in self.abouts}
-    if len(layouts) == 1 and not any(
-            'stage' in l.values() for l in layouts[id(self.abouts[0])].values()): return
+    first = layouts[id(self.abouts[0])].values()
+    if len(layouts) == 1 and not any('stage' in l.values() for l in first): return
     recs = {r: SimpleNamespace(watched=a['watched'], layouts=layouts[id(a)],
                                meta=dict(ranks=dict(rank=r, dims=dims)))
             for r,(a, dims) in enumerate(zip(self.abouts, self.dims))}
@@ -556,8 +556,8 @@ def _roles(layout)->dict:
 def _own(self:_Block, parts:list, name)->tuple:
     """The values of `parts` in the order of the plan;
     `name` gives the name of a key in the shared recording"""
-    rows, masks = (empty_rows(len(self.keys), bins=self.bins, device='cpu'),
-                   np.zeros(self.width, np.uint8))
+    rows = empty_rows(len(self.keys), bins=self.bins, device='cpu')
+    masks = np.zeros(self.width, np.uint8)
     checks = torch.zeros(len(self.keys), dtype=torch.int64)
     for p in parts:
         places = [(j, self.keys[k])
@@ -565,8 +565,8 @@ def _own(self:_Block, parts:list, name)->tuple:
         some, at = torch.tensor(places, dtype=torch.int64).view(-1, 2).unbind(1)
         # parts of several devices are of the same steps
         new = merge(rows[at], p.rows[some])
-        field(new, 'n_steps').copy_(torch.maximum(field(rows[at], 'n_steps'),
-                                                  field(p.rows[some], 'n_steps')))
+        n, m = field(rows[at], 'n_steps'), field(p.rows[some], 'n_steps')
+        field(new, 'n_steps').copy_(torch.maximum(n, m))
         rows[at] = new
         checks[at] += p.checks[some]
         for j,i in places: self._put_mask(masks, i, p, j)
@@ -599,8 +599,8 @@ def _lacks_shards(self:_Block, masks, i:int)->bool:
     return n > 1 and 0 < np.unpackbits(masks[begin:begin + -(-n//8)]).sum() < n
 
 # %% ../nbs/18b_reduction.ipynb #490af883
-_COUNTS = [f.name
-           for f in FIELDS if (f.merge, f.dtype) == ('sum', int) and f.name != 'n_steps']
+_COUNTS = [f.name for f in FIELDS
+           if (f.merge, f.dtype) == ('sum', int) and f.name != 'n_steps']
 _LEAST = [f.name for f in FIELDS if f.merge == 'min']
 _MOST = ['n_steps', *(f.name for f in FIELDS if f.merge == 'max')]
 
@@ -652,8 +652,8 @@ def _rows(b:_Block, counts, means, m2, ends)->Tensor:
     for k,x in zip(_LEAST, least):
         columns[k] = torch.where(x.isinf(), EMPTY[k], x.to(field(rows, k).dtype))
     columns |= {k: -x for k,x in zip(_MOST, most)}
-    columns['units'] = torch.where(ends[0] > 0, 0,
-                                   torch.where(ends[0] < 0, -1, torch.tensor(b.units)))
+    units = torch.where(ends[0] < 0, -1, torch.tensor(b.units))
+    columns['units'] = torch.where(ends[0] > 0, 0, units)
     for k,x in columns.items(): field(rows, k).copy_(x)
     return rows
 

@@ -117,10 +117,10 @@ _MOST_EVENTS = 12
 def where(self:Section, name:str, kind:str='')->str|None:
     """The line of the table of layers for a name in a finding or an event;
     None if it has none"""
-    line = home(_row_of(self.story.case, name, kind) if kind else name,
-                self.overview.lines)
-    return (line if line in self.overview.lines
-            and name not in ('loss', 'optimizer', 'run') else None)
+    if name in ('loss', 'optimizer', 'run'): return None
+    lines = self.overview.lines
+    line = home(_row_of(self.story.case, name, kind) if kind else name, lines)
+    return line if line in lines else None
 
 # %% ../nbs/10e_report.ipynb #24c5e236
 @patch
@@ -135,8 +135,8 @@ def first_events(self:Section)->dict:
 @patch
 def others(self:Section, f:Finding)->list:
     "Further layers that a finding speaks of"
-    names = (f.evidence.get('layers')
-             if isinstance(f.evidence.get('layers'), (list, tuple)) else ())
+    names = f.evidence.get('layers')
+    if not isinstance(names, (list, tuple)): return []
     return [n for n in names if isinstance(n, str) and n != f.layer]
 
 # %% ../nbs/10e_report.ipynb #4a37e957
@@ -153,8 +153,7 @@ def told(self:Section, events:list)->list: # of dicts
         when, _, text = str(e).partition(': ')
         layer = e.layer or '(model)'
         out.append(dict(number=n if own else '', when=when, step=e.step, what=e.what,
-                        layer=layer,
-                        line=self.where(e.layer, e.kind),
+                        layer=layer, line=self.where(e.layer, e.kind),
                         text=text.removeprefix(f'{layer}: ')))
         if e.what == 'not finite': began = out[-1]
     return out
@@ -168,8 +167,8 @@ def _group(settings:dict)->str:
 # %% ../nbs/10e_report.ipynb #d2505deb
 def _steps_text(rec:Recording)->str:
     total, every = rec.meta.get('total_steps'), rec.meta.get('every') or 1
-    planned, thinned = (f' of {total:,} planned' if total else '',
-                        f', one in {every}' if every > 1 else '')
+    planned = f' of {total:,} planned' if total else ''
+    thinned = f', one in {every}' if every > 1 else ''
     return f'{len(rec):,} recorded{planned}{thinned}'
 
 # %% ../nbs/10e_report.ipynb #a220e912
@@ -179,14 +178,13 @@ def settings(self:Section)->list:
     rec, m = self.rec, self.rec.meta
     opt = m.get('optimizer') or {}
     groups = [('its settings', _group(g)) for g in (opt.get('groups') or [])[:8]]
+    sample = f'about {rec.sample:,} values of each output' if rec.sample else 'all values'
     rows = [('model', m.get('model')),
             ('input', '×'.join(map(str, m.get('input') or ()))),
             ('ranks', whose(m)), ('optimizer', opt.get('name')), *groups,
             ('layers', f'{len(rec.layers):,}'), ('steps', _steps_text(rec)),
             ('rows', f'at most {rec.max_rows:,} for each layer'),
-            ('bins', repr(rec.bins)),
-            ('sample', f'about {rec.sample:,} values of each output' if rec.sample
-             else 'all values'), ('PyTorch', m.get('torch'))]
+            ('bins', repr(rec.bins)), ('sample', sample), ('PyTorch', m.get('torch'))]
     return [(k, v) for k,v in rows if v]
 
 # %% ../nbs/10e_report.ipynb #8890435b
@@ -401,10 +399,9 @@ def map_of(self:Page,
 )->np.ndarray: # uint8 (lines, columns)
     "A statistic of all layers over the steps"
     o, scale, none = self.overviews[run], self.scales[stat], np.full(self.steps.n, np.nan)
-    ys = [none if n is None or (y := o.curve(n, stat)) is None else y
-          for n in (line[run] for line in self.lines)]
-    bad = [np.zeros(self.steps.n, bool) if n is None else o.bad(n)
-           for n in (line[run] for line in self.lines)]
+    names = [line[run] for line in self.lines]
+    ys = [none if n is None or (y := o.curve(n, stat)) is None else y for n in names]
+    bad = [np.zeros(self.steps.n, bool) if n is None else o.bad(n) for n in names]
     return codes(scale.at(np.stack(ys)), np.stack(bad))
 
 # %% ../nbs/10e_report.ipynb #bd9c701b
@@ -427,8 +424,8 @@ def thinned(
 )->np.ndarray: # at most so many
     "Means of neighbours, without those that are NaN"
     at = np.arange(0, len(y), -(-len(y)//most))
-    n, total = (np.add.reduceat(np.isfinite(y), at, dtype=float),
-                np.add.reduceat(np.nan_to_num(y), at))
+    n = np.add.reduceat(np.isfinite(y), at, dtype=float)
+    total = np.add.reduceat(np.nan_to_num(y), at)
     return np.divide(total, n, out=np.full(len(at), np.nan), where=n > 0)
 
 # %% ../nbs/10e_report.ipynb #b9b120a3
@@ -440,8 +437,8 @@ def course(self:Page, line:tuple, stat:str)->dict:
     ends, share = STATISTICS[stat].ends, STATISTICS[stat].ends == (0., 1.)
     last = [y[np.isfinite(y)][-1:] if y is not None else () for y in ys]
     some = [(thinned(y), run) for run,y in enumerate(ys) if y is not None]
-    x = (np.arange(-(-self.steps.n//-(-self.steps.n//_POINTS)))
-         + .5)/max(1, len(some[0][0])) if some else ()
+    n = len(some[0][0]) if some else 0
+    x = (np.arange(n) + .5)/max(1, n)
     c = lines_of(STATISTICS[stat].label, [('', x, y, run) for y,run in some],
                  scale=Scale(*ends) if ends else None)
     texts = [(f'{v[0]:.0%}' if share else _short(float(v[0]))) if len(v) else ''
@@ -500,9 +497,8 @@ def _in_group(kind:str)->str:
 @patch
 def groups(self:Page, line:tuple)->list: # of dicts: title, strips, charts
     "All that was recorded of a layer"
-    keys, out = (matched(line, [o.lines.get(n, []) for o,n in zip(self.overviews, line)]),
-                 {})
-    for (name, kind),mine in keys.items():
+    had, out = [o.lines.get(n, []) for o,n in zip(self.overviews, line)], {}
+    for (name, kind),mine in matched(line, had).items():
         plural = kind_of(kind).plural
         group = out.setdefault(name or plural[:1].upper() + plural[1:],
                                dict(strips=[], charts=[]))
@@ -521,13 +517,13 @@ def _charts(self:Page, kind:str, hs:list)->list: # of Lines
     def chart(label, scale=None, **lines):
         return lines_of(label, [(n, x, getattr(h, k), run) for x,h,run in some
                                 for n,k in lines.items()], scale=scale)
-    if kind_of(kind).of in ('layer', 'input') and kind != 'grad':
-        units = [] if all(np.isnan(h.frac_dead).all() for _,h,_ in some) else [chart(
-            'Dead units and zeros', Scale(0., 1.),
-            **{'dead units': 'frac_dead', 'exact zeros': 'frac_zero'})]
-        return [chart('Standard deviation', std='std'), chart('Mean', mean='mean'),
-                *units]
-    return [chart(f'Size of the {_in_group(kind).lower()}', rms='rms')]
+    if kind_of(kind).of not in ('layer', 'input') or kind == 'grad':
+        return [chart(f'Size of the {_in_group(kind).lower()}', rms='rms')]
+    out = [chart('Standard deviation', std='std'), chart('Mean', mean='mean')]
+    if not all(np.isnan(h.frac_dead).all() for _,h,_ in some):
+        shares = {'dead units': 'frac_dead', 'exact zeros': 'frac_zero'}
+        out.append(chart('Dead units and zeros', Scale(0., 1.), **shares))
+    return out
 
 # %% ../nbs/10e_report.ipynb #b401b9b6
 @patch
@@ -545,10 +541,9 @@ def _ratios(self:Page, line:tuple, keys:list)->list:
 def figures(self:Page, line:tuple)->list: # of (what, texts)
     "The last row of everything that was recorded of a layer, in figures"
     def what(name, kind, line):
-        return (f'{kind_of(kind).label} '
-                f'{name.removeprefix(f"{line}.") if name != line else ""}')
-    return [(run, what(*k, n).rstrip(),
-             in_figures(last_row(self.runs[run].overview.hs[k].by_step()))[1:])
+        part = name.removeprefix(f'{line}.') if name != line else ''
+        return f'{kind_of(kind).label} {part}'.rstrip()
+    return [(run, what(*k, n), in_figures(last_row(o.hs[k].by_step()))[1:])
             for run,(o, n) in enumerate(zip(self.overviews, line))
             for k in o.lines.get(n, [])]
 
@@ -562,9 +557,9 @@ def evidence(self:Page,
     run:int=0, # number of the run
 )->Lines|None:
     "The chart of a finding"
-    c, drawn = f.chart, [o for o in self.runs[run].diagnosis
-                         if o.chart and o.rule != 'will_fail'][:_MOST_EVIDENCE]
-    if not any(o is f for o in drawn): return None
+    drawn = [o for o in self.runs[run].diagnosis if o.chart and o.rule != 'will_fail']
+    if not any(o is f for o in drawn[:_MOST_EVIDENCE]): return None
+    c = f.chart
     n = max(map(len, c.lines.values()), default=0)
     by_step = c.x is not None and len(c.x) == n and not (n and isinstance(c.x[0], str))
     x = self.steps.at(np.asarray(c.x) + .5) if by_step else (np.arange(n) + .5)/max(n, 1)
@@ -596,10 +591,10 @@ def _embedded(page:Page)->dict:
     colors = {k: b64encode(palette(k).tobytes()).decode()
               for k in ('size', 'sign', 'alarm')}
     axis = dict(first=page.steps.first, end=page.steps.end, n=page.steps.n)
+    def names(line): return dict.fromkeys(n or '(model)' for n in line if n is not None)
+    lines = [[f'layer-{i}', ' / '.join(names(line))] for i,line in enumerate(page.lines)]
     data = dict(details=_details(page), maps=page.maps(), colors=colors, steps=axis,
-                lines=[[f'layer-{i}', ' / '.join(
-                            dict.fromkeys(n or '(model)' for n in line if n is not None))]
-                       for i,line in enumerate(page.lines)])
+                lines=lines)
     parts = dict(style=asset('report.css'), script=asset('report.js'), data=_packed(data))
     return {k: Markup(v) for k,v in parts.items()}
 

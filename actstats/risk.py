@@ -10,7 +10,7 @@ import json, math
 
 import numpy as np
 
-from .symptoms import Case, SYMPTOMS, symptoms
+from .symptoms import Case, SYMPTOMS
 
 # %% auto #0
 __all__ = ['FEWEST', 'MOST', 'EARLIEST', 'Curves', 'contributions', 'log_odds', 'probability', 'beginning', 'risk', 'threshold',
@@ -26,8 +26,8 @@ def _leaf(node, x:dict)->float:
     whether NaN goes left, left, right]"""
     while isinstance(node, list):
         name, threshold, nan_left, left, right = node
-        node = (left if (x[name] <= threshold if x[name] == x[name] else nan_left)
-                else right)
+        goes_left = nan_left if math.isnan(x[name]) else x[name] <= threshold
+        node = left if goes_left else right
     return node
 
 # %% ../nbs/09b_risk.ipynb #d686a40b
@@ -41,8 +41,8 @@ class Curves:
     def bent(self, x:dict)->np.ndarray: # (symptoms, 2 + knots)
         """For each symptom: distance from the middle in spreads, whether it is missing,
         distance beyond each knot"""
-        z = np.clip((np.array([x[k] for k in self.names]) - self.middle)/self.spread,
-                    -self.edge, self.edge)[:, None]
+        z = (np.array([x[k] for k in self.names]) - self.middle)/self.spread
+        z = np.clip(z, -self.edge, self.edge)[:, None]
         beyond = np.where(self.knots > 0, np.clip(z - self.knots, 0, None),
                           np.clip(self.knots - z, 0, None))
         return np.nan_to_num(np.hstack([z, np.isnan(z), beyond]))
@@ -120,16 +120,15 @@ def all_clear(
 
 # %% ../nbs/09b_risk.ipynb #ab20f7ed
 @lru_cache
-# names, centres (places, symptoms), medians, spreads, and the usual distance
 def _places()->tuple:
+    "Names, centres (places, symptoms), medians, spreads, and the usual distance"
     o = _numbers()['places']
-    return (o['names'], *(np.array(o[k], float) for k in ('centres', 'middle', 'spread')),
-            o['usual'])
+    arrays = (np.array(o[k], float) for k in ('centres', 'middle', 'spread'))
+    return o['names'], *arrays, o['usual']
 
 def distance(
     c:Case, # a recording's steps
-# 99 of 100 runs of an origin that was left out are nearer than 1; NaN if nothing is known
-)->float:
+)->float: # for 99 of 100 runs of an origin left out it is below 1; NaN: nothing is known
     "How unlike the development runs a run is, by its first hundred steps"
     names, centres, middle, spread, usual = _places()
     taken = beginning(c).symptoms

@@ -12,7 +12,7 @@ from fastcore.basics import patch
 
 from .diagnosis import Diagnosis
 from .events import Story, _row_of
-from .inline import StepAxis, steps_of
+from .inline import StepAxis
 from .kinds import KINDS, kind_of
 from .recording import Recording
 from .symptoms import number, percent
@@ -47,8 +47,9 @@ def lines_of_rec(rec:Recording)->dict: # name of a line -> keys (name, kind)
     out = {n: [] for n in own}
     for n,k in keys: out.setdefault(home(n, own), []).append((n, k))
     place = list(KINDS)
-    rank = lambda key: (_ORDER.index(kind_of(key[1]).of),
-                        place.index(key[1]) if key[1] in KINDS else len(place))
+    def rank(key):
+        last = place.index(key[1]) if key[1] in KINDS else len(place)
+        return _ORDER.index(kind_of(key[1]).of), last
     return {n: sorted(ks, key=rank) for n,ks in out.items() if ks}
 
 # %% ../nbs/09k_standouts.ipynb #e789b428
@@ -215,8 +216,8 @@ def reasons(self:Overview)->dict: # line -> reasons, the gravest first
              for e in self.story.events if (r := _of_event(e))]
     for n,r in said:
         line = out.get(home(n, out))
-        if (line is not None and n not in ('loss', 'optimizer')
-            and all(r.text != o.text for o in line)): line.append(r)
+        if line is None or n in ('loss', 'optimizer'): continue
+        if all(r.text != o.text for o in line): line.append(r)
     return {n: sorted(rs, key=lambda r: -r.weight) for n,rs in out.items()}
 
 # %% ../nbs/09k_standouts.ipynb #fea19406

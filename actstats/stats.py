@@ -26,8 +26,8 @@ def dense(
     if x.is_contiguous(): return x
     order = _by_stride(x)
     y = x.permute(order)
-    return (x if y.is_contiguous()
-            else y.contiguous().permute(sorted(range(x.ndim), key=order.__getitem__)))
+    if y.is_contiguous(): return x
+    return y.contiguous().permute(sorted(range(x.ndim), key=order.__getitem__))
 
 # %% ../nbs/03d_stats.ipynb #1c04f98a
 def _by_stride(x): return sorted(range(x.ndim), key=x.stride, reverse=True)
@@ -37,8 +37,8 @@ def is_plain(x:Tensor)->bool:
     "True if `x` is an ordinary tensor with allocated storage"
     try:
         ordinary = type(x) is Tensor or type(x) is nn.Parameter
-        return ordinary and x.untyped_storage().data_ptr() != 0 and not (x.is_quantized
-                                                                         or x.is_nested)
+        return (ordinary and x.untyped_storage().data_ptr() != 0
+                and not (x.is_quantized or x.is_nested))
     # no storage: an efficient zero tensor, or one inside torch.func
     except RuntimeError: return False
 
@@ -83,7 +83,7 @@ def _counted_fields(x:Tensor, ok:Tensor|None, bins)->dict:
     d = d - mean if ok is None else (d - mean).where(ok, 0)
     nan = None if ok is None else x.isnan()
     hist = bins.count(x if ok is None else x.where(~nan, 0))
-    # they were counted as zeros
+    # NaN were counted as zeros
     if ok is not None: hist -= nan.sum() * bins.count(x.new_zeros(1))
     n_zero = hist[bins.zero] if isinstance(bins, FloatBins) else (x == 0).sum()
     return dict(n=n, n_zero=n_zero, mean=mean, m2=d.dot(d), hist=hist)

@@ -36,8 +36,8 @@ class Series:
         dtype:torch.dtype|None=None, # of the values
     ):
         vars(self).update(statistics)
-        self.name, self.kind, self.dtype, self.saturated, self.load = (name, kind, dtype,
-                                                                       None, None)
+        self.name, self.kind, self.dtype = name, kind, dtype
+        self.saturated = self.load = None
         self.n_bad = self.n_nan + self.n_posinf
         # in an output, it is a mask
         if not kind_of(kind).masked: self.n_bad = self.n_bad + self.n_neginf
@@ -104,15 +104,13 @@ class Case:
     "A recording up to some step, in the form that symptoms and rules read"
     def __init__(self,
         rec:Recording,
-        # only steps before this one, counted from the first; None: all
-        upto:int|None=None,
-        # the kinds to read; None: all that are judged, and into `lens` those of lenses
-        kinds=None,
+        upto:int|None=None, # only steps before this one, from the first on; None: all
+        kinds=None, # those to read; None: all that are judged, lenses' into `lens`
     ):
         lens = _read(rec, kinds_of('lens')) if kinds is None else {}
         kinds = [*judged(), 'run'] if kinds is None else kinds
-        self.meta, self.never_called, self.first = (rec.meta, rec.never_called,
-                                                    rec.meta.get('first_step') or 0)
+        self.meta, self.never_called = rec.meta, rec.never_called
+        self.first = rec.meta.get('first_step') or 0
         self._keep(_read(rec, kinds), lens, upto)
 
     def _keep(self, series:dict, lens:dict, upto:int|None):
@@ -166,10 +164,11 @@ def input(self:Case)->Series|None:
 def losses(self:Case)->Series|None:
     "The series that was logged as the loss; None if there is none"
     logs = self.of('log')
-    named = [s for s in logs if 'loss' in s.name.lower()
-             and not re.search('val|test|eval|best', s.name.lower())]
-    return next((s for n in ('loss', 'train_loss') for s in logs if s.name == n),
-                named[0] if named else None)
+    for n in ('loss', 'train_loss'):
+        for s in logs:
+            if s.name == n: return s
+    return next((s for s in logs if 'loss' in s.name.lower()
+                 and not re.search('val|test|eval|best', s.name.lower())), None)
 
 # %% ../nbs/09a_symptoms.ipynb #64598d93
 @patch(as_prop=True)
@@ -209,8 +208,8 @@ def grads(self:Case)->list:
 @_once
 def grad_steps(self:Case)->np.ndarray:
     "The steps that have a gradient"
-    return (np.unique(np.concatenate([s.step for s in self.grads])) if self.grads
-            else np.zeros(0, int))
+    if not self.grads: return np.zeros(0, int)
+    return np.unique(np.concatenate([s.step for s in self.grads]))
 
 # %% ../nbs/09a_symptoms.ipynb #11383031
 @patch(as_prop=True)
@@ -287,8 +286,8 @@ def trend(
     "Rank correlation with time, -1 to 1; NaN for fewer than six finite values"
     y = y[np.isfinite(y)]
     if len(y) < 6: return math.nan
-    return (float(np.corrcoef(y.argsort().argsort(), np.arange(len(y)))[0, 1])
-            if y.std() > 0 else 0.)
+    if not y.std() > 0: return 0.
+    return float(np.corrcoef(y.argsort().argsort(), np.arange(len(y)))[0, 1])
 
 # %% ../nbs/09a_symptoms.ipynb #393ca776
 def neumann(
@@ -297,8 +296,8 @@ def neumann(
     """Von Neumann's ratio, 0 to 4; NaN for fewer than six finite values,
     or if they are all the same"""
     y = y[np.isfinite(y)]
-    return (float((np.diff(y)**2).mean()/y.var()) if len(y) > 5 and y.var() > 0
-            else math.nan)
+    if len(y) < 6 or not y.var() > 0: return math.nan
+    return float((np.diff(y)**2).mean()/y.var())
 
 # %% ../nbs/09a_symptoms.ipynb #02a97c25
 def fan_in(
@@ -308,11 +307,11 @@ def fan_in(
     0 if that is not known"""
     if m := re.match(r'\w*Linear\(in_features=(\d+)', words): return int(m[1])
     if m := re.match(r'(?:LSTM|GRU|RNN)\(\d+, (\d+)', words): return int(m[1])
-    if not (m := re.match(r'Conv\dd\((\d+), \d+, kernel_size=\(([\d, ]+)\)', words)):
-        return 0
+    m = re.match(r'Conv\dd\((\d+), \d+, kernel_size=\(([\d, ]+)\)', words)
+    if m is None: return 0
     groups = re.search(r'groups=(\d+)', words)
-    return int(m[1])*math.prod(int(k) for k in m[2].strip(', ').split(','))//(
-        int(groups[1]) if groups else 1)
+    size = math.prod(int(k) for k in m[2].strip(', ').split(','))
+    return int(m[1])*size//(int(groups[1]) if groups else 1)
 
 # %% ../nbs/09a_symptoms.ipynb #3557915d
 # names of parameters with a row for each unit
@@ -375,8 +374,9 @@ class Symptom:
 SYMPTOMS = {} # name -> Symptom
 def _define(*symptoms): SYMPTOMS.update((s.name, s) for s in symptoms)
 
-_define(Symptom('steps', 'steps seen, at most 100',
-                '{value} steps were seen (usually {usual})'))
+_define(
+    Symptom('steps', 'steps seen, at most 100',
+            '{value} steps were seen (usually {usual})'))
 
 # %% ../nbs/09a_symptoms.ipynb #b6ee907e
 def classes(c:Case)->int:
@@ -409,8 +409,8 @@ def _fallen(v:float)->str:
         return ('the loss has not fallen below its start '
                 'or chance level (usually {usual} below)')
     way = 'below' if v > 0 else 'above'
-    return (f'the loss is {{value}} {way} its start or '
-            f'chance level (usually {{usual}} below)')
+    return (f'the loss is {{value}} {way} its start or chance level '
+            f'(usually {{usual}} below)')
 
 # %% ../nbs/09a_symptoms.ipynb #b6e44ddf
 def _moving(v:float)->str:
@@ -432,41 +432,44 @@ def _guessing(v:float)->str:
 
 def _come(v:float)->str:
     way = 'fallen' if v > 0 else 'risen'
-    return (
-        f'the loss has {way} by {{value}} times its noise (usually fallen by {{usual}})')
+    return (f'the loss has {way} by {{value}} times its noise '
+            f'(usually fallen by {{usual}})')
 
 def _steady(v:float)->str:
-    way = ('tends to rise' if v > .3 else 'falls' if v < -.8 else 'falls unsteadily'
-           if v < -.3 else 'shows no trend')
-    return (f'the loss {way}: its rank correlation with '
-            f'time is {{value}} (usually {{usual}})')
+    way = 'tends to rise' if v > .3 else 'shows no trend'
+    if v < -.3: way = 'falls' if v < -.8 else 'falls unsteadily'
+    return (f'the loss {way}: its rank correlation with time is {{value}} '
+            f'(usually {{usual}})')
 
 # %% ../nbs/09a_symptoms.ipynb #79643c12
 _define(
     Symptom('loss_fall', 'fall of the loss, as a share of its start or of chance level',
             _fallen, _beyond),
-    Symptom('loss_late', 'change of the loss between the halves of its last two thirds, '
-            'in standard errors',
-        _moving, lambda v: number(abs(v))),
+    Symptom('loss_late',
+            'change of the loss between the halves of its last two thirds, '
+            'in standard errors', _moving, lambda v: number(abs(v))),
     Symptom('loss_speed',
-        'fall of the loss in 100 steps, as a share of its start or of chance level',
-        _pace, _beyond),
+            'fall of the loss in 100 steps, as a share of its start or of chance level',
+            _pace, _beyond),
     Symptom('loss_trend',
             'rank correlation of the loss with time, over its last two thirds', _steady),
     Symptom('loss_level', 'loss over log(classes)', _guessing),
     Symptom('loss_drop', 'fall of the loss so far over its noise, log10 of 1 + the ratio',
-        _come, lambda v: number(10**min(abs(v), 300.) - 1)),
+            _come, lambda v: number(10**min(abs(v), 300.) - 1)),
     Symptom('loss_rebound',
-        'how far the loss is above its lowest level, as a share of its fall until then',
-        'of what the loss had fallen, {value} is lost again (usually {usual})', _share),
+            'how far the loss is above its lowest level, '
+            'as a share of its fall until then',
+            'of what the loss had fallen, {value} is lost again (usually {usual})',
+            _share),
     Symptom('loss_ratio', 'loss now over that at the start, log10; for losses above zero',
-        'the loss is {value} times what it was at the start (usually {usual})', _size),
+            'the loss is {value} times what it was at the start (usually {usual})',
+            _size),
     Symptom('loss_noise',
-        'how much the loss changes from one step to the next, over its level, log10',
-        'from one step to the next the loss changes by '
-        '{value} times its level (usually {usual})', _size),
+            'how much the loss changes from one step to the next, over its level, log10',
+            'from one step to the next the loss changes by {value} times its level '
+            '(usually {usual})', _size),
     Symptom('below_zero', 'share of the steps with a cross entropy below zero',
-        'the loss is below zero in {value} of the steps (usually {usual})', _share))
+            'the loss is below zero in {value} of the steps (usually {usual})', _share))
 
 # %% ../nbs/09a_symptoms.ipynb #59558158
 def loss_symptoms(c:Case)->dict:
@@ -521,31 +524,35 @@ def _together(r:float)->str:
 
 _define(
     Symptom('explained',
-        'share of the variance that is explained, by outputs and loss; not for classes',
-        '{value} of the variance is explained (usually {usual})', _share),
+            'share of the variance that is explained, by outputs and loss; '
+            'not for classes',
+            '{value} of the variance is explained (usually {usual})', _share),
     Symptom('discerned',
-        'share of the variance that the outputs discern, by the slope of the loss',
-        'the outputs discern {value} of the variance (usually {usual})', _share),
+            'share of the variance that the outputs discern, by the slope of the loss',
+            'the outputs discern {value} of the variance (usually {usual})', _share),
     Symptom('discerned_growth',
-        'how much more the outputs discern now than at the start, log10',
-        'the outputs discern {value} times as much as at the start (usually {usual})',
-        _size),
+            'how much more the outputs discern now than at the start, log10',
+            'the outputs discern {value} times as much as at the start (usually {usual})',
+            _size),
     Symptom('output_growth',
-        'variance of the outputs over the samples now over that at the start, log10',
-        'the outputs vary from sample to sample by {value} times '
-        'their variance at the start (usually {usual})', _size),
+            'variance of the outputs over the samples now over that at the start, log10',
+            'the outputs vary from sample to sample '
+            'by {value} times their variance at the start (usually {usual})', _size),
     Symptom('output_trend', 'rank correlation of the variance of the outputs with time',
-        'the rank correlation of the variance of the outputs with '
-        'time is {value} (usually {usual})'),
+            'the rank correlation of the variance of the outputs with time is {value} '
+            '(usually {usual})'),
     Symptom('output_peak', 'largest variance of the outputs so far over that now, log10',
-        'the outputs once varied {value} times as much as now (usually {usual})', _size),
-    Symptom('output_loss', 'rank correlation of the variance of the outputs '
-            'with the loss, over the last two thirds',
-        'as the outputs vary more, the loss {value} (usually {usual})', _together),
-    Symptom('output_varies', 'standard deviation of the outputs over the samples, '
+            'the outputs once varied {value} times as much as now (usually {usual})',
+            _size),
+    Symptom('output_loss',
+            'rank correlation of the variance of the outputs with the loss, '
+            'over the last two thirds',
+            'as the outputs vary more, the loss {value} (usually {usual})', _together),
+    Symptom('output_varies',
+            'standard deviation of the outputs over the samples, '
             'over that of the last layer, log10',
-        'from sample to sample the outputs vary by {value} times their '
-            'spread (usually {usual})', _size))
+            'from sample to sample the outputs vary by {value} times their spread '
+            '(usually {usual})', _size))
 
 # %% ../nbs/09a_symptoms.ipynb #30c5dedb
 def _explained(c:Case, v:float)->float:
@@ -596,40 +603,48 @@ def output_symptoms(c:Case)->dict:
         output_loss=_with_loss(c, v),
         explained=_explained(c, now(v)),
         output_growth=lg(now(v)) - lg(start(v)),
-        output_varies=lg(math.sqrt(now(v))/now(last.std))
-        if last is not None and now(last.std) > 0 else math.nan)
+        output_varies=_varies(v, last))
+
+def _varies(v:np.ndarray, last:Series|None)->float:
+    if last is None or not now(last.std) > 0: return math.nan
+    return lg(math.sqrt(now(v))/now(last.std))
 
 # %% ../nbs/09a_symptoms.ipynb #a102da73
 _define(
     Symptom('signal_growth',
-        'standard deviation of a layer now over that at the start, the largest, log10',
-        "a layer's outputs have grown to {value} times "
-        "their size at the start (usually {usual})", _size),
+            'standard deviation of a layer now over that at the start, the largest, '
+            'log10',
+            "a layer's outputs have grown to {value} times their size at the start "
+            "(usually {usual})", _size),
     Symptom('signal_fade',
-        'standard deviation of a layer now over that at the start, the smallest, log10',
-        "a layer's outputs have come down to {value} times their size "
-        "at the start (usually {usual})", _size),
+            'standard deviation of a layer now over that at the start, the smallest, '
+            'log10',
+            "a layer's outputs have come down to {value} times their size at the start "
+            "(usually {usual})", _size),
     Symptom('signal_last',
-        'standard deviation of the last layer now over that at the start, log10',
-        'the outputs of the last layer have {value} times '
-        'their size at the start (usually {usual})', _size),
-    Symptom('signal_spread', 'standard deviation of a layer over the median '
-            'of all but the last, the largest, log10',
-        'the outputs of a layer are {value} times as large as '
-            'those of the others (usually {usual})', _size),
-    Symptom('signal_tail', 'largest magnitude of a layer over its root mean square, '
-            'log10, median over layers',
-        'the largest outputs of a layer are {value} times the '
-            'usual ones (usually {usual})', _size),
+            'standard deviation of the last layer now over that at the start, log10',
+            'the outputs of the last layer have {value} times their size at the start '
+            '(usually {usual})', _size),
+    Symptom('signal_spread',
+            'standard deviation of a layer over the median of all but the last, '
+            'the largest, log10',
+            'the outputs of a layer are {value} times as large as those of the others '
+            '(usually {usual})', _size),
+    Symptom('signal_tail',
+            'largest magnitude of a layer over its root mean square, log10, '
+            'median over layers',
+            'the largest outputs of a layer are {value} times the usual ones '
+            '(usually {usual})', _size),
     Symptom('signal_peak', 'largest standard deviation of a layer over its median, log10',
-        'activations peaked at {value} times their median size (usually {usual})', _size),
+            'activations peaked at {value} times their median size (usually {usual})',
+            _size),
     Symptom('dead', 'share of dead units, mean over layers',
-        "on average, {value} of a layer's units are dead (usually {usual})", _share),
+            "on average, {value} of a layer's units are dead (usually {usual})", _share),
     Symptom('dead_most', 'share of dead units of the layer that has most',
-        'in one layer {value} of the units are dead (usually {usual})', _share),
+            'in one layer {value} of the units are dead (usually {usual})', _share),
     Symptom('saturated', 'share of saturated values, largest of the layers',
-        '{value} of the values of a bounded activation '
-        'are at the ends of its range (usually {usual})', _share))
+            '{value} of the values of a bounded activation are at the ends of its range '
+            '(usually {usual})', _share))
 
 # %% ../nbs/09a_symptoms.ipynb #fd109afa
 def _most(xs): return max((x for x in xs if math.isfinite(x)), default=math.nan)
@@ -666,35 +681,38 @@ def signal_symptoms(c:Case)->dict:
 # %% ../nbs/09a_symptoms.ipynb #03ddeb49
 _define(
     Symptom('grad_trend', 'norm of the gradient now over that at the start, log10',
-        'the norm of the gradient is {value} times what it was '
-        'at the start (usually {usual})', _size),
+            'the norm of the gradient is {value} times what it was at the start '
+            '(usually {usual})', _size),
     Symptom('grad_depth', 'gradient of the first weights over that of the last, log10',
-        'the gradient of the first weights is {value} '
-        'times that of the last (usually {usual})', _size),
+            'the gradient of the first weights is {value} times that of the last '
+            '(usually {usual})', _size),
     Symptom('grad_spread', 'largest over smallest gradient of weights, log10',
-        'the gradients of the weights differ by a factor of {value} (usually {usual})',
-        _size),
+            'the gradients of the weights differ by a factor of {value} '
+            '(usually {usual})', _size),
     Symptom('grad_spike', 'largest norm of the gradient over its median, log10',
-        'the gradient was once {value} times as large as usual (usually {usual})', _size),
+            'the gradient was once {value} times as large as usual (usually {usual})',
+            _size),
     Symptom('grad_walk',
-        "von Neumann's ratio of the means of gradients, median over weights",
-        "the means of gradients have a von Neumann ratio of {value} (usually {usual}; "
-        "2 for noise, 0 for a walk)"),
-    Symptom('grad_shift', 'gradient of the first weights over that of the last, '
+            "von Neumann's ratio of the means of gradients, median over weights",
+            "the means of gradients have a von Neumann ratio of {value} "
+            "(usually {usual}; 2 for noise, 0 for a walk)"),
+    Symptom('grad_shift',
+            'gradient of the first weights over that of the last, '
             'now over that at the start, log10',
-        'beside that of the last, '
+            'beside that of the last, '
             'the first gradient is {value} times what it was (usually {usual})', _size),
     Symptom('grad_zero', 'share of zeros in a gradient, median over weights',
-        '{value} of the values of a typical gradient are zero (usually {usual})', _share),
+            '{value} of the values of a typical gradient are zero (usually {usual})',
+            _share),
     Symptom('grad_none', 'share of the weights that have no gradient, or zero',
-        '{value} of the weights have no gradient (usually {usual})', _share))
+            '{value} of the weights have no gradient (usually {usual})', _share))
 
 # %% ../nbs/09a_symptoms.ipynb #4a962135
 def grad_symptoms(c:Case)->dict:
     "Symptoms of the gradients of weights, by name"
     if not c.grads: return {}
-    t, (depth, begun) = c.grad_norm, ([lg(f(s.rms)) for s in c.grads]
-                                      for f in (now, start))
+    t, depth = c.grad_norm, [lg(now(s.rms)) for s in c.grads]
+    begun = [lg(start(s.rms)) for s in c.grads]
     return dict(
         grad_shift=(depth[0] - depth[-1]) - (begun[0] - begun[-1]),
         grad_zero=median([now(s.frac_zero) for s in c.grads]),
@@ -703,8 +721,10 @@ def grad_symptoms(c:Case)->dict:
         grad_spread=_most(depth) + _most(-d for d in depth),
         grad_spike=lg(np.nanmax(t)/m) if (m := median(t)) > 0 else math.nan,
         grad_walk=median([neumann(s.mean) for s in c.grads]),
-        grad_none=float(np.mean([d <= -12 for d in depth]
-                                + [1.]*(len(c.weights) - len(depth)))))
+        grad_none=_share_without(depth, len(c.weights)))
+
+def _share_without(depth:list, n:int)->float:
+    return float(np.mean([d <= -12 for d in depth] + [1.]*(n - len(depth))))
 
 # %% ../nbs/09a_symptoms.ipynb #150cde35
 def _stepping(what:str)->Callable:
@@ -715,37 +735,41 @@ def _stepping(what:str)->Callable:
 # %% ../nbs/09a_symptoms.ipynb #7d61d8ea
 _define(
     Symptom('update', 'median ratio of update to weight, log10',
-        _stepping('a typical weight'), _size),
+            _stepping('a typical weight'), _size),
     Symptom('update_max', 'largest ratio of update to weight, log10',
-        _stepping('the layer that moves most'), _size),
+            _stepping('the layer that moves most'), _size),
     Symptom('update_change',
-        'ratio of update to weight now over that at the start, log10',
-        'the steps are {value} times as large as at the start (usually {usual})', _size),
+            'ratio of update to weight now over that at the start, log10',
+            'the steps are {value} times as large as at the start (usually {usual})',
+            _size),
     Symptom('update_slow',
-        'share of the weights of which a step changes less than a hundred-thousandth',
-        '{value} of the weights hardly move (usually {usual})', _share),
+            'share of the weights of which a step changes less than a hundred-thousandth',
+            '{value} of the weights hardly move (usually {usual})', _share),
     Symptom('update_little',
-        'share of the values of weights of which a step changes less than a thousandth',
-        'a step changes {value} of the values of weights by less than '
-        'a thousandth (usually {usual})', _share),
+            'share of the values of weights '
+            'of which a step changes less than a thousandth',
+            'a step changes {value} of the values of weights by less than a thousandth '
+            '(usually {usual})', _share),
     Symptom('update_depth',
-        'ratio of update to weight of the first weights over that of the last, log10',
-        'beside their size, the first weights move {value} times as much as the '
-        'last (usually {usual})', _size),
+            'ratio of update to weight of the first weights over that of the last, log10',
+            'beside their size, the first weights move {value} times as much as the last '
+            '(usually {usual})', _size),
     Symptom('update_scale',
-        'update over learning rate, the smallest, log10; for adaptive optimizers',
-        'the updates of a weight are {value} times the learning rate (usually {usual})',
-        _size),
+            'update over learning rate, the smallest, log10; for adaptive optimizers',
+            'the updates of a weight are {value} times the learning rate '
+            '(usually {usual})', _size),
     Symptom('weight_growth',
-        'root mean square of a weight now over that at the start, the smallest, log10',
-        'all weights have grown, '
-        'to {value} times their size at the start or more (usually {usual})', _size),
-    Symptom('update_first', 'largest ratio of update to weight in the first ten steps, '
+            'root mean square of a weight now over that at the start, the smallest, '
+            'log10',
+            'all weights have grown, '
+            'to {value} times their size at the start or more (usually {usual})', _size),
+    Symptom('update_first',
+            'largest ratio of update to weight in the first ten steps, '
             'of a typical weight, log10',
-        _stepping('at first a typical weight'), _size),
+            _stepping('at first a typical weight'), _size),
     Symptom('rate_past', 'mean learning rate so far over that of the last step, log10',
-        'so far the learning rate was {value} times what it is now, '
-        'on average (usually {usual})', _size))
+            'so far the learning rate was {value} times what it is now, '
+            'on average (usually {usual})', _size))
 
 # %% ../nbs/09a_symptoms.ipynb #503d3a5b
 @patch(as_prop=True)
@@ -776,10 +800,10 @@ def _scale(c:Case)->float:
 def _little(c:Case, ratios:list)->float:
     """The share of the values of weights whose ratio of update to
     weight, as log10, is below -3"""
-    sizes = np.array([c.get(n, 'param').n_total[-1]/max(1, c.get(n, 'param').n_steps[-1])
-                      for n in c.ratios])
-    return (float(sizes[[not v > -3 for v in ratios]].sum()/sizes.sum()) if sizes.sum()
-            else math.nan)
+    ps = [c.get(n, 'param') for n in c.ratios]
+    sizes = np.array([p.n_total[-1]/max(1, p.n_steps[-1]) for p in ps])
+    if not sizes.sum(): return math.nan
+    return float(sizes[[not v > -3 for v in ratios]].sum()/sizes.sum())
 
 def _grown(c:Case)->float:
     "The smallest growth of a weight since the first row, log10"
@@ -790,8 +814,8 @@ def _grown(c:Case)->float:
 def update_symptoms(c:Case)->dict:
     "Symptoms of the updates of weights, relative to the weights, by name"
     if not c.ratios: return {}
-    first, last = ([lg(f(r)) for r in c.ratios.values()]
-                   for f in (lambda r: start(r, 5), now))
+    first = [lg(start(r, 5)) for r in c.ratios.values()]
+    last = [lg(now(r)) for r in c.ratios.values()]
     return dict(
         update=median(last),
         update_max=_most(last),
@@ -807,37 +831,43 @@ def update_symptoms(c:Case)->dict:
 # %% ../nbs/09a_symptoms.ipynb #55ddcf21
 _define(
     Symptom('gain_max', 'largest gain of the first weights, log10',
-        'the weights of a layer begin with a gain of {value} (usually {usual} at most)',
-        _size), Symptom('frozen', 'share of parameters that never changed',
-        '{value} of the parameters never changed (usually {usual})', _share),
+            'the weights of a layer begin with a gain of {value} '
+            '(usually {usual} at most)', _size),
+    Symptom('frozen', 'share of parameters that never changed',
+            '{value} of the parameters never changed (usually {usual})', _share),
     Symptom('same', 'share of the weights that began with identical units',
-        '{value} of the weights began with identical units (usually {usual})', _share),
+            '{value} of the weights began with identical units (usually {usual})',
+            _share),
     Symptom('batch', 'samples in a batch, 16 at most, log10',
-        'a batch has {value} samples (usually {usual} or more)', _size),
+            'a batch has {value} samples (usually {usual} or more)', _size),
     Symptom('input_size',
-        'root mean square of the input, by how many powers of ten it is away from 1',
-        'the size of the input is off by a factor of {value} (usually {usual})', _size),
+            'root mean square of the input, by how many powers of ten it is away from 1',
+            'the size of the input is off by a factor of {value} (usually {usual})',
+            _size),
     Symptom('input_shift', 'mean of the input over its standard deviation',
-        "the input's mean is {value} standard deviations from zero (usually {usual})"),
+            "the input's mean is {value} standard deviations from zero "
+            "(usually {usual})"),
     Symptom('input_spike', 'largest magnitude of the input over its median, log10',
-        'the largest magnitude of a batch is {value} '
-        'times the usual one (usually {usual})', _size),
+            'the largest magnitude of a batch is {value} times the usual one '
+            '(usually {usual})', _size),
     Symptom('input_walk', "von Neumann's ratio of the input's standard deviation",
-        'the spread of the input has a von Neumann ratio of {value} (usually {usual}; '
-        '2 for noise, 0 for a walk)'),
+            'the spread of the input has a von Neumann ratio of {value} '
+            '(usually {usual}; 2 for noise, 0 for a walk)'),
     Symptom('input_same', 'share of the batches that equal the one before',
-        '{value} of the batches equal the one before (usually {usual})', _share),
+            '{value} of the batches equal the one before (usually {usual})', _share),
     Symptom('decay', 'share of a weight that weight decay takes in a step, log10',
-        'weight decay takes {value} of each weight in a step (usually {usual})', _size),
+            'weight decay takes {value} of each weight in a step (usually {usual})',
+            _size),
     Symptom('dropped', 'rate of dropout, the largest',
-        'dropout sets {value} of the values to zero (usually {usual})', _share),
+            'dropout sets {value} of the values to zero (usually {usual})', _share),
     Symptom('in_eval',
-        'share of the norms with running statistics that are in evaluation mode',
-        '{value} of the norms are in evaluation mode (usually {usual})', _share),
+            'share of the norms with running statistics that are in evaluation mode',
+            '{value} of the norms are in evaluation mode (usually {usual})', _share),
     Symptom('half', 'are parameters in float16?',
             lambda v: f'parameters are {"" if v else "not "}in float16'),
     Symptom('not_finite', 'share of the last rows with values that are not finite',
-        '{value} of the last rows hold NaN or infinite values (usually {usual})', _share))
+            '{value} of the last rows hold NaN or infinite values (usually {usual})',
+            _share))
 
 # %% ../nbs/09a_symptoms.ipynb #098efd6d
 @patch
@@ -845,8 +875,8 @@ def moved(self:Case, name:str)->bool:
     "True if this parameter ever changed"
     u, p = self.get(name, 'update'), self.get(name, 'param')
     if u is not None and (np.nan_to_num(u.rms).any() or (u.n_bad > 0).any()): return True
-    return p is not None and len(p) > 1 and bool((np.diff(p.mean) != 0).any()
-                                                 or (np.diff(p.std) != 0).any())
+    if p is None or len(p) < 2: return False
+    return bool((np.diff(p.mean) != 0).any() or (np.diff(p.std) != 0).any())
 
 # %% ../nbs/09a_symptoms.ipynb #4a992029
 def _still(c:Case)->float:
@@ -893,19 +923,19 @@ def fact_symptoms(c:Case)->dict:
     some = [s for s in c.series.values()
             if s.kind != 'input' and not s.is_number or s is c.losses]
     ends = [float((s.n_bad[-max(3, len(s)//5):] > 0).mean()) for s in some]
+    same = set(c.meta.get('identical') or ()) & set(c.weights)
     return dict(
         gain_max=_most(map(lg, c.gains.values())),
         frozen=_still(c),
         not_finite=max(ends, default=0.),
-        same=len(set(c.meta.get('identical') or ()) & set(c.weights))/max(1,
-                                                                          len(c.weights)))
+        same=len(same)/max(1, len(c.weights)))
 
 def setting_symptoms(c:Case)->dict:
     "Symptoms of settings, by name"
     shape, params = c.meta.get('input'), c.of('param')
     last = max((int(s.step[-1]) for s in c.acts), default=0)
-    running = [n
-               for n in c.meta.get('modules') or () if c.words(n).startswith('BatchNorm')]
+    running = [n for n in c.meta.get('modules') or ()
+               if c.words(n).startswith('BatchNorm')]
     in_eval = {n for n,step in (c.meta.get('in_eval') or {}).items() if step >= last}
     return dict(
         batch=lg(min(shape[0], 16)) if shape else math.nan,

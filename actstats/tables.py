@@ -82,8 +82,9 @@ def _levels(y:np.ndarray)->np.ndarray:
     return np.where(ok, (y - low)/(high - low or 1), np.nan)
 
 def _blocks(levels, bad)->str:
-    draw = (lambda level, bad: '!' if bad else ' ' if level != level
-            else _BLOCKS[round(7*level)])
+    def draw(level, bad):
+        if bad: return '!'
+        return ' ' if np.isnan(level) else _BLOCKS[round(7*level)]
     return ''.join(map(draw, levels, bad))
 
 # %% ../nbs/10a_tables.ipynb #af590e8d
@@ -102,8 +103,8 @@ def sparklines(
 )->list: # a text for each
     "The means of each history over the steps, in block characters on one scale"
     hs = [h.coarser(width) for h in hs]
-    levels, ends = (_levels(np.concatenate([h.mean for h in hs])),
-                    np.cumsum([len(h) for h in hs]))
+    levels = _levels(np.concatenate([h.mean for h in hs]))
+    ends = np.cumsum([len(h) for h in hs])
     return [_blocks(level, h.n_nonfinite > 0)
             for level,h in zip(np.split(levels, ends[:-1]), hs)]
 
@@ -118,8 +119,8 @@ def alarm_step(
     if alarm is None or alarm.rule != 'will_fail': return alarm and alarm.step
     every, first = rec.meta.get('every') or 1, rec.meta.get('first_step') or 0
     last = min(d.steps, MOST)  # the risk looks no further
-    n = next((n for n in range(EARLIEST, last, 25) if rec.diagnose(upto=n*every).alarm),
-             last)
+    looks = range(EARLIEST, last, 25)
+    n = next((n for n in looks if rec.diagnose(upto=n*every).alarm), last)
     return first + n*every - 1
 
 # %% ../nbs/10a_tables.ipynb #e0b31500
@@ -204,8 +205,8 @@ def table(self:LayerTable,
     "Name, sparkline and the numbers that are kept"
     from rich.table import Table
     from rich.text import Text
-    heads, out = [k for k in HEADS if k in kept], Table(box=None, header_style='bold',
-                                                        pad_edge=False)
+    heads = [k for k in HEADS if k in kept]
+    out = Table(box=None, header_style='bold', pad_edge=False)
     for k in ('layer', 'std over time'): out.add_column(k, no_wrap=True)
     for k in heads: out.add_column(k, no_wrap=True, justify='right')
     for h,row in zip(self.histories, self.texts):
@@ -270,8 +271,8 @@ def main_kind(rec:Recording)->Kind:
     """The kind of row to show: outputs of layers if there are any,
     else whatever has a histogram"""
     seen = [k for k in KINDS.values() if rec._names(k.name)]
-    return next((k for k in seen if k.outputs),
-                next((k for k in seen if k.of != 'number'), KINDS['act']))
+    found = [k for k in seen if k.outputs] or [k for k in seen if k.of != 'number']
+    return found[0] if found else KINDS['act']
 
 def _count(n:int, what:str)->str: return f'{n:,} {what}' + 's'*(n != 1)
 
@@ -366,10 +367,11 @@ def _picture(h:History)->dict|None:
 def _close_up(h:History)->dict:
     "Arguments for the macro `history`"
     texts = dict(zip(HEADS, as_text(last_row(h)))) if len(h) else {}
-    heads = [k for k in (('mean', 'min', 'max') if kind_of(h.kind).of == 'number'
-                         else HEADS[1:]) if texts.get(k)]
-    facts = (f'{kind_of(h.kind).plural}; {_count(len(h), "row")}, '
-             f'{_count(int(h.n_steps.sum()), "step")}')
+    number = kind_of(h.kind).of == 'number'
+    heads = ('mean', 'min', 'max') if number else HEADS[1:]
+    heads = [k for k in heads if texts.get(k)]
+    facts = (f'{kind_of(h.kind).plural}; '
+             f'{_count(len(h), "row")}, {_count(int(h.n_steps.sum()), "step")}')
     return dict(name=h.name or '(model)', facts=facts, picture=_picture(h.by_step()),
                 heads=['', *heads], cells=[texts[k] for k in heads])
 

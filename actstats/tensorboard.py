@@ -27,14 +27,15 @@ def closed_bins(
     counts[-1] -= h.n_posinf[i]
     some = np.flatnonzero(counts)
     if not len(some): return np.zeros(1, int), np.array([0., 1.])
-    counts, edges = counts[some[0]:some[-1]+1], h.edges[some[0]:some[-1]+2].clip(h.min[i],
-                                                                                 h.max[i])
+    first, last = some[0], some[-1]
+    counts = counts[first:last+1]
+    edges = h.edges[first:last+2].clip(h.min[i], h.max[i])
     inner = np.unique(edges)
     if len(inner) == 1: return counts[counts > 0].sum(keepdims=True), _around(inner[0])
     # a bin without width joins the one above it; at the maximum, the one below
     joined = np.zeros(len(inner) - 1, int)
-    np.add.at(joined, (np.searchsorted(inner, edges[:-1], 'right')
-                       - 1).clip(max=len(joined) - 1), counts)
+    at = np.searchsorted(inner, edges[:-1], 'right') - 1
+    np.add.at(joined, at.clip(max=len(joined) - 1), counts)
     return joined, inner
 
 # %% ../nbs/10b_tensorboard.ipynb #d8cba8b2
@@ -106,8 +107,8 @@ def _memory(
 )->dict:
     """The data a recording keeps about an object: not copied or pickled,
     and empty again for another object in its place"""
-    memories, key = (rec.__dict__.setdefault('_written', {}),
-                     id(of) if key is None else key)
+    memories = rec.__dict__.setdefault('_written', {})
+    if key is None: key = id(of)
     if key not in memories or memories[key][0] is not of: memories[key] = of, {}
     return memories[key][1]
 
@@ -130,20 +131,19 @@ def to_tensorboard(self:Recording,
     layers=None, # names, one or several; None: all
     kinds=None, # some of "act", "grad", ...; None: all that were recorded
     curves=_CURVES, # statistics to draw as curves
-    # of each layer at most, in this call: further new rows are merged; None: all
-    rows:int|None=None,
+    rows:int|None=None, # of each layer at most: further new rows are merged; None: all
 ):
     """Write the new rows to TensorBoard as raw histograms and curves;
     TypeError if `writer` does not accept them"""
     _can('to_tensorboard', writer, 'a TensorBoard SummaryWriter', 'add_histogram_raw',
          'add_scalar')
-    names = (None if layers is None else [layers] if isinstance(layers, str)
-             else list(layers))
+    names = [layers] if isinstance(layers, str) else layers
+    if names is not None: names = list(names)
     _check_wanted(self, names, kinds)
     seen = _memory(self, writer)
     for name,kind in list(self):
-        if (kinds is not None and kind not in kinds) or (names is not None
-                                                         and name not in names): continue
+        if kinds is not None and kind not in kinds: continue
+        if names is not None and name not in names: continue
         h = _new_rows(self, (name, kind), self._history(name, kind), seen)
         h = h.coarser(rows) if rows else h
         for i in range(len(h)): _write_row(writer, h, i, name or '(model)', curves)

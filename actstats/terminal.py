@@ -36,8 +36,8 @@ def loss_lines(
     and a mark where the alarm came"""
     h = _loss(rec)
     if h is None: return []
-    begin, last, n = (f'loss  {_value(h.mean[0])} ', _value(h.mean[-1]),
-                      int(h.n_steps.sum()))
+    begin, last = f'loss  {_value(h.mean[0])} ', _value(h.mean[-1])
+    n = int(h.n_steps.sum())
     h, at = h.coarser(width), alarm_step(rec, d)
     line = f'{begin}{sparklines([h], width)[0]} {last} after {_steps(n)}'
     if at is None: return [line]
@@ -48,8 +48,8 @@ def _risk(d:Diagnosis)->str:
     "The risk in words, and where the alarm is"
     if d.risk != d.risk: return d.summary.replace('Risk not known: ', 'not known: ')
     seen = min(d.steps, MOST)
-    alarm = (f'; the alarm is at {percent(threshold(seen))}'
-             if np.isfinite(threshold(seen)) else '')
+    bar = threshold(seen)
+    alarm = f'; the alarm is at {percent(bar)}' if np.isfinite(bar) else ''
     return f'{percent(d.risk)} after the first {seen} of {_steps(d.steps)}{alarm}'
 
 def _why(rec:Recording, d:Diagnosis, alarm:Finding)->list: # of (label, text)
@@ -57,9 +57,9 @@ def _why(rec:Recording, d:Diagnosis, alarm:Finding)->list: # of (label, text)
     if alarm.rule != 'will_fail': return [('cause', f'{_words(alarm)}: {alarm.sentence}')]
     find = lambda name: next((f for f in d if f.rule == name), None)
     cause, other = (find(alarm.evidence[k]) for k in ('cause', 'other'))
-    return [('symptoms', _said(reasons(Case(rec))).strip()),
-            ('cause', f'{_words(cause)}: {cause.sentence}' if cause
-             else 'not known: no finding explains the symptoms'),
+    known = 'not known: no finding explains the symptoms'
+    if cause: known = f'{_words(cause)}: {cause.sentence}'
+    return [('symptoms', _said(reasons(Case(rec))).strip()), ('cause', known),
             ('or else', other and _named(other))]
 
 def _words(f:Finding)->str: return f.rule.replace('_', ' ')
@@ -106,8 +106,8 @@ class LossLines:
 def _layers(rec:Recording, d:Diagnosis, most:int)->list:
     "The table of layers, and how many it leaves out"
     from rich.text import Text
-    kind, severity = main_kind(rec).name, {f.layer: f.severity
-                                           for f in reversed(d.findings)}
+    severity = {f.layer: f.severity for f in reversed(d.findings)}
+    kind = main_kind(rec).name
     names = rec._names(kind)
     hs = [h.by_step() for n in shown_layers(names, set(severity), most)
           if len(h := rec._history(n, kind))]
@@ -125,9 +125,8 @@ def page(
     from rich.text import Text
     d = rec.diagnose() if d is None else d
     findings = [f for f in d if f.rule != 'will_fail']  # the verdict says it
-    found = ['', Text('Findings',
-                      style='bold'), FindingTable(findings)] if findings else []
-    if not len(d): found = ['', 'Nothing unusual was seen.']
+    found = [] if len(d) else ['', 'Nothing unusual was seen.']
+    if findings: found = ['', Text('Findings', style='bold'), FindingTable(findings)]
     loss = [LossLines(rec, d)]*(_loss(rec) is not None)
     return [*loss, *_layers(rec, d, most), *found, '', _grid(verdict_lines(rec, d))]
 
@@ -138,9 +137,8 @@ def _worst(rec:Recording)->str:
               if (n, 'act') in rec and len(h := rec._history(n, 'act'))}
     known = {n: v for n,v in shares.items() if v == v}
     name = max(known, key=known.get, default=None)
-    return ('none known' if name is None
-            else f'{percent(known[name])} in {name or "(model)"}' if known[name]
-            else 'none')
+    if name is None: return 'none known'
+    return f'{percent(known[name])} in {name or "(model)"}' if known[name] else 'none'
 
 def _counted(d:Diagnosis)->str:
     alarms = sum(f.severity == 'error' for f in d)
@@ -156,9 +154,9 @@ class SideBySide:
     ):
         recs, ds = zip(*runs.values())
         self.names, self.losses = list(runs), [_loss(rec) for rec in recs]
-        self.lines = [('verdict', [d.verdict for d in ds]),
-                      ('risk', [percent(d.risk) if d.risk == d.risk else 'not known'
-                                for d in ds]), ('dead units', list(map(_worst, recs))),
+        risks = ['not known' if np.isnan(d.risk) else percent(d.risk) for d in ds]
+        self.lines = [('verdict', [d.verdict for d in ds]), ('risk', risks),
+                      ('dead units', list(map(_worst, recs))),
                       ('findings', list(map(_counted, ds))), *(more or {}).items()]
 
     def curves(self, width:int)->list:
@@ -173,8 +171,8 @@ class SideBySide:
         from rich.text import Text
         table = Table(box=None, header_style='bold', pad_edge=False, padding=(0, 2, 0, 0))
         for name in ('', *self.names): table.add_column(Text(name), overflow='fold')
-        curves = self.curves(min(24,
-                                 max(6, (options.max_width - 14)//len(self.names) - 10)))
+        room = (options.max_width - 14)//len(self.names) - 10
+        curves = self.curves(min(24, max(6, room)))
         for label,texts in (*self.lines[:2], ('loss', curves), *self.lines[2:]):
             table.add_row(Text(label, style='bold'),
                           *(Text(t, style=_VERDICTS.get(t, '')) for t in texts))

@@ -63,14 +63,14 @@ def _read(t, ticks:list, ended:float, now:bool)->tuple:
     """For all keys of a track at these time keys: statistics, (keys, ticks),
     and a function that counts alive units"""
     ticks, times = np.array(ticks), _times(t, now)
-    start, stop = max(0, bisect_right(times, ticks[0]) - _REACH), bisect_right(times,
-                                                                               ticks[-1])
+    start = max(0, bisect_right(times, ticks[0]) - _REACH)
+    stop = bisect_right(times, ticks[-1])
     rows, masks = _slice(t, start, stop)  # all that is transferred
-    at = np.where(ticks < ended, np.searchsorted(times[start:stop], ticks, 'right') - 1,
-                  -1)
+    at = np.searchsorted(times[start:stop], ticks, 'right') - 1
+    at = np.where(ticks < ended, at, -1)
     i = _filled(field(rows, 'n_steps').numpy(), at)
-    pick = lambda v, j=slice(None): np.where(i[j] >= 0,
-                                             np.take_along_axis(v, i[j], axis=1), 0)
+    def pick(v, j=slice(None)):
+        return np.where(i[j] >= 0, np.take_along_axis(v, i[j], axis=1), 0)
     return ({k: pick(field(rows, k).numpy()) for k in _READ},
             lambda of: pick(_alive(masks, *of.bytes), of.output))
 
@@ -111,8 +111,9 @@ def _pairs(rec:Recording, t)->list:
     modules, counts = rec.meta.get('modules') or {}, {}
     rows, _ = t.heads()
     for k in ('n_total', 'n_steps'): counts[k] = field(rows, k).sum(1, True).tolist()
-    weight = lambda name, i: is_weight(
-        name, SimpleNamespace(**{k: v[i] for k,v in counts.items()}), modules)
+    def weight(name, i):
+        counted = SimpleNamespace(**{k: v[i] for k,v in counts.items()})
+        return is_weight(name, counted, modules)
     pairs = [(n, i, t.slots[n, 'param'])
              for (n,k),i in t.slots.items() if k == 'update' and (n, 'param') in t.slots]
     return [(i, j) for n,i,j in pairs if weight(n, j)]
@@ -180,10 +181,9 @@ def _tracks(rec:Recording, now:bool=False)->dict: # device -> Track
 def _ended(tracks:dict, dev, now:bool)->float:
     "The first time key for which the last row of a track is too old"
     last = _times(tracks[dev], now)[-1]
-    past = not isinstance(dev, torch.device) and any(isinstance(o, torch.device)
-                                                     for o in tracks)
+    going_on = any(isinstance(o, torch.device) for o in tracks)
     # rows of the part of a run before it was resumed
-    if past: return tracks[dev].last[-1] + 1
+    if going_on and not isinstance(dev, torch.device): return tracks[dev].last[-1] + 1
     later = sorted({tick for t in tracks.values()
                     for tick in _times(t, now) if tick > last})
     return later[_REACH - 1] if len(later) >= _REACH else np.inf
@@ -203,8 +203,8 @@ def _lines(rec:Recording, ticks:list|None)->dict:
     with np.errstate(all='ignore'):
         lines = {k: f(np.concatenate([p[of] for p in parts]))
                  for k,(of, f) in _LINES.items()}
-    return lines | dict(nonfinite_values_total=sum(np.r_[0, bad][rows]
-                                                   for rows,bad in before))
+    total = sum(np.r_[0, bad][rows] for rows,bad in before)
+    return lines | dict(nonfinite_values_total=total)
 
 # %% ../nbs/10f_trackers.ipynb #a190b261
 _SHARE = .01  # of the time since the last diagnosis that it may have taken
@@ -221,15 +221,14 @@ def _judge(rec:Recording):
 def _judgement(rec:Recording, fresh:bool=False)->dict:
     "Risk and number of findings, from the last diagnosis"
     seen, n = _memory(rec, rec), len(rec)
-    if n >= FEWEST and n != seen.get('steps') and (fresh or monotonic()
-                                                   >= seen.get('due', 0)): _judge(rec)
+    due = fresh or monotonic() >= seen.get('due', 0)
+    if n >= FEWEST and n != seen.get('steps') and due: _judge(rec)
     return {k: seen[k] for k in ('risk', 'findings') if k in seen}
 
 # %% ../nbs/10f_trackers.ipynb #aeb8548d
 @patch
 def headline(self:Recording,
-    # diagnose now even if no diagnosis is due, as for the last numbers of a run
-    fresh:bool=False,
+    fresh:bool=False, # diagnose now, due or not, as for the last numbers of a run
 )->dict: # name -> float
     """Up to twelve numbers; never raises. Fast unless a diagnosis is due:
     seconds for 1,000 layers, up to 1 % of time"""
@@ -248,10 +247,10 @@ def _headline(rec:Recording, fresh:bool)->dict:
 def _whole(what:str, v, least:float=-math.inf, most:float=math.inf)->int:
     "`v` as an int; TypeError or ValueError if it is no whole number within the limits"
     if isinstance(v, Real) and v % 1 == 0 and least <= v <= most: return int(v)
-    limits = ('' if math.isinf(least) else f' of {least} or more' if math.isinf(most)
-              else f' from {least} to {most}')
-    raise (ValueError if isinstance(v, Real)
-           else TypeError)(f'{what}: expected a whole number{limits}, got {v!r:.60}')
+    limits = '' if math.isinf(least) else f' from {least} to {most}'
+    if limits and math.isinf(most): limits = f' of {least} or more'
+    kind = ValueError if isinstance(v, Real) else TypeError
+    raise kind(f'{what}: expected a whole number{limits}, got {v!r:.60}')
 
 # %% ../nbs/10f_trackers.ipynb #dd8e3fb5
 @patch
@@ -311,8 +310,8 @@ def _names(what:str, v, known)->list:
     some = [v] if isinstance(v, str) or not isinstance(v, Iterable) else list(v)
     if all(isinstance(n, str) for n in some): return some
     bad = next(n for n in some if not isinstance(n, str))
-    raise TypeError(
-        f'{what}: expected a name or several, got {bad!r:.60}{_nearest(bad, known)}')
+    raise TypeError(f'{what}: expected a name or several, '
+                    f'got {bad!r:.60}{_nearest(bad, known)}')
 
 # %% ../nbs/10f_trackers.ipynb #5e7ea28c
 _LAYERS, _ALERTS = 6, 10
@@ -320,10 +319,10 @@ _LAYERS, _ALERTS = 6, 10
 def _chosen(rec:Recording, layers, kinds, d, seen:dict)->list:
     """The keys whose histograms are wanted;
     KeyError or ValueError for names and kinds that were not recorded"""
-    names = None if layers is None else _names('layers', layers,
-                                               dict.fromkeys(n for n,_ in rec))
-    kinds = ([main_kind(rec).name] if kinds is None
-             else _names('kinds', kinds, dict.fromkeys(k for _,k in rec)))
+    names = layers
+    if names is not None: names = _names('layers', names, dict.fromkeys(n for n,_ in rec))
+    if kinds is None: kinds = [main_kind(rec).name]
+    else: kinds = _names('kinds', kinds, dict.fromkeys(k for _,k in rec))
     _check_wanted(rec, names, [k for k in kinds if len(rec)])
     found = {f.layer for f in d}
     some = [n for k in kinds for n in shown_layers(rec._names(k), found, _LAYERS)]
@@ -344,8 +343,8 @@ def _histogram_points(rec:Recording, keys:list, rows:int, bins:int, seen:dict,
         left = h.n_steps.sum() - h.n_steps.cumsum()  # steps of the rows that follow
         for i,step in enumerate(h.step.tolist()):
             if not h.n[i]: continue
-            points.setdefault(step, {})[f'actstats/{key[1]}/{key[0] or "(model)"}'] = (
-                h.np_histogram(bins, i))
+            label = f'actstats/{key[1]}/{key[0] or "(model)"}'
+            points.setdefault(step, {})[label] = h.np_histogram(bins, i)
             if only is None: marks.setdefault(step, {})[key] = after[key] - int(left[i])
     return points, marks
 
@@ -374,8 +373,8 @@ def _send_points(rec:Recording, tracker, keys:list, rows:int, bins:int, seen:dic
     for step in tracker.points(points, alone):
         if alone: seen.setdefault('alone', set()).add(ticks[step])
         else:
-            seen.update(marks.get(step, {}),
-                        **({'until': ticks[step]} if step in ticks else {}))
+            seen.update(marks.get(step, {}))
+            if step in ticks: seen['until'] = ticks[step]
 
 # %% ../nbs/10f_trackers.ipynb #47a89ade
 def _now(rec:Recording)->dict:
@@ -387,8 +386,8 @@ def _now(rec:Recording)->dict:
 def _send_alerts(tracker, d, seen:dict):
     "Report each rule once, with the first layer that it names"
     known = seen.setdefault('alerts', set())
-    new = list({f.rule: f for f in reversed(d.findings) if f.rule not in known}.values())[
-        ::-1]
+    new = {f.rule: f for f in reversed(d.findings) if f.rule not in known}
+    new = list(new.values())[::-1]
     new = new[:max(0, _ALERTS - len(known))]
     for f in tracker.alerts(new, d): known.add(f.rule)
 
@@ -398,8 +397,8 @@ def _send_files(rec:Recording, tracker, d, keys:list, seen:dict):
     if seen.get('filed') == len(rec): return
     with TemporaryDirectory() as folder:
         rec.report(Path(folder)/'report.html')
-        (Path(folder)/'diagnosis.json').write_text(
-            json.dumps(d.to_dict(), allow_nan=False), encoding='utf-8')
+        text = json.dumps(d.to_dict(), allow_nan=False)
+        (Path(folder)/'diagnosis.json').write_text(text, encoding='utf-8')
         if not tracker.draws and keys: _picture(rec, keys, Path(folder)/'histograms.png')
         tracker.files(folder)
     seen['filed'] = len(rec)
@@ -428,8 +427,8 @@ class _Trackio:
         import trackio
         run = trackio.context_vars.current_run.get() if run is None else run
         if run is None:
-            raise ValueError('to_trackio: no run is active; call trackio.init() first, '
-                             'or pass its run')
+            raise ValueError('to_trackio: no run is active; '
+                             'call trackio.init() first, or pass its run')
         self.run = _can('to_trackio', run, 'a run of trackio.init()', 'log', 'alert',
                         'log_artifact')
         self.histogram, self.levels = trackio.Histogram, trackio.AlertLevel
@@ -480,8 +479,8 @@ class _Wandb:
         import wandb
         run = wandb.run if run is None else run
         if run is None:
-            raise ValueError(
-                'to_wandb: no run is active; call wandb.init() first, or pass its run')
+            raise ValueError('to_wandb: no run is active; '
+                             'call wandb.init() first, or pass its run')
         self.run = _can('to_wandb', run, 'a run of wandb.init()', 'log', 'define_metric',
                         'alert', 'log_artifact')
         self.module = wandb
@@ -541,8 +540,8 @@ class _Mlflow:
         if run is None:
             raise ValueError('to_mlflow: no run is active; '
                              'call mlflow.start_run() first, or pass its run')
-        self.id = run if isinstance(run, str) else getattr(getattr(run, 'info', None),
-                                                           'run_id', None)
+        self.id = run if isinstance(run, str) else None
+        if self.id is None: self.id = getattr(getattr(run, 'info', None), 'run_id', None)
         wanted = 'to_mlflow: expected a run of mlflow.start_run() or its id'
         if self.id is None: raise TypeError(f'{wanted}, got {type(run).__name__}')
         self.key, self.metric = ('mlflow', self.id), mlflow.entities.Metric

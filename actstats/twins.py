@@ -49,10 +49,10 @@ def color_twins(self:Recording,
     if layers is None: layers = _in_both(self, kinds[0], self, kinds[1])
     pairs = list(zip(*(_chosen(self, layers, k) for k in kinds)))
     if not pairs:
-        return np.array([_empty(ax, _nothing(kinds[1]))
-                         for ax in _axes(2, 1, 4.2, 2.5, axs)])
-    axs = _paired_axes(len(pairs), ncols) if axs is None else _axes(2*len(pairs), ncols,
-                                                                    0, 0, axs)
+        axs = _axes(2, 1, 4.2, 2.5, axs)
+        return np.array([_empty(ax, _nothing(kinds[1])) for ax in axs])
+    if axs is None: axs = _paired_axes(len(pairs), ncols)
+    else: axs = _axes(2*len(pairs), ncols, 0, 0, axs)
     for ax,h in zip(axs, (h for pair in pairs for h in pair)):
         _draw_twin(ax, h, self, **kwargs)
     return axs
@@ -100,8 +100,7 @@ def _peaks(ax, a:History, b:History, step:int|None, labels):
 @patch
 def twin_peaks(self:Recording,
     layers=None, # names, one or several; None: all that have both
-    # above and below: two of `KINDS`; with another run: the first, of both
-    kinds=('act', 'valid'),
+    kinds=('act', 'valid'), # above and below, of `KINDS`; with another run: the first
     step:int|None=None, # any step; None: the last one
     ncols:int=3, # pictures in a row
     axs=None, # axes to draw on, one for each layer
@@ -110,9 +109,9 @@ def twin_peaks(self:Recording,
     """Two distributions of each layer back to back at one step:
     training and evaluation mode, or two runs"""
     _check_two(kinds)
-    other, kind = (self, kinds[1]) if against is None else (against, kinds[0])
-    labels = [kind_of(k).label for k in kinds] if against is None else ['this run',
-                                                                        'the other run']
+    if against is None:
+        other, kind, labels = self, kinds[1], [kind_of(k).label for k in kinds]
+    else: other, kind, labels = against, kinds[0], ['this run', 'the other run']
     if layers is None: layers = _in_both(self, kinds[0], other, kind)
     pairs = list(zip(_chosen(self, layers, kinds[0]), _chosen(other, layers, kind)))
     axs = _axes(max(1, len(pairs)), ncols, 4.2, 2.5, axs)

@@ -21,13 +21,12 @@ __all__ = ['init_weights', 'act_moments', 'Centring', 'centring', 'GeneralRelu']
 def init_weights(
     m:nn.Module, # a convolution or linear layer is changed, any other module left alone
     leaky:float=0., # slope of the activation on the negative side
-    # weights get the variance gain**2/n_in; None: sqrt(2/(1 + leaky**2))
-    gain:float|None=None,
+    gain:float|None=None, # the variance is gain**2/n_in; None: sqrt(2/(1 + leaky**2))
 ):
-    """Kaiming initialisation, biases zero: [He et al.
-    2015](https://arxiv.org/abs/1502.01852); for `model.apply`"""
-    if not isinstance(m, (nn.Linear, nn.Conv1d, nn.Conv2d,
-                          nn.Conv3d)) or parameter(m, 'weight') is None: return
+    """Kaiming initialisation, biases zero, for `model.apply`:
+    [He et al. 2015](https://arxiv.org/abs/1502.01852)"""
+    if not isinstance(m, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)): return
+    if parameter(m, 'weight') is None: return
     if gain is None: gain = math.sqrt(2/(1 + leaky**2))
     nn.init.normal_(m.weight, std=gain/math.sqrt(m.weight[0].numel()))
     if m.bias is not None: nn.init.zeros_(m.bias)
@@ -35,8 +34,7 @@ def init_weights(
 # %% ../nbs/06b_weights.ipynb #199bff44
 def act_moments(
     act, # elementwise function of a tensor, or a module or class of one
-    # standard deviation of the normally distributed pre-activations, of mean 0
-    std:float=1.,
+    std:float=1., # standard deviation of the normal pre-activations, of mean 0
 )->tuple: # mean and standard deviation of act(std*z)
     """Mean and standard deviation after an activation, by integration;
     ValueError if it is not elementwise or not finite"""
@@ -50,8 +48,8 @@ def act_moments(
         raise ValueError('act_moments: expected an elementwise activation, '
                          f'got {tuple(y.shape)} from {tuple(z.shape)}')
     if not y.isfinite().all():
-        raise ValueError(f'act_moments: the activation of {std:g}*z '
-                         'is not finite for all z in (-12, 12)')
+        raise ValueError(f'act_moments: the activation of {std:g}*z is not finite '
+                         'for all z in (-12, 12)')
     with torch.no_grad(): alone = act(std*z[::100])
     if not torch.allclose(y[::100], alone):
         raise ValueError('act_moments: expected an elementwise activation, '
@@ -70,14 +68,12 @@ class Centring(NamedTuple):
 # %% ../nbs/06b_weights.ipynb #3284e259
 def centring(
     act, # elementwise function of a tensor, or a module or class of one
-    # wanted standard deviation after the activation; None: that of act(z)
-    std:float|None=1.,
-# activations minus sub have mean 0, this std, for weights of variance gain**2/n_in
-)->Centring:
+    std:float|None=1., # wanted after the activation; None: that of act(z)
+)->Centring: # sub, gain and std: act(z) - sub has mean 0 and this standard deviation
     """The constant that centres an activation, and the gain that keeps its variance;
     ValueError if `std` is out of reach"""
-    sigma = 1. if std is None else _solve(lambda s: act_moments(act, s)[1] - std, act,
-                                          std)
+    def above(s): return act_moments(act, s)[1] - std
+    sigma = 1. if std is None else _solve(above, act, std)
     mean, out = act_moments(act, sigma)
     if not out > 0:
         raise ValueError(f'centring: {act} is constant, so no gain keeps its variance')
@@ -89,10 +85,9 @@ def _solve(g, act, std)->float:
     ends = [2.**k for k in range(-6, 7)]
     hi = next((s for s in ends if g(s) >= 0), None)
     if hi is None or hi == ends[0]:
-        raise ValueError(
-            f'centring: {act} does not reach a standard deviation of {std:g}: its range '
-            f'is from {g(ends[0]) + std:.3g} to {g(ends[-1]) + std:.3g}; choose a value '
-            'in it, or std=None')
+        raise ValueError(f'centring: {act} does not reach a standard deviation '
+                         f'of {std:g}: its range is from {g(ends[0]) + std:.3g} '
+                         f'to {g(ends[-1]) + std:.3g}; choose a value in it, or std=None')
     lo = hi/2
     for _ in range(50):
         mid = math.sqrt(lo*hi)
