@@ -1,4 +1,5 @@
 # Written by .ci/stubs.py: `make export`
+import numpy as np
 from torch import Tensor
 from typing import Any
 
@@ -9,17 +10,20 @@ class Page:
     keys: Any
     n: Any
     fields: Any
+    stride: int
     heads: Any
-    parts: list
+    parts: list[Any]
     mask: Any
     odd: Any
     odd_masks: Any
-    def __init__(self, rows: Tensor, masks: Tensor) -> None: ...
+    def __init__(self, rows: Tensor, masks: Tensor, stride: int=1) -> None: ...
+    def unpack(self, rows: np.ndarray) -> None: ...
     def read(self) -> tuple: ...
-    def masks(self, some: Any=...) -> Tensor: ...
-    def of(self, i: int) -> Tensor: ...
+    def of(self, i: int) -> np.ndarray: ...
+    def masks(self, begin: int=0, end: int | None=None) -> np.ndarray: ...
     @property
     def nbytes(self) -> int: ...
+    def merged(self, other: Page) -> Page: ...
     def changed(self, r: int, f: Any, keys: int, width: int) -> Page: ...
 
 class Past:
@@ -28,10 +32,11 @@ class Past:
     stride: int
     ticks: int
     pages: list[Any]
-    old: list[Any]
-    new: list[Any]
-    rows: Tensor
-    masks: Tensor
+    full: int
+    held: bool
+    last: tuple[Tensor, Tensor]
+    rows: Any
+    masks: Any
     def __init__(self, max_rows: int, fields: int) -> None: ...
     def __len__(self) -> int: ...
     def append(self, rows: Tensor, masks: Tensor) -> None: ...
