@@ -20,7 +20,10 @@ __all__ = ['PAGE', 'Page', 'Past', 'widened']
 # %% ../nbs/03k_pages.ipynb #cd12d841
 _SIZES = ((np.uint8, 0, 255), (np.uint16, 255, 65535), (np.uint32, 65535, 2**32 - 1),
           (np.int64, 2**32 - 1, 2**63 - 1))
-PAGE = 16 # rows
+# bytes of an integer -> one that holds the sum of two of these
+_WIDER = {1: np.uint16, 2: np.uint32, 4: np.int64, 8: np.int64}
+PAGE = 16 # rows, or more if there are few keys: as many as take up to `_WAITING` bytes
+_WAITING = 2**20
 
 class Page:
     """Closed rows of many keys: counts in the smallest integers that hold them,
@@ -35,39 +38,39 @@ class Page:
         rows = rows.numpy()
         self.heads = rows[..., :HEAD].copy()
         rows = rows.transpose(1, 0, 2).reshape(self.n, -1)
-        most = rows.max(0)
-        most.reshape(-1, self.fields)[:, :HEAD] = 0
-        at = np.flatnonzero(most)
-        self._keep(at, rows[:, at], masks.numpy())
+        used = rows.max(0) != 0
+        used.reshape(-1, self.fields)[:, :HEAD] = False
+        at = used.nonzero()[0]
+        self._keep(at, rows.take(at, 1), masks.numpy())
 
 # %% ../nbs/03k_pages.ipynb #9bb82479
 @patch
 def _keep(self:Page,
     at:np.ndarray, # int64 (columns,): key*fields + column
-    counts:np.ndarray, # int64 (rows, columns)
+    counts:np.ndarray, # whole numbers (rows, columns)
     masks:np.ndarray, # uint8 (rows, bytes)
 ):
     "Keep the counts of these columns, and the masks"
-    most, index = counts.max(0), np.min_scalar_type(self.fields)
+    most = counts.max(0)
     begins = np.arange(0, self.keys*self.fields + 1, self.fields)
-    largest = most.max(initial=0)
+    largest, index = most.max(initial=0), np.min_scalar_type(self.fields)
     self.parts = []  # of (where each key begins, columns, counts)
     for dtype,least,limit in _SIZES:
         if largest <= least: break
-        some = np.flatnonzero((least < most) & (most <= limit))
-        self.parts.append((np.searchsorted(at[some], begins),
-                           (at[some] % self.fields).astype(index),
-                           counts[:, some].astype(dtype)))
+        some = ((least < most) & (most <= limit)).nonzero()[0]
+        mine, x = at.take(some), counts.take(some, 1)
+        self.parts.append((mine.searchsorted(begins), (mine % self.fields).astype(index),
+                           x.astype(dtype)))
     self.mask = masks[0].copy()
     # bytes that differ between the rows
-    self.odd = np.flatnonzero((masks != self.mask).any(0)).astype(np.int32)
+    self.odd = (masks != self.mask).any(0).nonzero()[0].astype(np.int32)
     self.odd_masks = masks[:, self.odd]
 
 # %% ../nbs/03k_pages.ipynb #64b08825
 # int64 (fields,): a row without values, and without a histogram
 _NONE = empty_rows(bins=(), device='cpu').numpy()
 
-def _key_of(begins): return np.repeat(np.arange(len(begins) - 1), np.diff(begins))
+def _key_of(begins): return np.arange(len(begins) - 1).repeat(begins[1:] - begins[:-1])
 
 @patch
 def unpack(self:Page,
@@ -109,7 +112,8 @@ def masks(self:Page,
     end = len(self.mask) if end is None else end
     masks, known = np.zeros((self.n, end - begin), np.uint8), self.mask[begin:end]
     masks[:, :len(known)] = known
-    some = slice(*np.searchsorted(self.odd, (begin, end)))
+    if not len(self.odd): return masks
+    some = slice(*self.odd.searchsorted((begin, end)))
     masks[:, self.odd[some] - begin] = self.odd_masks[:, some]
     return masks
 
@@ -144,16 +148,16 @@ def merged(self:Page,
 # %% ../nbs/03k_pages.ipynb #af6e78a1
 def _sums(a:Page, b:Page, keys:int)->tuple: # as the arguments of `Page._keep`
     "The columns that `a` or `b` stores, and the sums of pairs of neighbouring rows"
-    parts = [(rows, _key_of(begins)*a.fields + columns, counts)
+    parts = [(rows, columns + _key_of(begins)*a.fields, counts)
              for rows,page in ((slice(a.n//2), a), (slice(a.n//2, None), b))
              for begins,columns,counts in page.parts]
-    used = np.zeros(keys*a.fields, bool)
+    used, size = np.zeros(keys*a.fields, bool), max([c.itemsize for _,_,c in parts] or [1])
     for _,at,_ in parts: used[at] = True
-    at, place = np.flatnonzero(used), np.empty(len(used), np.intp)
+    at, place = used.nonzero()[0], np.empty(len(used), np.intp)
     place[at] = np.arange(len(at))
-    sums = np.zeros(((a.n + b.n)//2, len(at)), np.int64)
+    sums = np.zeros(((a.n + b.n)//2, len(at)), _WIDER[size])
     for rows,i,counts in parts:
-        sums[rows, place[i]] = np.add(counts[::2], counts[1::2], dtype=np.int64)
+        sums[rows, place[i]] = np.add(counts[::2], counts[1::2], dtype=sums.dtype)
     return at, sums
 
 # %% ../nbs/03k_pages.ipynb #dd51e2dd
@@ -163,7 +167,8 @@ class Past:
         self.max_rows, self.fields = max_rows, fields
         self.stride = 1       # time keys that a full row holds
         self.ticks = 0        # time keys so far
-        self.pages = []       # the oldest first; none has a greater stride than the one before
+        self.size = 0         # rows of a page; 0: there was none yet
+        self.pages = []       # the oldest first; no stride is greater than the one before
         self.full = 0         # so many of them have the stride of the past
         # rows that are not packed, int64 (keys, rows, fields), and their masks,
         # uint8 (rows, bytes): of one time key each
@@ -171,11 +176,12 @@ class Past:
             self.last = (torch.zeros(0, 0, fields, dtype=torch.int64, device='cpu'),
                          torch.zeros(0, 0, dtype=torch.uint8, device='cpu'))
         self.held = False     # True: `last` has all rows, with the stride of the past
+        self.room = None      # memory for rows and masks, to be reused: `last` is its begin
 
     def __len__(self):
         rest = sum(p.n*p.stride for p in self.pages[self.full:])
         rest += self._unit*len(self.last[1])
-        return PAGE*self.full + -(-rest//self.stride)
+        return self.size*self.full + -(-rest//self.stride)
 
     # time keys of a row that is not packed
     _unit = property(lambda self: self.stride if self.held else 1)
@@ -184,7 +190,7 @@ class Past:
 
     def _hold(self, i:int, x:Tensor):
         "Replace all rows or masks; they stay unpacked"
-        self.pages, self.full, self.held = [], 0, True
+        self.pages, self.full, self.held, self.room = [], 0, True, None
         self.last = (*self.last[:i], x, *self.last[i+1:])
 
 # %% ../nbs/03k_pages.ipynb #f5204250
@@ -214,12 +220,6 @@ def widened(rows:Tensor, masks:Tensor, keys:int, width:int)->tuple:
                                            device=rows.device)])
     return rows, torch.nn.functional.pad(masks, (0, width - masks.shape[1]))
 
-def _joined(a:tuple, b:tuple)->tuple:
-    "The rows and masks of `a`, then those of `b`"
-    size = [max(len(x[0]) for x in (a, b)), max(x[1].shape[1] for x in (a, b))]
-    a, b = widened(*a, *size), widened(*b, *size)
-    return torch.cat([a[0], b[0]], 1), torch.cat([a[1], b[1]])
-
 # %% ../nbs/03k_pages.ipynb #b44fa84f
 @patch
 def append(self:Past,
@@ -233,11 +233,50 @@ def append(self:Past,
     self.held = False
     self.ticks += rows.shape[1]
     while self.ticks > self.stride*self.max_rows: self.halve()
-    if len(self.last[1]): rows, masks = _joined(self.last, (rows, masks))
-    n = len(masks)//PAGE*PAGE
-    for i in range(0, n, PAGE): self.pages.append(Page(rows[:, i:i+PAGE], masks[i:i+PAGE]))
+    size = self._fit(len(rows))
+    if len(self.last[1]) or rows.shape[1] < size: rows, masks = self._wait(rows, masks)
+    n = len(masks)//size*size
+    if not n: self.last = rows, masks
+    else: self._pack(rows, masks, n)
+
+@patch
+def _wait(self:Past, rows:Tensor, masks:Tensor)->tuple:
+    "Copy rows behind the last ones, into the same memory; returns all of them"
+    size = [max(x.shape[i] for x in pair) for pair,i in (((self.last[0], rows), 0),
+                                                        ((self.last[1], masks), 1))]
+    n, (rows, masks) = len(self.last[1]), widened(rows, masks, *size)
+    end, room = n + len(masks), self.room
+    if room is None or (len(room[1]) < end or [room[0].shape[1], room[1].shape[1]] != size):
+        most = max(end, self.size)
+        with real_memory():
+            self.room = room = (torch.empty(most, size[0], self.fields, dtype=torch.int64),
+                                torch.empty(most, size[1], dtype=torch.uint8))
+        old = widened(*self.last, *size)
+        room[0][:n], room[1][:n] = old[0].transpose(0, 1), old[1]
+    room[0][n:end], room[1][n:end] = rows.transpose(0, 1), masks
+    return room[0][:end].transpose(0, 1), room[1][:end]
+
+@patch
+def _pack(self:Past, rows:Tensor, masks:Tensor, n:int):
+    "Pack the first `n` rows; the others wait"
+    for i in range(0, n, self.size):
+        some = slice(i, i + self.size)
+        self.pages.append(Page(rows[:, some], masks[some]))
     self.last = rows[:, n:].clone(), masks[n:].clone()
+    if n < len(masks): self.room = None
     self.tidy(2)
+
+@patch
+def _fit(self:Past, keys:int)->int:
+    "The number of rows of a page; pages are divided if there are more keys than before"
+    size = PAGE
+    while 2*size*max(keys*self.fields*8/_WAITING, 8/self.max_rows) <= 1: size *= 2
+    if size < self.size:
+        self.pages = [Page(rows[:, i:i+size], masks[i:i+size], p.stride) for p in self.pages
+                      for rows,masks in [p.read()] for i in range(0, p.n, size)]
+        self.full = 0
+    if size < self.size or not self.size: self.size = size
+    return self.size
 
 @patch
 def halve(self:Past):
@@ -288,42 +327,51 @@ def of(self:Past, i:int)->Tensor: # int64 (rows, fields)
 
 # %% ../nbs/03k_pages.ipynb #3b0e2c15
 @patch
+def _page_of(self:Past, r:int)->int: # at most the number of full pages
+    "The index of the page of a row"
+    return min(r//self.size, self.full) if self.full else 0
+
+@patch
 def heads(self:Past, keys:int, begin:int=0)->Tensor: # int64 (keys, rows, HEAD)
     "The rows of all keys from `begin` on, without their histograms"
-    first, last = min(begin//PAGE, self.full), self.last[0].numpy()[..., :HEAD]
+    first, last = self._page_of(begin), self.last[0].numpy()[..., :HEAD]
     parts = [*(_wide(p.heads, keys) for p in self.pages[first:self.full]),
              self._rest(_wide(last, keys), lambda p: _wide(p.heads, keys))]
-    return torch.from_numpy(np.concatenate(parts, 1)[:, begin - first*PAGE:])
+    return torch.from_numpy(np.concatenate(parts, 1)[:, begin - first*self.size:])
 
 @patch
 def read(self:Past, keys:int, begin:int=0)->Tensor: # int64 (keys, rows, fields)
     "The rows of all keys from `begin` on"
     def unpacked(p): return _wide(p.read()[0].numpy(), keys)
-    first = min(begin//PAGE, self.full)
+    first = self._page_of(begin)
     rest = self._rest(_wide(self.last[0].numpy(), keys), unpacked)
-    n = PAGE*(self.full - first)
+    n, size = self.size*(self.full - first), self.size
     rows = np.zeros((keys, n + rest.shape[1], self.fields), np.int64)
-    for i,p in enumerate(self.pages[first:self.full]): p.unpack(rows[:, PAGE*i:PAGE*(i+1)])
+    for i,p in enumerate(self.pages[first:self.full]): p.unpack(rows[:, size*i:size*(i+1)])
     rows[:, n:] = rest
-    return torch.from_numpy(rows[:, begin - first*PAGE:])
+    return torch.from_numpy(rows[:, begin - first*self.size:])
 
 @patch
 def bits(self:Past, some:slice, begin:int=0)->Tensor: # uint8 (rows, bytes)
     "The masks from row `begin` on: a slice of their bytes"
     def read(p): return p.masks(some.start, some.stop)
-    first, last = min(begin//PAGE, self.full), self.last[1][:, some].numpy()
+    first, last = self._page_of(begin), self.last[1][:, some].numpy()
     last = np.pad(last, ((0, 0), (0, some.stop - some.start - last.shape[1])))
     rest = self._rest(last[None], lambda p: read(p)[None], np.bitwise_or)[0]
     return torch.from_numpy(np.concatenate(
-        [*map(read, self.pages[first:self.full]), rest])[begin - first*PAGE:])
+        [*map(read, self.pages[first:self.full]), rest])[begin - first*self.size:])
 
 # %% ../nbs/03k_pages.ipynb #07a59cef
 @patch
 def copy(self:Past)->Past:
     "A copy that shares the pages and grows independently"
     new = copy(self)
-    new.pages = list(self.pages)
+    new.pages, new.room = list(self.pages), None
+    new.last = tuple(x.clone() for x in self.last)
     return new
+
+@patch
+def __getstate__(self:Past): return self.__dict__ | dict(room=None)
 
 @patch
 def changed(self:Page,
@@ -341,8 +389,9 @@ def changed(self:Page,
 def change(self:Past, r:int, f, keys:int, width:int):
     "Change a row: arguments as for `Page.changed`"
     self.tidy()
-    j, rest = divmod(r, PAGE)
-    if j < self.full: self.pages[j] = self.pages[j].changed(rest, f, keys, width)
+    j = self._page_of(r)
+    if j < self.full:
+        self.pages[j] = self.pages[j].changed(r - j*self.size, f, keys, width)
     else:
         rows, masks = self.read(keys, r)[:, 0], self.bits(slice(0, width), r)[0]
         f(rows, masks)
@@ -355,7 +404,7 @@ def _replace(self:Past, r:int, row:Tensor, mask:Tensor):
     size, strides = (len(row), len(mask)), [p.stride for p in self.pages[self.full:]]
     parts = [*(widened(*p.read(), *size) for p in self.pages[self.full:]),
              tuple(x.clone() for x in widened(*self.last, *size))]
-    begin = (r - PAGE*self.full)*self.stride  # in time keys; then counted from each part
+    begin = (r - self.size*self.full)*self.stride  # in time keys; then counted from each part
     newest = None
     for (rows, masks),stride in zip(parts, (*strides, self._unit)):
         a, b = (min(max(0, t//stride), len(masks)) for t in (begin, begin + self.stride))
@@ -365,9 +414,9 @@ def _replace(self:Past, r:int, row:Tensor, mask:Tensor):
         rows[:, a:b], masks[a:b] = empty_rows(bins=range(self.fields - HEAD), device='cpu'), 0
     for old,new in zip(newest, (row, mask)): old.copy_(new)
     self.pages[self.full:] = [Page(*o, stride) for o,stride in zip(parts, strides)]
-    self.last = parts[-1]
+    self.last, self.room = parts[-1], None
 
 @patch(as_prop=True)
 def nbytes(self:Past)->int:
     "Bytes of memory"
-    return sum(o.nbytes for o in (*self.pages, *self.last))
+    return sum(o.nbytes for o in (*self.pages, *(self.room or self.last)))

@@ -101,13 +101,16 @@ def _merge_units(a, b, xp):
 _RULES = dict(sum=lambda a, b, xp: a + b, min=lambda a, b, xp: xp.minimum(a, b),
               max=lambda a, b, xp: xp.maximum(a, b), units=_merge_units)
 
-def _columns(rows)->dict:
+def _columns(rows:Tensor)->dict:
     "All fields of `rows` by name, as views"
-    torchs = isinstance(rows, Tensor)
-    floats = rows[..., len(INTS):HEAD].view(torch.float64 if torchs else np.float64)
-    both = rows[..., :len(INTS)], floats
-    if torchs: return dict(zip(COL, (c for x in both for c in x.unbind(-1))))
-    return dict(zip(COL, (x[..., i] for x in both for i in range(x.shape[-1]))))
+    ints, floats = rows[..., :len(INTS)], rows[..., len(INTS):HEAD].view(torch.float64)
+    return dict(zip(COL, (*ints.unbind(-1), *floats.unbind(-1))))
+
+def _special(rows:np.ndarray)->dict:
+    "The fields that do not just add up, as views"
+    floats = rows[..., len(INTS):HEAD].view(np.float64)
+    return {k: rows[..., COL[k]] if k in INTS else floats[..., COL[k] - len(INTS)]
+            for k in ('n', 'mean', 'm2', *_SPECIAL)}
 
 # the rules of fields that are not plain sums of integers
 _SPECIAL = {f.name: _RULES[f.merge] for f in FIELDS
@@ -118,7 +121,8 @@ def _double(x): return x.double() if isinstance(x, Tensor) else x.astype(np.floa
 def _merge_moments(a:dict, b:dict, out:dict):
     "Chan's formula for `mean` and `m2`"
     na, nb = _double(a['n']), _double(b['n'])
-    wb, d = nb / (na + nb).clip(min=1), b['mean'] - a['mean']
+    n, d = na + nb, b['mean'] - a['mean']
+    wb = nb / (n + (n == 0))
     out['mean'][...] = a['mean'] + d*wb
     out['m2'][...] = a['m2'] + b['m2'] + d*d*na*wb
 
@@ -132,8 +136,8 @@ def merge(
         raise ValueError(f'merge: rows with different bins, {a.shape[-1]-HEAD} and '
                          f'{b.shape[-1]-HEAD} columns; record both with the same bins')
     out = a + b  # correct for integer fields that are summed; the loop sets the others
-    mine, theirs, new = map(_columns, (a, b, out))
-    xp = torch if isinstance(a, Tensor) else np
+    xp, columns = (torch, _columns) if isinstance(a, Tensor) else (np, _special)
+    mine, theirs, new = map(columns, (a, b, out))
     with np.errstate(all='ignore'):
         for k,rule in _SPECIAL.items(): new[k][...] = rule(mine[k], theirs[k], xp)
         _merge_moments(mine, theirs, new)
