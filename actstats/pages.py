@@ -234,27 +234,10 @@ def append(self:Past,
     self.ticks += rows.shape[1]
     while self.ticks > self.stride*self.max_rows: self.halve()
     size = self._fit(len(rows))
-    if len(self.last[1]) or rows.shape[1] < size: rows, masks = self._wait(rows, masks)
+    if len(self.masks) or rows.shape[1] < size: rows, masks = self._wait(rows, masks)
     n = len(masks)//size*size
     if not n: self.last = rows, masks
     else: self._pack(rows, masks, n)
-
-@patch
-def _wait(self:Past, rows:Tensor, masks:Tensor)->tuple:
-    "Copy rows behind the last ones, into the same memory; returns all of them"
-    size = [max(x.shape[i] for x in pair) for pair,i in (((self.last[0], rows), 0),
-                                                        ((self.last[1], masks), 1))]
-    n, (rows, masks) = len(self.last[1]), widened(rows, masks, *size)
-    end, room = n + len(masks), self.room
-    if room is None or (len(room[1]) < end or [room[0].shape[1], room[1].shape[1]] != size):
-        most = max(end, self.size)
-        with real_memory():
-            self.room = room = (torch.empty(most, size[0], self.fields, dtype=torch.int64),
-                                torch.empty(most, size[1], dtype=torch.uint8))
-        old = widened(*self.last, *size)
-        room[0][:n], room[1][:n] = old[0].transpose(0, 1), old[1]
-    room[0][n:end], room[1][n:end] = rows.transpose(0, 1), masks
-    return room[0][:end].transpose(0, 1), room[1][:end]
 
 @patch
 def _pack(self:Past, rows:Tensor, masks:Tensor, n:int):
@@ -266,18 +249,50 @@ def _pack(self:Past, rows:Tensor, masks:Tensor, n:int):
     if n < len(masks): self.room = None
     self.tidy(2)
 
+# %% ../nbs/03k_pages.ipynb #ab054a3a
+@patch
+def _wait(self:Past, rows:Tensor, masks:Tensor)->tuple:
+    "Copy rows behind the last ones, into the same memory; returns all of them"
+    keys, width = (max(len(self.rows), len(rows)),
+                   max(self.masks.shape[1], masks.shape[1]))
+    n, (rows, masks) = len(self.masks), widened(rows, masks, keys, width)
+    end = n + len(masks)
+    if self.room is None or not self._has_room(end, keys, width):
+        self.room = self._new_room(max(end, self.size), keys, width)
+        old, old_masks = widened(*self.last, keys, width)
+        self.room[0][:n], self.room[1][:n] = old.transpose(0, 1), old_masks
+    all_rows, all_masks = (x[:end] for x in self.room)
+    all_rows[n:], all_masks[n:] = rows.transpose(0, 1), masks
+    return all_rows.transpose(0, 1), all_masks
+
+@patch
+def _has_room(self:Past, end:int, keys:int, width:int)->bool:
+    rows, masks = self.room
+    return end <= len(masks) and (rows.shape[1], masks.shape[1]) == (keys, width)
+
+@patch
+# rows, int64 (rows, keys, fields): those of a time key are contiguous; masks
+def _new_room(self:Past, n:int, keys:int, width:int)->tuple:
+    with real_memory():
+        return (torch.empty(n, keys, self.fields, dtype=torch.int64, device='cpu'),
+                torch.empty(n, width, dtype=torch.uint8, device='cpu'))
+
+# %% ../nbs/03k_pages.ipynb #a9150a44
 @patch
 def _fit(self:Past, keys:int)->int:
     "The number of rows of a page; pages are divided if there are more keys than before"
     size = PAGE
+    # and at least eight pages
     while 2*size*max(keys*self.fields*8/_WAITING, 8/self.max_rows) <= 1: size *= 2
     if size < self.size:
-        self.pages = [Page(rows[:, i:i+size], masks[i:i+size], p.stride) for p in self.pages
-                      for rows,masks in [p.read()] for i in range(0, p.n, size)]
+        self.pages = [Page(rows[:, i:i+size], masks[i:i+size], p.stride)
+                      for p in self.pages for rows,masks in [p.read()]
+                      for i in range(0, p.n, size)]
         self.full = 0
     if size < self.size or not self.size: self.size = size
     return self.size
 
+# %% ../nbs/03k_pages.ipynb #3d6328c8
 @patch
 def halve(self:Past):
     "Rows will hold twice as many time keys: half the rows, once they are merged"
@@ -366,12 +381,13 @@ def bits(self:Past, some:slice, begin:int=0)->Tensor: # uint8 (rows, bytes)
 def copy(self:Past)->Past:
     "A copy that shares the pages and grows independently"
     new = copy(self)
-    new.pages, new.room = list(self.pages), None
-    new.last = tuple(x.clone() for x in self.last)
+    new.pages = list(self.pages)
     return new
 
 @patch
-def __getstate__(self:Past): return self.__dict__ | dict(room=None)
+def __getstate__(self:Past):
+    "What a copy or pickle holds: its waiting rows have memory of their own"
+    return self.__dict__ | dict(last=tuple(x.clone() for x in self.last), room=None)
 
 @patch
 def changed(self:Page,

@@ -31,9 +31,11 @@ class Past:
     fields: int
     stride: int
     ticks: int
+    size: int
     pages: list[Any]
     full: int
     held: bool
+    room: Any
     last: tuple[Tensor, Tensor]
     rows: Any
     masks: Any
@@ -47,6 +49,7 @@ class Past:
     def read(self, keys: int, begin: int=0) -> Tensor: ...
     def bits(self, some: slice, begin: int=0) -> Tensor: ...
     def copy(self) -> Past: ...
+    def __getstate__(self) -> Any: ...
     def change(self, r: int, f: Any, keys: int, width: int) -> None: ...
     @property
     def nbytes(self) -> int: ...
