@@ -176,7 +176,8 @@ class Past:
             self.last = (torch.zeros(0, 0, fields, dtype=torch.int64, device='cpu'),
                          torch.zeros(0, 0, dtype=torch.uint8, device='cpu'))
         self.held = False     # True: `last` has all rows, with the stride of the past
-        self.room = None      # memory for rows and masks, to be reused: `last` is its begin
+        # memory for rows and masks, to be reused; it begins with `last`
+        self.room = None
 
     def __len__(self):
         rest = sum(p.n*p.stride for p in self.pages[self.full:])
@@ -362,7 +363,8 @@ def read(self:Past, keys:int, begin:int=0)->Tensor: # int64 (keys, rows, fields)
     rest = self._rest(_wide(self.last[0].numpy(), keys), unpacked)
     n, size = self.size*(self.full - first), self.size
     rows = np.zeros((keys, n + rest.shape[1], self.fields), np.int64)
-    for i,p in enumerate(self.pages[first:self.full]): p.unpack(rows[:, size*i:size*(i+1)])
+    for i,p in enumerate(self.pages[first:self.full]):
+        p.unpack(rows[:, size*i:size*(i+1)])
     rows[:, n:] = rest
     return torch.from_numpy(rows[:, begin - first*self.size:])
 
@@ -420,14 +422,15 @@ def _replace(self:Past, r:int, row:Tensor, mask:Tensor):
     size, strides = (len(row), len(mask)), [p.stride for p in self.pages[self.full:]]
     parts = [*(widened(*p.read(), *size) for p in self.pages[self.full:]),
              tuple(x.clone() for x in widened(*self.last, *size))]
-    begin = (r - self.size*self.full)*self.stride  # in time keys; then counted from each part
-    newest = None
+    # in time keys, counted from the begin of each part
+    begin = (r - self.size*self.full)*self.stride
+    newest, empty = None, empty_rows(bins=range(self.fields - HEAD), device='cpu')
     for (rows, masks),stride in zip(parts, (*strides, self._unit)):
         a, b = (min(max(0, t//stride), len(masks)) for t in (begin, begin + self.stride))
         begin -= stride*len(masks)
         if a == b: continue
         newest = rows[:, b-1], masks[b-1]
-        rows[:, a:b], masks[a:b] = empty_rows(bins=range(self.fields - HEAD), device='cpu'), 0
+        rows[:, a:b], masks[a:b] = empty, 0
     for old,new in zip(newest, (row, mask)): old.copy_(new)
     self.pages[self.full:] = [Page(*o, stride) for o,stride in zip(parts, strides)]
     self.last, self.room = parts[-1], None
