@@ -151,7 +151,8 @@ def _sums(a:Page, b:Page, keys:int)->tuple: # as the arguments of `Page._keep`
     parts = [(rows, columns + _key_of(begins)*a.fields, counts)
              for rows,page in ((slice(a.n//2), a), (slice(a.n//2, None), b))
              for begins,columns,counts in page.parts]
-    used, size = np.zeros(keys*a.fields, bool), max([c.itemsize for _,_,c in parts] or [1])
+    used = np.zeros(keys*a.fields, bool)
+    size = max((c.itemsize for _,_,c in parts), default=1)
     for _,at,_ in parts: used[at] = True
     at, place = used.nonzero()[0], np.empty(len(used), np.intp)
     place[at] = np.arange(len(at))
