@@ -38,29 +38,29 @@ class Page:
         rows = rows.numpy()
         self.heads = rows[..., :HEAD].copy()
         rows = rows.transpose(1, 0, 2).reshape(self.n, -1)
-        used = rows.max(0) != 0
-        used.reshape(-1, self.fields)[:, :HEAD] = False
-        at = used.nonzero()[0]
-        self._keep(at, rows.take(at, 1), masks.numpy())
+        most = rows.max(0)
+        most.reshape(-1, self.fields)[:, :HEAD] = 0
+        at = (most != 0).nonzero()[0]
+        self._keep(at, most[at], lambda some: rows.take(at[some], 1), masks.numpy())
 
 # %% ../nbs/03k_pages.ipynb #9bb82479
 @patch
 def _keep(self:Page,
     at:np.ndarray, # int64 (columns,): key*fields + column
-    counts:np.ndarray, # whole numbers (rows, columns)
+    most:np.ndarray, # the largest count of each
+    counts, # (indices of columns) -> their counts, (rows, columns)
     masks:np.ndarray, # uint8 (rows, bytes)
 ):
     "Keep the counts of these columns, and the masks"
-    most = counts.max(0)
     begins = np.arange(0, self.keys*self.fields + 1, self.fields)
     largest, index = most.max(initial=0), np.min_scalar_type(self.fields)
     self.parts = []  # of (where each key begins, columns, counts)
     for dtype,least,limit in _SIZES:
         if largest <= least: break
         some = ((least < most) & (most <= limit)).nonzero()[0]
-        mine, x = at.take(some), counts.take(some, 1)
+        mine = at[some]
         self.parts.append((mine.searchsorted(begins), (mine % self.fields).astype(index),
-                           x.astype(dtype)))
+                           counts(some).astype(dtype)))
     self.mask = masks[0].copy()
     # bytes that differ between the rows
     self.odd = (masks != self.mask).any(0).nonzero()[0].astype(np.int32)
@@ -142,11 +142,12 @@ def merged(self:Page,
     heads = np.concatenate([_wide(p.heads, new.keys) for p in (self, other)], 1)
     new.heads = merge(heads[:, ::2], heads[:, 1::2])
     masks = np.concatenate([p.masks(0, width) for p in (self, other)])
-    new._keep(*_sums(self, other, new.keys), masks[::2] | masks[1::2])
+    at, sums = _sums(self, other, new.keys)
+    new._keep(at, sums.max(0), lambda some: sums.take(some, 1), masks[::2] | masks[1::2])
     return new
 
 # %% ../nbs/03k_pages.ipynb #af6e78a1
-def _sums(a:Page, b:Page, keys:int)->tuple: # as the arguments of `Page._keep`
+def _sums(a:Page, b:Page, keys:int)->tuple: # key*fields + column, and counts
     "The columns that `a` or `b` stores, and the sums of pairs of neighbouring rows"
     parts = [(rows, columns + _key_of(begins)*a.fields, counts)
              for rows,page in ((slice(a.n//2), a), (slice(a.n//2, None), b))
