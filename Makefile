@@ -8,7 +8,7 @@ FLAGS  ?=
 FRAMEWORKS ?= .frameworks
 export FRAMEWORKS
 
-.PHONY: demo test installed processors notebooks ladder ladder_search bench callbacks lens_rules outliers reduce long live gpu sweep failures export docs readme clean
+.PHONY: demo test installed processors notebooks ladder ladder_search bench callbacks lens_rules outliers reduce memory long live gpu sweep failures export docs readme clean
 .DEFAULT_GOAL := demo
 
 .venv/.installed: settings.ini setup.py
@@ -80,6 +80,9 @@ outliers: .venv/.installed-dev  ## what the lens for outliers costs; results go 
 
 reduce: .venv/.installed-dev  ## what rec.reduce costs, and how many bytes a round takes; results go to benchmarks/reduce.json
 	@$(BIN)/python -W ignore benchmarks/reduce.py
+
+memory: .venv/.installed-dev  ## bytes that a row takes, and what many histories add to a process; results go to benchmarks/memory.json
+	@$(BIN)/python -W ignore benchmarks/memory.py
 
 callbacks: $(FRAMEWORKS)/.installed  ## what the callbacks for frameworks cost, beside watch in a plain loop; results go to benchmarks/callbacks.json
 	@PYTHONPATH=. $(FRAMEWORKS)/bin/python benchmarks/callbacks.py

@@ -12,7 +12,7 @@ from torch import Tensor
 from fastcore.basics import patch
 
 from .internals import real_memory
-from .rows import HEAD, empty_rows, merged
+from .rows import HEAD, empty_rows, merge
 
 # %% auto #0
 __all__ = ['PAGE', 'Page', 'Past', 'widened']
@@ -20,7 +20,10 @@ __all__ = ['PAGE', 'Page', 'Past', 'widened']
 # %% ../nbs/03k_pages.ipynb #cd12d841
 _SIZES = ((np.uint8, 0, 255), (np.uint16, 255, 65535), (np.uint32, 65535, 2**32 - 1),
           (np.int64, 2**32 - 1, 2**63 - 1))
-PAGE = 16 # rows
+# bytes of an integer -> one that holds the sum of two of these
+_WIDER = {1: np.uint16, 2: np.uint32, 4: np.int64, 8: np.int64}
+PAGE = 16 # rows, or more if there are few keys: as many as take up to `_WAITING` bytes
+_WAITING = 2**20
 
 class Page:
     """Closed rows of many keys: counts in the smallest integers that hold them,
@@ -28,70 +31,136 @@ class Page:
     def __init__(self,
         rows:Tensor, # int64 (keys, rows, fields), on the CPU
         masks:Tensor, # uint8 (rows, bytes)
+        stride:int=1, # time keys that a row holds
     ):
         self.keys, self.n, self.fields = rows.shape
-        self.heads = rows[..., :HEAD].clone(memory_format=torch.contiguous_format)
-        self.parts = _parts(rows.transpose(0, 1).contiguous().view(self.n, -1).numpy(),
-                            self.fields)
-        masks = masks.numpy()
-        self.mask = masks[0].copy()
-        # bytes that differ between the rows
-        self.odd = np.flatnonzero((masks != self.mask).any(0)).astype(np.int32)
-        self.odd_masks = masks[:, self.odd]
+        self.stride = stride
+        rows = rows.numpy()
+        self.heads = rows[..., :HEAD].copy()
+        rows = rows.transpose(1, 0, 2).reshape(self.n, -1)
+        most = rows.max(0)
+        most.reshape(-1, self.fields)[:, :HEAD] = 0
+        at = (most != 0).nonzero()[0]
+        self._keep(at, most[at], lambda some: rows.take(at[some], 1), masks.numpy())
 
 # %% ../nbs/03k_pages.ipynb #9bb82479
-# of (where each key begins, columns, counts)
-def _parts(rows:np.ndarray, fields:int)->list:
-    "The counts of `rows`, int64 (rows, keys*fields), for each size of integer"
-    most, begins = rows.max(0), np.arange(0, rows.shape[1] + 1, fields)
-    most.reshape(-1, fields)[:, :HEAD] = 0
-    found = ((np.flatnonzero((least < most) & (most <= largest)), dtype)
-             for dtype,least,largest in _SIZES)
-    index = np.min_scalar_type(fields)
-    return [(np.searchsorted(at, begins), (at % fields).astype(index),
-             rows[:, at].astype(dtype)) for at,dtype in found]
+@patch
+def _keep(self:Page,
+    at:np.ndarray, # int64 (columns,): key*fields + column
+    most:np.ndarray, # the largest count of each
+    counts, # (indices of columns) -> their counts, (rows, columns)
+    masks:np.ndarray, # uint8 (rows, bytes)
+):
+    "Keep the counts of these columns, and the masks"
+    begins = np.arange(0, self.keys*self.fields + 1, self.fields)
+    largest, index = most.max(initial=0), np.min_scalar_type(self.fields)
+    self.parts = []  # of (where each key begins, columns, counts)
+    for dtype,least,limit in _SIZES:
+        if largest <= least: break
+        some = ((least < most) & (most <= limit)).nonzero()[0]
+        mine = at[some]
+        self.parts.append((mine.searchsorted(begins), (mine % self.fields).astype(index),
+                           counts(some).astype(dtype)))
+    self.mask = masks[0].copy()
+    # bytes that differ between the rows
+    self.odd = (masks != self.mask).any(0).nonzero()[0].astype(np.int32)
+    self.odd_masks = masks[:, self.odd]
 
 # %% ../nbs/03k_pages.ipynb #64b08825
+# int64 (fields,): a row without values, and without a histogram
+_NONE = empty_rows(bins=(), device='cpu').numpy()
+
+def _key_of(begins): return np.arange(len(begins) - 1).repeat(begins[1:] - begins[:-1])
+
+@patch
+def unpack(self:Page,
+    rows:np.ndarray, # int64 (keys, rows, fields), with counts of zero; changed in place
+):
+    "Write all rows into `rows`; keys that came later than this page get empty ones"
+    for begins,columns,counts in self.parts:
+        rows[_key_of(begins), :, columns] = counts.T
+    rows[:self.keys, :, :HEAD] = self.heads
+    rows[self.keys:, :, :HEAD] = _NONE
+
 @patch
 def read(self:Page)->tuple: # int64 (keys, rows, fields), uint8 (rows, bytes)
     "All rows, and their masks"
-    rows = torch.zeros(self.n, self.keys, self.fields, dtype=torch.int64, device='cpu')
-    flat = rows.view(self.n, -1).numpy()
-    for begins,columns,counts in self.parts:
-        flat[:, columns + np.repeat(np.arange(self.keys)*self.fields,
-                                    np.diff(begins))] = counts
-    rows[..., :HEAD] = self.heads.transpose(0, 1)
-    return rows.transpose(0, 1), self.masks()
-
-@patch
-def masks(self:Page, some=slice(None))->Tensor: # uint8 (rows, bytes)
-    "The masks, or a slice of their bytes"
-    masks = np.repeat(self.mask[None], self.n, 0)
-    masks[:, self.odd] = self.odd_masks
-    return torch.from_numpy(masks[:, some])
+    rows = np.zeros((self.keys, self.n, self.fields), np.int64)
+    self.unpack(rows)
+    return torch.from_numpy(rows), torch.from_numpy(self.masks())
 
 # %% ../nbs/03k_pages.ipynb #adacdcb4
-def _empty(keys:int, n:int, fields:int)->Tensor:
-    return empty_rows(keys, n, bins=range(fields - HEAD), device='cpu')
-
 @patch
 def of(self:Page,
     i:int, # index of the key
-)->Tensor: # int64 (rows, fields)
+)->np.ndarray: # int64 (rows, fields)
     "The rows of one key; empty ones if it came later than this page"
-    if i >= self.keys: return _empty(1, self.n, self.fields)[0]
-    row = np.zeros((self.n, self.fields), np.int64)
-    for begins,columns,counts in self.parts:
-        mine = slice(*begins[i:i+2])
-        row[:, columns[mine]] = counts[:, mine]
-    row[:, :HEAD] = self.heads[i].numpy()
-    return torch.from_numpy(row)
+    rows = np.zeros((self.n, self.fields), np.int64)
+    rows[:, :HEAD] = self.heads[i] if i < self.keys else _NONE
+    if i < self.keys:
+        for begins,columns,counts in self.parts:
+            mine = slice(*begins[i:i+2])
+            rows[:, columns[mine]] = counts[:, mine]
+    return rows
+
+@patch
+def masks(self:Page,
+    begin:int=0, # byte
+    end:int|None=None, # and the byte before which to end; beyond the last there are zeros
+)->np.ndarray: # uint8 (rows, bytes)
+    "The masks, or a slice of their bytes"
+    end = len(self.mask) if end is None else end
+    masks, known = np.zeros((self.n, end - begin), np.uint8), self.mask[begin:end]
+    masks[:, :len(known)] = known
+    if not len(self.odd): return masks
+    some = slice(*self.odd.searchsorted((begin, end)))
+    masks[:, self.odd[some] - begin] = self.odd_masks[:, some]
+    return masks
 
 @patch(as_prop=True)
 def nbytes(self:Page)->int:
     "Bytes of memory"
     return sum(a.nbytes for part in self.parts for a in part) + sum(
         o.nbytes for o in (self.heads, self.mask, self.odd, self.odd_masks))
+
+# %% ../nbs/03k_pages.ipynb #0ffb4c23
+def _wide(rows:np.ndarray, keys:int)->np.ndarray: # int64 (keys, rows, fields)
+    "The same rows, and empty ones for further keys"
+    if len(rows) == keys: return rows
+    wide = np.zeros((keys, *rows.shape[1:]), np.int64)
+    wide[..., :HEAD] = _NONE
+    wide[:len(rows)] = rows
+    return wide
+
+@patch
+def merged(self:Page,
+    other:Page, # with the rows that follow
+)->Page:
+    "Both pages in one: pairs of neighbouring rows merge"
+    new, width = copy(self), max(len(self.mask), len(other.mask))
+    new.keys, new.stride = max(self.keys, other.keys), 2*self.stride
+    heads = np.concatenate([_wide(p.heads, new.keys) for p in (self, other)], 1)
+    new.heads = merge(heads[:, ::2], heads[:, 1::2])
+    masks = np.concatenate([p.masks(0, width) for p in (self, other)])
+    at, sums = _sums(self, other, new.keys)
+    new._keep(at, sums.max(0), lambda some: sums.take(some, 1), masks[::2] | masks[1::2])
+    return new
+
+# %% ../nbs/03k_pages.ipynb #af6e78a1
+def _sums(a:Page, b:Page, keys:int)->tuple: # key*fields + column, and counts
+    "The columns that `a` or `b` stores, and the sums of pairs of neighbouring rows"
+    parts = [(rows, columns + _key_of(begins)*a.fields, counts)
+             for rows,page in ((slice(a.n//2), a), (slice(a.n//2, None), b))
+             for begins,columns,counts in page.parts]
+    used = np.zeros(keys*a.fields, bool)
+    size = max((c.itemsize for _,_,c in parts), default=1)
+    for _,at,_ in parts: used[at] = True
+    at, place = used.nonzero()[0], np.empty(len(used), np.intp)
+    place[at] = np.arange(len(at))
+    sums = np.zeros(((a.n + b.n)//2, len(at)), _WIDER[size])
+    for rows,i,counts in parts:
+        sums[rows, place[i]] = np.add(counts[::2], counts[1::2], dtype=sums.dtype)
+    return at, sums
 
 # %% ../nbs/03k_pages.ipynb #dd51e2dd
 class Past:
@@ -100,20 +169,32 @@ class Past:
         self.max_rows, self.fields = max_rows, fields
         self.stride = 1       # time keys that a full row holds
         self.ticks = 0        # time keys so far
-        self._clear()
-
-    def _clear(self):
-        self.pages = []       # the oldest first
-        # then pages still to merge in pairs; then newer pages, of the new stride
-        self.old, self.new = [], []
-        # int64 (keys, rows, fields): the last rows, not packed yet
-        self.rows = _empty(0, 0, self.fields)
+        self.size = 0         # rows of a page; 0: there was none yet
+        self.pages = []       # the oldest first; no stride is greater than the one before
+        self.full = 0         # so many of them have the stride of the past
+        # rows that are not packed, int64 (keys, rows, fields), and their masks,
+        # uint8 (rows, bytes): of one time key each
         with real_memory():
-            self.masks = torch.zeros(0, 0, dtype=torch.uint8, device='cpu')
+            self.last = (torch.zeros(0, 0, fields, dtype=torch.int64, device='cpu'),
+                         torch.zeros(0, 0, dtype=torch.uint8, device='cpu'))
+        self.held = False     # True: `last` has all rows, with the stride of the past
+        # memory for rows and masks, to be reused; it begins with `last`
+        self.room = None
 
     def __len__(self):
-        return (PAGE*(len(self.pages) + len(self.old)//2 + len(self.new))
-                + self.rows.shape[1])
+        rest = sum(p.n*p.stride for p in self.pages[self.full:])
+        rest += self._unit*len(self.last[1])
+        return self.size*self.full + -(-rest//self.stride)
+
+    # time keys of a row that is not packed
+    _unit = property(lambda self: self.stride if self.held else 1)
+    rows = property(lambda self: self.last[0], lambda self, x: self._hold(0, x))
+    masks = property(lambda self: self.last[1], lambda self, x: self._hold(1, x))
+
+    def _hold(self, i:int, x:Tensor):
+        "Replace all rows or masks; they stay unpacked"
+        self.pages, self.full, self.held, self.room = [], 0, True, None
+        self.last = (*self.last[:i], x, *self.last[i+1:])
 
 # %% ../nbs/03k_pages.ipynb #f5204250
 def _or(masks:Tensor, k:int)->Tensor: # uint8 (rows/k, bytes)
@@ -122,19 +203,16 @@ def _or(masks:Tensor, k:int)->Tensor: # uint8 (rows/k, bytes)
     return torch.from_numpy(np.bitwise_or.reduce(masks.numpy().reshape(n//k, k, width),
                                                  axis=1))
 
-def _merged(rows:Tensor, masks:Tensor, k:int)->tuple:
-    "Merge each group of `k` rows; rows left over become one row"
-    n, many = len(masks)//k, len(masks)
-    if many <= 1 or k == 1: return rows, masks
-    whole = merged(rows[:, :n*k].unflatten(1, (n, k))), _or(masks[:n*k], k)
-    if n*k == many: return whole
-    return _joined(whole, _merged(rows[:, n*k:], masks[n*k:], many - n*k))
-
-def _joined(a:tuple, b:tuple)->tuple:
-    "The rows and masks of `a`, then those of `b`"
-    size = [max(len(x[0]) for x in (a, b)), max(x[1].shape[1] for x in (a, b))]
-    a, b = widened(*a, *size), widened(*b, *size)
-    return torch.cat([a[0], b[0]], 1), torch.cat([a[1], b[1]])
+def _folded(
+    x:np.ndarray, # (keys, rows, fields) or (1, rows, bytes)
+    k:int, # a power of two
+    pair, # merges two arrays: `merge` or `np.bitwise_or`
+)->np.ndarray:
+    "Each `k` rows become one, pair by pair; so do rows that are left over"
+    while k > 1 and x.shape[1] > 1:
+        n, k = x.shape[1]//2*2, k//2
+        x = np.concatenate([pair(x[:, :n:2], x[:, 1:n:2]), x[:, n:]], 1)
+    return x
 
 # %% ../nbs/03k_pages.ipynb #a10bb75f
 def widened(rows:Tensor, masks:Tensor, keys:int, width:int)->tuple:
@@ -152,95 +230,168 @@ def append(self:Past,
     masks:Tensor, # uint8 (rows, bytes)
 ):
     "Add the rows of the next time keys"
-    k = rows.shape[1]
+    if self._unit > 1:
+        raise ValueError(f'append: the rows that were set hold {self.stride} time keys '
+                         'each; expected 1, as those to append')
+    self.held = False
+    self.ticks += rows.shape[1]
+    while self.ticks > self.stride*self.max_rows: self.halve()
+    size = self._fit(len(rows))
+    if len(self.masks) or rows.shape[1] < size: rows, masks = self._wait(rows, masks)
+    n = len(masks)//size*size
+    if not n: self.last = rows, masks
+    else: self._pack(rows, masks, n)
+
+@patch
+def _pack(self:Past, rows:Tensor, masks:Tensor, n:int):
+    "Pack the first `n` rows; the others wait"
+    for i in range(0, n, self.size):
+        some = slice(i, i + self.size)
+        self.pages.append(Page(rows[:, some], masks[some]))
+    self.last = rows[:, n:].clone(), masks[n:].clone()
+    if n < len(masks): self.room = None
     self.tidy(2)
-    while self.ticks + k > self.stride*self.max_rows: self.halve()
-    self.ticks += k
-    self._add(*self._grouped(rows, masks, k))
+
+# %% ../nbs/03k_pages.ipynb #ab054a3a
+@patch
+def _wait(self:Past, rows:Tensor, masks:Tensor)->tuple:
+    "Copy rows behind the last ones, into the same memory; returns all of them"
+    keys, width = (max(len(self.rows), len(rows)),
+                   max(self.masks.shape[1], masks.shape[1]))
+    n, (rows, masks) = len(self.masks), widened(rows, masks, keys, width)
+    end = n + len(masks)
+    if self.room is None or not self._has_room(end, keys, width):
+        self.room = self._new_room(max(end, self.size), keys, width)
+        old, old_masks = widened(*self.last, keys, width)
+        self.room[0][:n], self.room[1][:n] = old.transpose(0, 1), old_masks
+    all_rows, all_masks = (x[:end] for x in self.room)
+    all_rows[n:], all_masks[n:] = rows.transpose(0, 1), masks
+    return all_rows.transpose(0, 1), all_masks
 
 @patch
-def _grouped(self:Past, rows, masks, k:int)->tuple:
-    "The last row if it is not full, and these rows, in groups of `stride` time keys"
-    room = (k - self.ticks) % self.stride
-    if not room: return _merged(rows, masks, self.stride)
-    last, self.rows, self.masks = ((self.rows[:, -1:], self.masks[-1:]),
-                                   self.rows[:, :-1], self.masks[:-1])
-    first = _merged(*_joined(last, (rows[:, :room], masks[:room])), 1 + room)
-    return (first if k <= room
-            else _joined(first, _merged(rows[:, room:], masks[room:], self.stride)))
+def _has_room(self:Past, end:int, keys:int, width:int)->bool:
+    rows, masks = self.room
+    return end <= len(masks) and (rows.shape[1], masks.shape[1]) == (keys, width)
 
 @patch
-def _add(self:Past, rows, masks):
-    if len(self.masks): rows, masks = _joined((self.rows, self.masks), (rows, masks))
-    full, pages, begin = (len(masks) - (self.ticks % self.stride > 0),
-                          self.new if self.old else self.pages, 0)
-    while full - begin >= PAGE:
-        pages.append(Page(rows[:, begin:begin+PAGE], masks[begin:begin+PAGE]))
-        begin += PAGE
-    self.rows, self.masks = rows[:, begin:].clone(), masks[begin:].clone()
+# rows, int64 (rows, keys, fields): those of a time key are contiguous; masks
+def _new_room(self:Past, n:int, keys:int, width:int)->tuple:
+    with real_memory():
+        return (torch.empty(n, keys, self.fields, dtype=torch.int64, device='cpu'),
+                torch.empty(n, width, dtype=torch.uint8, device='cpu'))
 
-# %% ../nbs/03k_pages.ipynb #1b94dc0d
+# %% ../nbs/03k_pages.ipynb #a9150a44
+@patch
+def _fit(self:Past, keys:int)->int:
+    "The number of rows of a page; pages are divided if there are more keys than before"
+    size = PAGE
+    # and at least eight pages
+    while 2*size*max(keys*self.fields*8/_WAITING, 8/self.max_rows) <= 1: size *= 2
+    if size < self.size:
+        self.pages = [Page(rows[:, i:i+size], masks[i:i+size], p.stride)
+                      for p in self.pages for rows,masks in [p.read()]
+                      for i in range(0, p.n, size)]
+        self.full = 0
+    if size < self.size or not self.size: self.size = size
+    return self.size
+
+# %% ../nbs/03k_pages.ipynb #3d6328c8
 @patch
 def halve(self:Past):
-    """Merge neighbouring rows: half the rows, twice the stride;
-    an odd row takes further time keys"""
-    self.tidy()
-    odd, self.old, self.pages = (self.pages[len(self.pages)//2*2:],
-                                 self.pages[:len(self.pages)//2*2], [])
-    self.stride = 2*self.stride
-    rows = _merged(self.rows, self.masks, 2)
-    self.rows, self.masks = _joined(_merged(*odd[0].read(), 2), rows) if odd else rows
+    "Rows will hold twice as many time keys: half the rows, once they are merged"
+    self.stride, self.full = 2*self.stride, 0
+    if self.held:
+        rows, masks = (x.numpy() for x in self.last)
+        self.last = (torch.from_numpy(_folded(rows, 2, merge)),
+                     torch.from_numpy(_folded(masks[None], 2, np.bitwise_or)[0]))
 
 @patch
 def tidy(self:Past,
-    n:int|None=None, # at most so many pages; None: all
+    n:int|None=None, # merge at most so many pairs of pages; None: all
 ):
-    "Merge the neighbouring rows of pages that still have rows of half the stride"
-    while self.old and (n is None or n > 0):
-        a, b = (_merged(*p.read(), 2) for p in self.old[:2])
-        self.pages.append(Page(*_joined(a, b)))
-        self.old, n = self.old[2:], None if n is None else n - 2
-    if not self.old: self.pages, self.new = self.pages + self.new, []
+    "Merge pages whose rows hold fewer time keys than those of the past"
+    pages = self.pages
+    while True:
+        while self.full < len(pages) and pages[self.full].stride == self.stride:
+            self.full += 1
+        i = next((i for i in range(self.full, len(pages) - 1)
+                  if pages[i].stride == pages[i+1].stride), None)
+        if i is None or n == 0: return
+        pages[i:i+2] = [pages[i].merged(pages[i+1])]
+        n = None if n is None else n - 1
 
 # %% ../nbs/03k_pages.ipynb #4e9f057f
 @patch
+def _rest(self:Past,
+    last:np.ndarray, # what `read` returns, of the rows that are not packed
+    read, # (page) -> (keys, rows, fields) or (1, rows, bytes)
+    pair=merge, # merges two of these arrays
+)->np.ndarray:
+    "The rows behind the last full page"
+    x, stride = last, self._unit
+    for p in reversed(self.pages[self.full:]):
+        x = np.concatenate([read(p), _folded(x, p.stride//stride, pair)], 1)
+        stride = p.stride
+    return _folded(x, self.stride//stride, pair)
+
+@patch
 def of(self:Past, i:int)->Tensor: # int64 (rows, fields)
     "The rows of one key"
-    rest = (self.rows[i] if i < len(self.rows)
-            else _empty(1, len(self.masks), self.fields)[0])
-    return torch.cat([*(p.of(i) for p in self.pages), rest])
+    last = self.last[0].numpy()
+    last = last[i:i+1] if i < len(last) else _wide(last[:0], 1)
+    return torch.from_numpy(np.concatenate(
+        [*(p.of(i) for p in self.pages[:self.full]),
+         self._rest(last, lambda p: p.of(i)[None])[0]]))
+
+# %% ../nbs/03k_pages.ipynb #3b0e2c15
+@patch
+def _page_of(self:Past, r:int)->int: # at most the number of full pages
+    "The index of the page of a row"
+    return min(r//self.size, self.full) if self.full else 0
 
 @patch
 def heads(self:Past, keys:int, begin:int=0)->Tensor: # int64 (keys, rows, HEAD)
     "The rows of all keys from `begin` on, without their histograms"
-    first = min(begin//PAGE, len(self.pages))
-    parts = [*(p.heads for p in self.pages[first:]), self.rows[..., :HEAD]]
-    return torch.cat([widened(h, self.masks[:0, :0], keys, 0)[0]
-                      for h in parts], 1)[:, begin - first*PAGE:]
+    first, last = self._page_of(begin), self.last[0].numpy()[..., :HEAD]
+    parts = [*(_wide(p.heads, keys) for p in self.pages[first:self.full]),
+             self._rest(_wide(last, keys), lambda p: _wide(p.heads, keys))]
+    return torch.from_numpy(np.concatenate(parts, 1)[:, begin - first*self.size:])
 
 @patch
 def read(self:Past, keys:int, begin:int=0)->Tensor: # int64 (keys, rows, fields)
     "The rows of all keys from `begin` on"
-    first = min(begin//PAGE, len(self.pages))
-    parts = [*(p.read()[0] for p in self.pages[first:]), self.rows]
-    return torch.cat([widened(r, self.masks[:0, :0], keys, 0)[0]
-                      for r in parts], 1)[:, begin - first*PAGE:]
+    def unpacked(p): return _wide(p.read()[0].numpy(), keys)
+    first = self._page_of(begin)
+    rest = self._rest(_wide(self.last[0].numpy(), keys), unpacked)
+    n, size = self.size*(self.full - first), self.size
+    rows = np.zeros((keys, n + rest.shape[1], self.fields), np.int64)
+    for i,p in enumerate(self.pages[first:self.full]):
+        p.unpack(rows[:, size*i:size*(i+1)])
+    rows[:, n:] = rest
+    return torch.from_numpy(rows[:, begin - first*self.size:])
 
 @patch
 def bits(self:Past, some:slice, begin:int=0)->Tensor: # uint8 (rows, bytes)
     "The masks from row `begin` on: a slice of their bytes"
-    first, width = min(begin//PAGE, len(self.pages)), some.stop - some.start
-    parts = [*(p.masks(some) for p in self.pages[first:]), self.masks[:, some]]
-    return torch.cat([torch.nn.functional.pad(m, (0, width - m.shape[1]))
-                      for m in parts])[begin - first*PAGE:]
+    def read(p): return p.masks(some.start, some.stop)
+    first, last = self._page_of(begin), self.last[1][:, some].numpy()
+    last = np.pad(last, ((0, 0), (0, some.stop - some.start - last.shape[1])))
+    rest = self._rest(last[None], lambda p: read(p)[None], np.bitwise_or)[0]
+    return torch.from_numpy(np.concatenate(
+        [*map(read, self.pages[first:self.full]), rest])[begin - first*self.size:])
 
 # %% ../nbs/03k_pages.ipynb #07a59cef
 @patch
 def copy(self:Past)->Past:
     "A copy that shares the pages and grows independently"
     new = copy(self)
-    for k in ('pages', 'old', 'new'): setattr(new, k, list(getattr(self, k)))
+    new.pages = list(self.pages)
     return new
+
+@patch
+def __getstate__(self:Past):
+    "What a copy or pickle holds: its waiting rows have memory of their own"
+    return self.__dict__ | dict(last=tuple(x.clone() for x in self.last), room=None)
 
 @patch
 def changed(self:Page,
@@ -252,21 +403,41 @@ def changed(self:Page,
     "A copy of this page in which `f` has changed row `r`"
     rows, masks = widened(*self.read(), keys, width)
     f(rows[:, r], masks[r])
-    return Page(rows, masks)
+    return Page(rows, masks, self.stride)
 
 @patch
 def change(self:Past, r:int, f, keys:int, width:int):
     "Change a row: arguments as for `Page.changed`"
     self.tidy()
-    j, rest = divmod(r, PAGE)
-    if j < len(self.pages): self.pages[j] = self.pages[j].changed(rest, f, keys, width)
+    j = self._page_of(r)
+    if j < self.full:
+        self.pages[j] = self.pages[j].changed(r - j*self.size, f, keys, width)
     else:
-        self.rows, self.masks = widened(self.rows.clone(), self.masks.clone(), keys,
-                                        width)
-        f(self.rows[:, r - PAGE*len(self.pages)], self.masks[r - PAGE*len(self.pages)])
+        rows, masks = self.read(keys, r)[:, 0], self.bits(slice(0, width), r)[0]
+        f(rows, masks)
+        self._replace(r, rows, masks)
+
+# %% ../nbs/03k_pages.ipynb #f689a134
+@patch
+def _replace(self:Past, r:int, row:Tensor, mask:Tensor):
+    "Put a row behind the last full page: the newest part of it holds all its values"
+    size, strides = (len(row), len(mask)), [p.stride for p in self.pages[self.full:]]
+    parts = [*(widened(*p.read(), *size) for p in self.pages[self.full:]),
+             tuple(x.clone() for x in widened(*self.last, *size))]
+    # in time keys, counted from the begin of each part
+    begin = (r - self.size*self.full)*self.stride
+    newest, empty = None, empty_rows(bins=range(self.fields - HEAD), device='cpu')
+    for (rows, masks),stride in zip(parts, (*strides, self._unit)):
+        a, b = (min(max(0, t//stride), len(masks)) for t in (begin, begin + self.stride))
+        begin -= stride*len(masks)
+        if a == b: continue
+        newest = rows[:, b-1], masks[b-1]
+        rows[:, a:b], masks[a:b] = empty, 0
+    for old,new in zip(newest, (row, mask)): old.copy_(new)
+    self.pages[self.full:] = [Page(*o, stride) for o,stride in zip(parts, strides)]
+    self.last, self.room = parts[-1], None
 
 @patch(as_prop=True)
 def nbytes(self:Past)->int:
     "Bytes of memory"
-    return sum(p.nbytes for p in (*self.pages, *self.old,
-                                  *self.new)) + self.rows.nbytes + self.masks.nbytes
+    return sum(o.nbytes for o in (*self.pages, *(self.room or self.last)))

@@ -94,38 +94,53 @@ def clear_(
     return rows
 
 # %% ../nbs/03b_rows.ipynb #1f3a8ce0
-def _merge_units(a, b):
-    return torch.where((a == b) | (b == 0), a, torch.where(a == 0, b, -1))
+def _merge_units(a, b, xp):
+    return xp.where((a == b) | (b == 0), a, xp.where(a == 0, b, -1))
 
-_RULES = dict(sum=torch.add, min=torch.minimum, max=torch.maximum, units=_merge_units)
+# each takes two columns, and the module of their arrays: torch or NumPy
+_RULES = dict(sum=lambda a, b, xp: a + b, min=lambda a, b, xp: xp.minimum(a, b),
+              max=lambda a, b, xp: xp.maximum(a, b), units=_merge_units)
 
 def _columns(rows:Tensor)->dict:
     "All fields of `rows` by name, as views"
     ints, floats = rows[..., :len(INTS)], rows[..., len(INTS):HEAD].view(torch.float64)
     return dict(zip(COL, (*ints.unbind(-1), *floats.unbind(-1))))
 
+def _special(rows:np.ndarray)->dict:
+    "The fields that do not just add up, as views"
+    floats = rows[..., len(INTS):HEAD].view(np.float64)
+    return {k: rows[..., COL[k]] if k in INTS else floats[..., COL[k] - len(INTS)]
+            for k in ('n', 'mean', 'm2', *_SPECIAL)}
+
+# the rules of fields that are not plain sums of integers
+_SPECIAL = {f.name: _RULES[f.merge] for f in FIELDS
+            if f.merge != 'moments' and (f.merge, f.dtype) != ('sum', int)}
+
+def _double(x): return x.double() if isinstance(x, Tensor) else x.astype(np.float64)
+
 def _merge_moments(a:dict, b:dict, out:dict):
     "Chan's formula for `mean` and `m2`"
-    na, nb = a['n'].double(), b['n'].double()
-    wb, d = nb / (na + nb).clamp(min=1), b['mean'] - a['mean']
-    out['mean'].copy_(a['mean'] + d*wb)
-    out['m2'].copy_(a['m2'] + b['m2'] + d*d*na*wb)
+    na, nb = _double(a['n']), _double(b['n'])
+    n, d = na + nb, b['mean'] - a['mean']
+    wb = nb / (n + (n == 0))
+    out['mean'][...] = a['mean'] + d*wb
+    out['m2'][...] = a['m2'] + b['m2'] + d*d*na*wb
 
 # %% ../nbs/03b_rows.ipynb #b9908210
 def merge(
-    a:Tensor, # rows, int64 (..., fields)
-    b:Tensor, # rows of the same bins, broadcastable to a
-)->Tensor: # the rows of the values of a and b together
+    a:Tensor|np.ndarray, # rows, int64 (..., fields)
+    b:Tensor|np.ndarray, # rows of the same bins, broadcastable to a
+)->Tensor|np.ndarray: # the rows of the values of a and b together
     "Merge rows: exact for counts, Chan's formula for moments"
     if a.shape[-1] != b.shape[-1]:
         raise ValueError(f'merge: rows with different bins, {a.shape[-1]-HEAD} and '
                          f'{b.shape[-1]-HEAD} columns; record both with the same bins')
     out = a + b  # correct for integer fields that are summed; the loop sets the others
-    mine, theirs, new = map(_columns, (a, b, out))
-    for f in FIELDS:
-        if f.merge == 'moments' or (f.merge, f.dtype) == ('sum', int): continue
-        new[f.name].copy_(_RULES[f.merge](mine[f.name], theirs[f.name]))
-    _merge_moments(mine, theirs, new)
+    xp, columns = (torch, _columns) if isinstance(a, Tensor) else (np, _special)
+    mine, theirs, new = map(columns, (a, b, out))
+    with np.errstate(all='ignore'):
+        for k,rule in _SPECIAL.items(): new[k][...] = rule(mine[k], theirs[k], xp)
+        _merge_moments(mine, theirs, new)
     return out
 
 # %% ../nbs/03b_rows.ipynb #12848dfc
