@@ -635,11 +635,25 @@ class Recorder:
         self.address = self.args.ctypes.data
 
     def __call__(self, x:Tensor, dim:int):
-        known = (x.dtype is self.dtype and x.shape == self.shape and dim == self.dim
-                 and (x.stride() == self.strides if self.strides else x.is_contiguous()))
-        if not known or x.is_neg(): x = self.prepare(x, dim)
-        if self.shares: self.together(x.data_ptr())
-        else: self.kernel(x.data_ptr(), self.address)
+        if self.dtype is None or dim != self.dim or not self.again(x):
+            y = self.prepare(x, dim)  # in memory until it has been read
+            self.read(y.data_ptr())
+
+    def again(self, x:Tensor)->bool:
+        """Merge values that lie in memory just as the last ones;
+        False, and nothing is done, if they do not"""
+        try:
+            like = (x.dtype is self.dtype and x.shape == self.shape and not x.is_neg()
+                    and (x.stride() == self.strides if self.strides
+                         else x.is_contiguous()))
+            at = like and x.data_ptr()
+        except RuntimeError: return False  # sparse and nested tensors have no strides
+        if at: self.read(at)
+        return bool(at)
+
+    def read(self, at:int):
+        if self.shares: self.together(at)
+        else: self.kernel(at, self.address)
 
 # %% ../nbs/13_kernels.ipynb #8b47482e
 @patch
