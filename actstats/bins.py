@@ -94,8 +94,9 @@ class FloatBins:
             raise ValueError(
                 'FloatBins: expected whole mantissa_bits in 0..5 and -126 <= lo_exp < '
                 f'hi_exp <= 127, got {mantissa_bits}, {lo_exp}, {hi_exp}')
-        self.mantissa_bits, self.lo_exp, self.hi_exp = (int(mantissa_bits), int(lo_exp),
-                                                        int(hi_exp))
+        self.mantissa_bits = int(mantissa_bits)
+        self.lo_exp = int(lo_exp)
+        self.hi_exp = int(hi_exp)
         per = 2**self.mantissa_bits
         pos = [2.**e * (1 + k/per) for e in range(self.lo_exp, self.hi_exp)
                for k in range(per)] + [2.**self.hi_exp]

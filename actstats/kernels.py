@@ -531,10 +531,10 @@ def _args(args):
     """Unpack the arguments that a recorder keeps for its kernel:
     integers, and the arrays whose addresses they hold"""
     a = carray(_pointer(args), _ARGS, np.int64)
-    r, f = carray(_pointer(a[2]), a[3], np.int64), carray(_pointer(a[2]), a[3],
-                                                          np.float64)
-    alive, fold = carray(_pointer(a[4]), a[5], np.uint8), carray(_pointer(a[7]), a[8],
-                                                                 np.int32)
+    r = carray(_pointer(a[2]), a[3], np.int64)
+    f = carray(_pointer(a[2]), a[3], np.float64)
+    alive = carray(_pointer(a[4]), a[5], np.uint8)
+    fold = carray(_pointer(a[7]), a[8], np.int32)
     return a, r, f, alive, fold
 
 # %% ../nbs/13_kernels.ipynb #9f11aea4
@@ -545,8 +545,9 @@ def _float32(x, args):
     lo, per = carray(_pointer(args), _ARGS, np.float64)[14:]
     _called(r, n, alive.size, inner > 0)
     if n == 0: return
-    v, u, i = (carray(_pointer(x), n, np.float32), carray(_pointer(x), n, np.uint32),
-               carray(_pointer(x), n, np.int32))
+    v = carray(_pointer(x), n, np.float32)
+    u = carray(_pointer(x), n, np.uint32)
+    i = carray(_pointer(x), n, np.int32)
     none = carray(_pointer(x), 0, np.uint16)
     _summarise(v, u, i, none, 0, n, a[1], r, f, fold, edges, lo, per, a[11],
                np.uint32(a[12]), a[13])
@@ -560,8 +561,9 @@ def _half(x, args, half):
     lo, per = carray(_pointer(args), _ARGS, np.float64)[14:]
     _called(r, n, alive.size, inner > 0)
     if n == 0: return
-    v, u, i = (carray(_pointer(x), 0, np.float32), carray(_pointer(x), 0, np.uint32),
-               carray(_pointer(x), 0, np.int32))
+    v = carray(_pointer(x), 0, np.float32)
+    u = carray(_pointer(x), 0, np.uint32)
+    i = carray(_pointer(x), 0, np.int32)
     w = carray(_pointer(x), n, np.uint16)
     _summarise(v, u, i, w, half, n, a[1], r, f, fold, edges, lo, per, a[11],
                np.uint32(a[12]), a[13])
@@ -610,8 +612,8 @@ class _Plan:
             self.floats = bins.lo, bins.n/(bins.hi - bins.lo)
             if dtype == torch.float32: near = prove(self.edges, *self.floats)
         else:
-            self.fold, self.edges = (_fold(bins, dtype, cpu).to(torch.int32).numpy(),
-                                     inner[:0])
+            self.fold = _fold(bins, dtype, cpu).to(torch.int32).numpy()
+            self.edges = inner[:0]
             shift, zero = mantissa - bins.mantissa_bits, bins.zero
         self.ints = (self.fold.ctypes.data, len(self.fold), self.edges.ctypes.data,
                      len(self.edges), near, shift, zero)
@@ -698,8 +700,8 @@ class Share:
         size:int, # bytes of a value
     ):
         self.offset, self.args = begin*size, r.args.copy()
-        self.row, self.alive = (empty_rows(bins=r.bins, device='cpu'),
-                                torch.zeros_like(r.alive))
+        self.row = empty_rows(bins=r.bins, device='cpu')
+        self.alive = torch.zeros_like(r.alive)
         self.args[[0, 2, 4]] = n, self.row.data_ptr(), self.alive.data_ptr()
         self.address = self.args.ctypes.data
 

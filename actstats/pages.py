@@ -197,12 +197,6 @@ class Past:
         self.last = (*self.last[:i], x, *self.last[i+1:])
 
 # %% ../nbs/03k_pages.ipynb #f5204250
-def _or(masks:Tensor, k:int)->Tensor: # uint8 (rows/k, bytes)
-    "The masks of each `k` rows together"
-    n, width = masks.shape
-    return torch.from_numpy(np.bitwise_or.reduce(masks.numpy().reshape(n//k, k, width),
-                                                 axis=1))
-
 def _folded(
     x:np.ndarray, # (keys, rows, fields) or (1, rows, bytes)
     k:int, # a power of two
@@ -256,8 +250,8 @@ def _pack(self:Past, rows:Tensor, masks:Tensor, n:int):
 @patch
 def _wait(self:Past, rows:Tensor, masks:Tensor)->tuple:
     "Copy rows behind the last ones, into the same memory; returns all of them"
-    keys, width = (max(len(self.rows), len(rows)),
-                   max(self.masks.shape[1], masks.shape[1]))
+    keys = max(len(self.rows), len(rows))
+    width = max(self.masks.shape[1], masks.shape[1])
     n, (rows, masks) = len(self.masks), widened(rows, masks, keys, width)
     end = n + len(masks)
     if self.room is None or not self._has_room(end, keys, width):

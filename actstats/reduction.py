@@ -25,7 +25,7 @@ from .layouts import rank_and_world, shares, usual_role
 from .ranks import _later_stages, _prefixes, _united
 from .recording import _LOCK, _LOG, Recording, _is_past
 from .risk import MOST
-from .pages import Past, _or
+from .pages import Past
 from .rows import EMPTY, FIELDS, HEAD, _columns, empty_rows, field, merge, merged
 from .tracks import Track
 
@@ -33,7 +33,8 @@ from .tracks import Track
 __all__ = ['Reduction']
 
 # %% ../nbs/18b_reduction.ipynb #df937ca3
-def _any(masks:Tensor)->Tensor: return _or(masks, len(masks))[0]  # uint8 (bytes,)
+def _any(masks:Tensor)->Tensor: # uint8 (bytes,)
+    return torch.from_numpy(np.bitwise_or.reduce(masks.numpy()))
 
 # %% ../nbs/18b_reduction.ipynb #99a93911
 def _cut(

@@ -31,7 +31,7 @@ from .layouts import Ranks, rank_and_world, restart
 from .names import Parts
 from .optimizers import facts_of, holds, torch_optimizers
 from .probes import GRAD, GRADS_IN_GRAPHS, OUTPUT, Probe, RootProbe, take_off
-from .pages import PAGE
+from .pages import PAGE, _WAITING
 from .recording import CALLS, Recording
 from .rows import HEAD
 from .stats import is_plain, sampled
@@ -668,8 +668,7 @@ class Plan:
 def _megabytes(n)->str: return f'{n/1e6:,.1f} MB'
 
 # %% ../nbs/04h_watching.ipynb #fb24051a
-# bytes of a packed row: the mean over 14 recordings
-# is 293 for outputs, about 210 for parameters
+# bytes of a packed row, see benchmarks/memory.json
 _TYPICAL = 300
 
 @patch
@@ -705,6 +704,7 @@ def _planned(kind:str, units:list, rec)->dict:
     # with one on its way, and one to be used again
     newest = (-(-rec.n_recent//PAGE) + 2)*page
     full = n*rec.max_rows
+    newest += min(_WAITING, full*(HEAD + bins))  # rows that wait to be packed
     host = (newest + full*_TYPICAL*(HEAD + bins)//(HEAD + 325)
             + bits*-(-rec.max_rows//PAGE))
     most = newest + full*(8*HEAD + 4*bins + 2*bins//PAGE) + bits*rec.max_rows
