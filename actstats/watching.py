@@ -330,7 +330,8 @@ def stop(self:watch,
     if not self.handles: return
     while self.handles: self.handles.pop().remove()
     for _,m in self.parts.roots: take_off(m, self)
-    self._end_steps()
+    try: self._end_steps()
+    except Exception as e: self.rec.note('recording', e)
     self.rec.flush()
     self._note_omissions()
     if self.rec.problems and tell:
