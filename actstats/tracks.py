@@ -226,7 +226,7 @@ def _halve(self:Track):
     self.last = self.last[1::2] + self.last[len(self.last) - odd:]
 
 # %% ../nbs/04b_tracks.ipynb #acc902b4
-_KEPT = []  # memory that graphs write into, for as long as the process runs
+_KEPT = set()  # what graphs write into, for as long as the process runs
 
 @patch
 def _make_gate(self:Track):
@@ -243,8 +243,7 @@ def capture(self:Track, key, x:Tensor, dim:int|None=None):
         raise RuntimeError('values inside a CUDA graph are recorded if the same step '
                            'has run before the capture, with the kernels of chapter 14')
     r.capture(x, dim or 0, self.gate)
-    if not self.fixed: _KEPT.append((self.now, self.alive, self.gate))
-    _KEPT.append(r)
+    _KEPT.update((self.now, self.alive, self.gate, r))
     self.fixed = True
 
 @patch
