@@ -142,7 +142,8 @@ def put_again(self:Recording, way:tuple, x:Tensor, step:int)->bool:
     with _LOCK:
         if t.recorders[i] is not recorder: return False
         if again is None or not (x.is_cpu and again(x)):
-            if x.dtype is not dtype or x.device != t.device or x.ndim != ndim: return False
+            if x.dtype is not dtype or x.device != t.device or x.ndim != ndim:
+                return False
             # no values in memory
             if x.layout is not torch.strided or x.is_nested or not x.data_ptr():
                 return False
