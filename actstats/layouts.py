@@ -130,8 +130,8 @@ def _name(self:Ranks, name:str, group:tuple, purpose:str|None=None)->str:
 
 # %% ../nbs/03j_layouts.ipynb #0946dc9a
 @patch
-# (parameter, dimension) of those that are flattened
-def _learn(self:Ranks, m:nn.Module)->list:
+def _learn(self:Ranks, m:nn.Module
+)->list: # (parameter, dimension) of those that are flattened
     "Learn the ranks of a module that is a wrapper, if it has a mesh or a group"
     for mesh in fsdp_meshes(m): self.fsdp |= set(self.names(mesh, 'data'))
     classes = {c.__name__ for c in type(m).__mro__}

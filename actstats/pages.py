@@ -268,8 +268,8 @@ def _has_room(self:Past, end:int, keys:int, width:int)->bool:
     return end <= len(masks) and (rows.shape[1], masks.shape[1]) == (keys, width)
 
 @patch
-# rows, int64 (rows, keys, fields): those of a time key are contiguous; masks
-def _new_room(self:Past, n:int, keys:int, width:int)->tuple:
+def _new_room(self:Past, n:int, keys:int, width:int
+)->tuple: # rows, int64 (rows, keys, fields): those of a time key are contiguous; masks
     with real_memory():
         return (torch.empty(n, keys, self.fields, dtype=torch.int64, device='cpu'),
                 torch.empty(n, width, dtype=torch.uint8, device='cpu'))

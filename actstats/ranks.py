@@ -207,8 +207,8 @@ def _settled(held:dict, tracks:dict, key, settled:dict, units:int|None)->dict:
             for r,(layout, dims) in held.items()}
 
 # %% ../nbs/04l_ranks.ipynb #066e38e0
-# rank -> (first unit, units of the whole, units of the part)
-def _places(share:dict, tracks:dict, key)->dict:
+def _places(share:dict, tracks:dict, key
+)->dict: # rank -> (first unit, units of the whole, units of the part)
     "The rank taken from each group of replicas, and the place of its units"
     def steps(r): return int(field(tracks[r].rows[tracks[r].slots[key]], 'n_steps').sum())
     groups = dict.fromkeys(s.group for s in share.values())

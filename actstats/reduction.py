@@ -387,8 +387,8 @@ def _hash(text:bytes)->int:
 _DIMS = 8 # of a mesh, at most
 
 @patch
-# name -> this rank's place along it, and the first rank there
-def _dims(self:Reduction)->dict:
+def _dims(self:Reduction
+)->dict: # name -> this rank's place along it, and the first rank there
     "The place of this rank on the mesh"
     dims = (self.rec.meta.get('ranks') or {}).get('dims', {})
     return {name: (ranks.index(self.rank), ranks[0])
@@ -405,8 +405,8 @@ def _about(self:Reduction)->dict:
 
 # %% ../nbs/18b_reduction.ipynb #f669c7ad
 @patch
-# of each rank: its schema, and its dimensions of the mesh
-def _exchange(self:Reduction)->tuple:
+def _exchange(self:Reduction
+)->tuple: # of each rank: its schema, and its dimensions of the mesh
     "Exchange the schemas of all ranks"
     _, hash, text = self.schema
     data = zlib.compress(text)
@@ -553,8 +553,8 @@ def _roles(layout)->dict:
 
 # %% ../nbs/18b_reduction.ipynb #e62cbc12
 @patch
-# rows (keys, fields), masks (bytes,), checksums (keys,)
-def _own(self:_Block, parts:list, name)->tuple:
+def _own(self:_Block, parts:list, name
+)->tuple: # rows (keys, fields), masks (bytes,), checksums (keys,)
     """The values of `parts` in the order of the plan;
     `name` gives the name of a key in the shared recording"""
     rows = empty_rows(len(self.keys), bins=self.bins, device='cpu')
@@ -613,8 +613,8 @@ def _sum(self:Reduction, xs:list, op=None)->list:
 
 # %% ../nbs/18b_reduction.ipynb #4b460038
 @patch
-# timeline -> rows, masks, checksums of all ranks
-def _add_up(self:Reduction, own:dict)->dict:
+def _add_up(self:Reduction, own:dict
+)->dict: # timeline -> rows, masks, checksums of all ranks
     "Add up the rows of all ranks"
     parts, blocks = list(own.values()), [self.plan.blocks[k] for k in own]
     cols = [_columns(rows) for rows,_,_ in parts]

@@ -252,9 +252,7 @@ def ahead(self:Track,
     step:int|None=None, # of these values
 ):
     "Close the current rows, and begin those of the next replays"
-    if tick is None:
-        self.flush()
-        self.tick = None
+    if tick is None: self.flush()
     else: self.at(tick, step)
     self.gate.fill_(tick is not None)
 
@@ -325,8 +323,8 @@ def put_late(self:Track, tick, step:int, key, x:Tensor, dim:int|None=None, zeros
     self.latest[i] = tick
 
 @patch
-# uint8 (bytes,)
-def _merge(self:Track, x:Tensor, row:Tensor, i:int, dim, zeros:int)->Tensor:
+def _merge(self:Track, x:Tensor, row:Tensor, i:int, dim, zeros:int
+)->Tensor: # uint8 (bytes,)
     """Merge the summary of `x` into a row of slot `i`;
     returns the mask of the units of `x`"""
     alive = torch.zeros(self.span[i][1], dtype=torch.bool, device=row.device)
@@ -371,7 +369,8 @@ def _change(self:Track, tick, step:int, i:int, x:Tensor, dim, zeros:int):
 @patch
 def __getstate__(self:Track):
     self._settle()
-    return {**self.__dict__, 'recorders': None}  # they hold addresses
+    # they hold addresses, and no graph writes into a copy
+    return {**self.__dict__, 'recorders': None, 'fixed': False}
 
 # %% ../nbs/04b_tracks.ipynb #f68d5228
 @patch
@@ -453,8 +452,8 @@ def read(self:Track, key)->tuple:
 
 # %% ../nbs/04b_tracks.ipynb #94708838
 @patch
-# int64 (keys, rows, fields), uint8 (rows, bytes)
-def _all(self:Track, of_past, fields:slice, begin:int)->tuple:
+def _all(self:Track, of_past, fields:slice, begin:int
+)->tuple: # int64 (keys, rows, fields), uint8 (rows, bytes)
     """The closed rows of all keys from row `begin` on, and their masks;
     `of_past` reads them from the past"""
     self._settle()
@@ -481,8 +480,8 @@ def heads(self:Track,
     return torch.cat([rows, now], 1), torch.cat([masks, units])
 
 @patch
-# as one of the `parts` of `newest`
-def _in_progress(self:Track, fields:int|None=None)->tuple:
+def _in_progress(self:Track, fields:int|None=None
+)->tuple: # as one of the `parts` of `newest`
     now = self.now[:len(self.span), None, :fields].to('cpu', copy=True)
     stamp_(now, self.step)
     return now, pack(self.alive[:8*self.width])[None].cpu(), [self.tick]
@@ -565,8 +564,8 @@ def newest(self:Track)->Track:
     return t
 
 @patch
-# rows (keys, rows, fields), masks (rows, bytes), time keys
-def _single(self:Track)->tuple:
+def _single(self:Track
+)->tuple: # rows (keys, rows, fields), masks (rows, bytes), time keys
     "The newest rows that hold a step each, of a track without pages"
     n, single = len(self.masks), torch.zeros(0)
     if n and self.slots: single = field(self.rows, 'n_steps').amax(0) <= 1

@@ -213,8 +213,8 @@ _BLOCK, _PROGRAMS = 1024, 512
 _TURN = Lock()  # two threads that launch into one stream take turns
 
 @lru_cache(maxsize=None)
-# int64 (programs, HEAD), and the same memory as float64
-def _parts(device, stream:int|None)->tuple:
+def _parts(device, stream:int|None
+)->tuple: # int64 (programs, HEAD), and the same memory as float64
     "Memory for the parts of one launch in a stream"
     ints = empty_rows(_PROGRAMS, bins=(), device=device)
     return ints, ints.view(torch.float64)
